@@ -29,15 +29,15 @@ class Rays:
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera.
+    """A perspective camera, with OpenCV lens distortion where the images have it.
 
     Attributes:
         c2w: [3, 4] camera-to-world, OpenGL, world units.
         fx, fy, cx, cy: intrinsics in pixels of a ``width`` x ``height`` image.
         width, height: image size in pixels.
         index: position in the data set, handed to fields with per-image state; -1 for a free pose.
-
-    Lens distortion is undone by the adapter, on the images: here every camera is a pinhole.
+        distortion: OpenCV's (k1, k2, k3, k4, p1, p2), k3 and k4 being the 6th and 8th order radial
+            terms as in Nerfstudio; None for a pinhole.
     """
 
     c2w: Tensor
@@ -48,6 +48,7 @@ class Camera:
     width: int
     height: int
     index: int = -1
+    distortion: tuple[float, float, float, float, float, float] | None = None
 
     @property
     def position(self) -> Tensor:
@@ -81,14 +82,11 @@ class Camera:
         """Rays through the centres of pixels ``xy_px`` [R, 2] (integer indices)."""
         c2w = self.c2w.to(torch.float32)
         xy = xy_px.to(torch.float32).to(c2w.device) + 0.5
-        in_camera = torch.stack(
-            [
-                (xy[:, 0] - self.cx) / self.fx,
-                -(xy[:, 1] - self.cy) / self.fy,
-                -torch.ones_like(xy[:, 0]),
-            ],
-            dim=-1,
+        plane = torch.stack(
+            [(xy[:, 0] - self.cx) / self.fx, (xy[:, 1] - self.cy) / self.fy], dim=-1
         )
+        plane = self._undistort(plane)
+        in_camera = torch.stack([plane[:, 0], -plane[:, 1], -torch.ones_like(plane[:, 0])], dim=-1)
         directions = in_camera @ c2w[:, :3].T
         directions = directions / directions.norm(dim=-1, keepdim=True)
         return Rays(c2w[:, 3].expand_as(directions), directions)
@@ -109,6 +107,36 @@ class Camera:
         in_camera = (points_world - c2w[:, 3]) @ c2w[:, :3]
         z = -in_camera[:, 2]
         safe_z = torch.where(z.abs() < 1e-9, torch.full_like(z, 1e-9), z)
-        x = self.fx * in_camera[:, 0] / safe_z + self.cx
-        y = -self.fy * in_camera[:, 1] / safe_z + self.cy
+        plane = self._distort(
+            torch.stack([in_camera[:, 0] / safe_z, -in_camera[:, 1] / safe_z], dim=-1)
+        )
+        x = self.fx * plane[:, 0] + self.cx
+        y = self.fy * plane[:, 1] + self.cy
         return torch.stack([x, y], dim=-1), z
+
+    def _radial_and_tangential(self, plane: Tensor) -> tuple[Tensor, Tensor]:
+        """Distortion as a factor [N, 1] and an offset [N, 2] (OpenCV's model, y down)."""
+        assert self.distortion is not None
+        k1, k2, k3, k4, p1, p2 = self.distortion
+        x, y = plane[:, 0], plane[:, 1]
+        r2 = x * x + y * y
+        radial = 1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * k4)))
+        tangential = torch.stack(
+            [2 * p1 * x * y + p2 * (r2 + 2 * x * x), 2 * p2 * x * y + p1 * (r2 + 2 * y * y)], dim=-1
+        )
+        return radial[:, None], tangential
+
+    def _distort(self, plane: Tensor) -> Tensor:
+        if self.distortion is None:
+            return plane
+        radial, tangential = self._radial_and_tangential(plane)
+        return plane * radial + tangential
+
+    def _undistort(self, distorted: Tensor) -> Tensor:
+        if self.distortion is None:
+            return distorted
+        plane = distorted
+        for _ in range(20):  # fixed point: contracts by the distortion's size, small in any lens
+            radial, tangential = self._radial_and_tangential(plane)
+            plane = (distorted - tangential) / radial
+        return plane

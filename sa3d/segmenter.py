@@ -75,3 +75,27 @@ class PromptableSegmenter(Protocol):
     def restore_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Bring back an encoding without encoding again."""
         ...
+
+
+@runtime_checkable
+class LearnsAppearance(Protocol):
+    """Optional: a segmenter that can be told what an object looks like in other views.
+
+    SAM knows what things look like from its weights; a segmenter without weights can learn it from
+    the views already accepted.
+    """
+
+    def sample_appearance(self, mask: np.ndarray) -> np.ndarray:
+        """What object and background look like in the current image.
+
+        Args:
+            mask: [H, W] bool, an accepted mask of the object in the current image.
+
+        Returns:
+            [2, N, 3] uint8 RGB samples, object first then its surroundings; N is fixed.
+        """
+        ...
+
+    def set_appearance(self, samples: np.ndarray | None) -> None:
+        """Use samples [V, 2, N, 3] of V other views in the coming predictions; None forgets."""
+        ...
