@@ -1,0 +1,72 @@
+"""Mask inverse rendering: a view's 2D mask becomes evidence on the elements, in closed form.
+
+SA3D (Cen et al. 2023, eq. 4-6) minimises over the mask grid ``V``, per view with mask ``S``,
+
+    L(V) = - sum_p S(p) m(p) + lambda sum_p (1 - S(p)) m(p),      m = W V.
+
+``L`` is linear in ``V``: one gradient step *is* the vote ``V += W^T (S - lambda (1 - S))``. We keep
+the two sums apart, evidence for the object ``F = sum W^T S`` and in total ``T = sum W^T 1``; the
+step is ``(1 + lambda) F - lambda T``, positive exactly where ``F / T > lambda / (1 + lambda)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sa3d.view_operator import ViewOperator
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One view's say on one object, at operator resolution.
+
+    Attributes:
+        mask: [R] in [0, 1], how much of each pixel is object.
+        confidence: [R] >= 0, how much each pixel's say counts.
+    """
+
+    mask: Tensor
+    confidence: Tensor
+
+
+@dataclass
+class Evidence:
+    """Evidence for the object and in total, both [N] float32, over a scene's elements."""
+
+    object: Tensor
+    total: Tensor
+
+    @classmethod
+    def none(cls, num_elements: int, device: str | torch.device = "cpu") -> Evidence:
+        """Nobody has voted yet."""
+        return cls(torch.zeros(num_elements, device=device), torch.zeros(num_elements, device=device))
+
+    def add(self, operator: ViewOperator, vote: Vote, sign: float = 1.0) -> None:
+        """Cast (``sign=1``) or take back (``sign=-1``) a view's vote."""
+        pair = torch.stack([vote.mask * vote.confidence, vote.confidence], dim=-1)
+        local = operator.splat_local(pair) * sign
+        self.object[operator.element_ids] += local[:, 0]
+        self.total[operator.element_ids] += local[:, 1]
+        if sign < 0:  # float subtraction may leave a trace below zero
+            self.object.clamp_min_(0)
+            self.total.clamp_min_(0)
+
+    def share(self, prior: float, prior_weight: float) -> Tensor:
+        """Share of evidence that says object, [N] in [0, 1].
+
+        ``(F + prior k) / (T + k)`` with ``k = prior_weight``: an element nobody voted on has the
+        prior's share, and a few votes outweigh it.
+        """
+        return (self.object + prior * prior_weight) / (self.total + prior_weight)
+
+    def labels(self, lam: float = 1.0) -> Tensor:
+        """Elements SA3D's loss keeps, bool [N]: voted on, and ``F / T > lam / (1 + lam)``."""
+        return (1 + lam) * self.object - lam * self.total > 0
+
+
+def sa3d_gradient_step(operator: ViewOperator, mask: Tensor, lam: float) -> Tensor:
+    """``-dL/dV`` of SA3D's loss, [N], for a mask [R]: ``W^T (S - lam (1 - S))``."""
+    return operator.splat(mask - lam * (1 - mask))

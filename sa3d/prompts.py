@@ -1,0 +1,180 @@
+"""Prompts as users give them: points, a box, a mask or words, in a named view."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sa3d.errors import SA3DError
+
+DEFAULT_OBJECT = "object"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a user marked in one view.
+
+    Attributes:
+        view: image name.
+        object: name of the object it belongs to.
+        points: (x, y) pixel indices at the image's original size.
+        labels: 1 object, 0 background, one per point.
+        box: (x0, y0, x1, y1) pixel indices at the original size, corners included.
+        mask: PNG (or any image) of the view's size, non-zero is object; or a bool array [H, W].
+        text: words naming the object.
+    """
+
+    view: str
+    object: str = DEFAULT_OBJECT
+    points: tuple[tuple[float, float], ...] = ()
+    labels: tuple[int, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+    mask: Path | np.ndarray | None = field(default=None, compare=False)
+    text: str | None = None
+
+    def __post_init__(self) -> None:
+        where = f"prompt for {self.object!r} in {self.view!r}"
+        if not self.points and self.box is None and self.mask is None and not self.text:
+            raise SA3DError(f"{where} is empty: give points, a box, a mask or a text")
+        if len(self.points) != len(self.labels):
+            raise SA3DError(f"{where}: {len(self.points)} points but {len(self.labels)} labels")
+        if any(label not in (0, 1) for label in self.labels):
+            raise SA3DError(f"{where}: labels must be 1 (object) or 0 (background)")
+        if self.points and 1 not in self.labels and self.box is None and self.mask is None:
+            raise SA3DError(f"{where} has background points only: add a point on the object")
+        if not _is_plain_name(self.object):
+            raise SA3DError(f"{where}: an object's name becomes a folder: no slashes, not empty")
+        seen: dict[tuple[float, float], int] = {}
+        for point, label in zip(self.points, self.labels, strict=True):
+            if seen.setdefault(point, label) != label:
+                raise SA3DError(f"{where}: point {point} is both object and background")
+
+    def check_against(self, width: int, height: int) -> None:
+        """Check that everything lies inside the view's image.
+
+        Raises:
+            SA3DError: a point or the box is outside, or the box is empty or upside down.
+        """
+        where = f"prompt for {self.object!r} in {self.view!r} ({width} x {height} px)"
+        for x, y in self.points:
+            if not (0 <= x < width and 0 <= y < height):
+                raise SA3DError(f"{where}: point ({x:g}, {y:g}) lies outside the image")
+        if self.box is None:
+            return
+        x0, y0, x1, y1 = self.box
+        if not (x0 < x1 and y0 < y1):
+            raise SA3DError(f"{where}: box {_numbers(self.box)} is empty: give x0 y0 x1 y1")
+        if not (0 <= x0 and 0 <= y0 and x1 <= width and y1 <= height):
+            raise SA3DError(f"{where}: box {_numbers(self.box)} lies outside the image")
+        for (x, y), label in zip(self.points, self.labels, strict=True):
+            if label == 1 and not (x0 <= x <= x1 and y0 <= y <= y1):
+                raise SA3DError(f"{where}: object point ({x:g}, {y:g}) lies outside the box")
+
+    def load_mask(self, width: int, height: int) -> np.ndarray | None:
+        """The mask prompt, bool [H, W], or None.
+
+        Raises:
+            SA3DError: unreadable, of another size, or empty.
+        """
+        if self.mask is None:
+            return None
+        name = "mask prompt" if isinstance(self.mask, np.ndarray) else f"mask {str(self.mask)!r}"
+        if isinstance(self.mask, np.ndarray):
+            values = self.mask
+        else:
+            from PIL import Image
+
+            try:
+                with Image.open(self.mask) as image:
+                    values = np.asarray(image.convert("L"))
+            except OSError as error:
+                raise SA3DError(f"cannot read {name}: {error}") from error
+        mask = values > (127 if values.dtype == np.uint8 and values.max(initial=0) > 127 else 0)
+        if mask.shape != (height, width):
+            raise SA3DError(
+                f"{name} is {mask.shape[1]} x {mask.shape[0]} px, "
+                f"but view {self.view!r} is {width} x {height} px"
+            )
+        if not mask.any():
+            raise SA3DError(f"{name} is empty: no pixel is object")
+        return mask
+
+    def to_json(self) -> dict[str, Any]:
+        """The prompt as one entry of ``prompts.json``. Arrays are left out: save them as files."""
+        entry: dict[str, Any] = {"view": self.view, "object": self.object}
+        if self.points:
+            entry |= {"points": [list(p) for p in self.points], "labels": list(self.labels)}
+        if self.box is not None:
+            entry["box"] = list(self.box)
+        if isinstance(self.mask, Path):
+            entry["mask"] = str(self.mask)
+        if self.text:
+            entry["text"] = self.text
+        return entry
+
+
+def prompt_from_json(entry: Mapping[str, Any], folder: Path) -> Prompt:
+    """One entry of ``prompts.json``; mask files are relative to ``folder``.
+
+    Raises:
+        SA3DError: unknown keys, missing view, or values of the wrong kind.
+    """
+    known = {"view", "object", "points", "labels", "box", "mask", "text"}
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("view"), str):
+        raise SA3DError('every prompt needs a "view", the name of an image')
+    unknown = sorted(set(entry) - known)
+    if unknown:
+        raise SA3DError(f"unknown key {unknown[0]!r} in a prompt; known: {', '.join(sorted(known))}")
+    try:
+        points = tuple((float(x), float(y)) for x, y in entry.get("points", ()))
+        labels = tuple(int(label) for label in entry.get("labels", [1] * len(points)))
+        box = entry.get("box")
+        if box is not None:
+            x0, y0, x1, y1 = (float(value) for value in box)
+            box = (x0, y0, x1, y1)
+    except (TypeError, ValueError) as error:
+        raise SA3DError(
+            f"prompt in {entry['view']!r}: points are [[x, y], ...], labels [1, 0, ...] "
+            "and a box [x0, y0, x1, y1]"
+        ) from error
+    mask = entry.get("mask")
+    return Prompt(
+        view=entry["view"],
+        object=str(entry.get("object", DEFAULT_OBJECT)),
+        points=points,
+        labels=labels,
+        box=box,
+        mask=None if mask is None else folder / mask,
+        text=entry.get("text"),
+    )
+
+
+def load_prompts(path: Path) -> list[Prompt]:
+    """Read ``prompts.json``: ``{"prompts": [{"view": ..., ...}, ...]}``.
+
+    Raises:
+        SA3DError: missing, not JSON, or no prompts in it.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise SA3DError(f"cannot read prompts file {str(path)!r}: {error.strerror}") from error
+    except ValueError as error:
+        raise SA3DError(f"prompts file {str(path)!r} is not valid JSON: {error}") from error
+    entries = content.get("prompts") if isinstance(content, Mapping) else None
+    if not isinstance(entries, list) or not entries:
+        raise SA3DError(f'prompts file {str(path)!r} holds no prompts: {{"prompts": [...]}} expected')
+    return [prompt_from_json(entry, path.parent) for entry in entries]
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in values) + ")"
+
+
+def _is_plain_name(name: str) -> bool:
+    return bool(name.strip()) and name not in (".", "..") and not set(name) & set("/\\\0")
