@@ -136,7 +136,7 @@ def build_view_operator(
     grid: MaskGrid,
     *,
     min_weight: float,
-    chunk: int = 1 << 14,
+    chunk: int = 1 << 12,
 ) -> tuple[ViewOperator, ViewRender]:
     """Evaluate one view of the field, ``camera.height * camera.width`` rays, in chunks of rays.
 

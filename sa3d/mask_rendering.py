@@ -1,0 +1,49 @@
+"""The mask of an object rendered in a view: evidence share, seen through the NeRF's own weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sa3d.inverse_rendering import Evidence
+from sa3d.view_operator import ViewOperator
+
+MIN_ACCUMULATION = 0.05
+"""Below this share of a ray's light surviving, a pixel sees nothing and its mask is 0."""
+
+
+@dataclass(frozen=True)
+class RenderedMask:
+    """What the elements say about one view, at operator resolution [R].
+
+    Attributes:
+        probability: share of the pixel's light that comes from the object, in [0, 1].
+        known: share of the pixel's light that comes from elements with evidence, in [0, 1].
+    """
+
+    probability: Tensor
+    known: Tensor
+
+
+def render_share(operator: ViewOperator, values: Tensor) -> Tensor:
+    """Mean of element values [N] or [N, K] along each ray, weighted by light: [R] or [R, K].
+
+    ``W v / W 1``: what pruning took away does not darken the mask.
+    """
+    accumulation = operator.accumulation
+    if values.ndim > 1:
+        accumulation = accumulation[:, None]
+    mean = operator.render(values) / accumulation.clamp_min(MIN_ACCUMULATION)
+    return torch.where(accumulation < MIN_ACCUMULATION, 0.0, mean)
+
+
+def render_mask(
+    operator: ViewOperator, evidence: Evidence, *, prior: float, prior_weight: float
+) -> RenderedMask:
+    """Render an object's evidence share; elements nobody voted on count with the prior."""
+    known = evidence.total / (evidence.total + prior_weight)
+    values = torch.stack([evidence.share(prior, prior_weight), known], dim=-1)
+    probability, known = render_share(operator, values).unbind(dim=-1)
+    return RenderedMask(probability, known)

@@ -1,0 +1,110 @@
+"""One graph cut: trimap in, mask out. A thin layer over OpenCV's GrabCut (Rother et al. 2004)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+BACKGROUND, OBJECT, MAYBE_BACKGROUND, MAYBE_OBJECT = 0, 1, 2, 3
+"""Trimap labels, with OpenCV's values: the first two are certain."""
+
+MODEL_SIZE = 65
+"""Length of a colour model in OpenCV: 5 Gaussians of 13 numbers."""
+
+SEED = 0
+"""GrabCut initialises k-means from OpenCV's global generator: without a seed results wobble."""
+
+
+@dataclass
+class ColourModels:
+    """Colour mixtures of background and object in OpenCV's layout, [1, 65] float64 each."""
+
+    background: np.ndarray
+    object: np.ndarray
+
+    @classmethod
+    def empty(cls) -> ColourModels:
+        return cls(np.zeros((1, MODEL_SIZE)), np.zeros((1, MODEL_SIZE)))
+
+
+def is_solvable(trimap: np.ndarray) -> bool:
+    """Whether a trimap holds pixels of both classes (GrabCut raises otherwise)."""
+    inside = (trimap == OBJECT) | (trimap == MAYBE_OBJECT)
+    return bool(inside.any() and not inside.all())
+
+
+def grab_cut(
+    colours: np.ndarray,
+    trimap: np.ndarray,
+    iterations: int,
+    appearance: np.ndarray | None = None,
+) -> tuple[np.ndarray, ColourModels]:
+    """Learn both colour models and cut, ``iterations`` times.
+
+    Args:
+        colours: [h, w, 3] uint8.
+        trimap: [h, w] uint8 labels.
+        iterations: how often to learn and cut.
+        appearance: [2, M, 3] uint8, further colours of object and background, or None.
+
+    Returns:
+        Mask [h, w] bool, and the learnt colour models.
+    """
+    import cv2
+
+    models = ColourModels.empty()
+    if not is_solvable(trimap):
+        return (trimap == OBJECT) | (trimap == MAYBE_OBJECT), models
+    height = trimap.shape[0]
+    labels = trimap.copy()
+    if appearance is not None:
+        colours, labels = _with_appearance_rows(colours, labels, appearance)
+    cv2.setRNGSeed(SEED)
+    cv2.grabCut(
+        colours, labels, None, models.background, models.object, iterations, cv2.GC_INIT_WITH_MASK
+    )
+    return (labels[:height] & 1).astype(bool), models
+
+
+def cut_again(colours: np.ndarray, trimap: np.ndarray, models: ColourModels) -> np.ndarray:
+    """Cut once under other labels with colour models that were learnt before: [h, w] bool."""
+    import cv2
+
+    labels = trimap.copy()
+    if not is_solvable(labels):
+        return (labels & 1).astype(bool)
+    cv2.setRNGSeed(SEED)
+    cv2.grabCut(
+        colours,
+        labels,
+        None,
+        models.background.copy(),
+        models.object.copy(),
+        1,
+        cv2.GC_EVAL_FREEZE_MODEL,
+    )
+    return (labels & 1).astype(bool)
+
+
+def _with_appearance_rows(
+    colours: np.ndarray, labels: np.ndarray, appearance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Append rows that hold the colours, labelled for certain, so the colour models learn them.
+
+    All labels of the rows are fixed, so they act through the colour models only (but for the bottom
+    row of the picture, which touches them).
+    """
+    width = labels.shape[1]
+    rows = [_rows_of(samples, width) for samples in appearance]
+    added = [
+        np.full(r.shape[:2], label, np.uint8)
+        for r, label in zip(rows, (OBJECT, BACKGROUND), strict=True)
+    ]
+    return np.concatenate([colours, *rows[::-1]]), np.concatenate([labels, *added[::-1]])
+
+
+def _rows_of(samples: np.ndarray, width: int) -> np.ndarray:
+    """Samples [M, 3] as full rows [ceil(M / width), width, 3], the last one filled by repetition."""
+    count = -(-len(samples) // width)
+    return np.resize(samples, (count, width, 3))

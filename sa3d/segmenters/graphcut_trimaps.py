@@ -1,0 +1,94 @@
+"""What a box or an earlier mask says about each pixel, as trimaps for the graph cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sa3d.segmenters.graphcut_cut import (
+    BACKGROUND,
+    MAYBE_BACKGROUND,
+    MAYBE_OBJECT,
+    OBJECT,
+)
+from sa3d.segmenters.graphcut_logits import signed_distance
+
+BOX_STARTS = ("ellipse", 0.8, 0.5)
+"""Where a box's object is assumed at first: the inscribed ellipse, or an inner share of the sides."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """How far a mask may be wrong, as shares of its size ``sqrt(area)``.
+
+    Attributes:
+        core: deeper inside than this is object for certain.
+        reach: further outside than this is background for certain.
+    """
+
+    core: float
+    reach: float
+
+
+TIGHT, NORMAL, LOOSE = Band(0.03, 0.06), Band(0.05, 0.10), Band(0.08, 0.14)
+CORRECTING = Band(0.04, 0.08)
+GROWN = Band(0.12, 0.20)
+"""The bands of the three candidates, of a correction by clicks, and of regions grown from clicks."""
+
+THIN_CORE = 0.6
+"""Where the mask is thinner than the core is deep: this share of the local half-width is certain."""
+
+
+def box_trimap(shape: tuple[int, int], box: np.ndarray, start: str | float) -> np.ndarray:
+    """Outside the box is background; inside, a first guess.
+
+    Args:
+        shape: h, w.
+        box: [4] x0, y0, x1, y1 in pixels, last included.
+        start: one of BOX_STARTS.
+    """
+    import cv2
+
+    height, width = shape
+    x0, y0 = np.floor(np.clip(box[:2], 0, (width - 1, height - 1))).astype(int)
+    x1, y1 = np.ceil(np.clip(box[2:], (x0, y0), (width - 1, height - 1))).astype(int)
+    trimap = np.full(shape, BACKGROUND, np.uint8)
+    trimap[y0 : y1 + 1, x0 : x1 + 1] = MAYBE_BACKGROUND
+    centre = (round((x0 + x1) / 2), round((y0 + y1) / 2))
+    half = np.array([x1 - x0, y1 - y0]) / 2
+    if isinstance(start, str):
+        axes = (max(1, round(half[0])), max(1, round(half[1])))
+        cv2.ellipse(trimap, centre, axes, 0, 0, 360, MAYBE_OBJECT, thickness=-1)
+    else:
+        dx, dy = np.maximum(np.round(start * half), 1).astype(int)
+        top, left = max(centre[1] - dy, 0), max(centre[0] - dx, 0)
+        trimap[top : centre[1] + dy + 1, left : centre[0] + dx + 1] = MAYBE_OBJECT
+    return trimap
+
+
+def mask_trimap(distance: np.ndarray, size: float, band: Band) -> np.ndarray:
+    """What an earlier mask says: certain core, certain outside, and a band between.
+
+    Args:
+        distance: [h, w] signed distance to the mask's border, pixels, positive inside.
+        size: sqrt of the mask's area, pixels.
+        band: how far the mask may be wrong.
+    """
+    trimap = np.where(distance > 0, MAYBE_OBJECT, MAYBE_BACKGROUND).astype(np.uint8)
+    trimap[distance > band.core * size] = OBJECT
+    trimap[distance < -max(2.0, band.reach * size)] = BACKGROUND
+    return trimap
+
+
+def smoothed_distance(soft_mask: np.ndarray) -> tuple[np.ndarray, float]:
+    """Signed distance [h, w] to the border of a soft mask [h, w], and its size in pixels.
+
+    The mask is blurred by 2 % of its size first: a rendered mask's border wobbles.
+    """
+    import cv2
+
+    size = float(np.sqrt(max((soft_mask > 0.5).sum(), 1)))
+    blurred = cv2.GaussianBlur(soft_mask.astype(np.float32), (0, 0), max(0.02 * size, 0.3))
+    smooth = blurred > 0.5
+    return signed_distance(smooth if smooth.any() else soft_mask > 0.5), size

@@ -1,0 +1,46 @@
+"""The order of views: outward from the views the user prompted, near cameras first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sa3d.geometry import Camera
+
+
+def camera_distances(cameras: Sequence[Camera]) -> Tensor:
+    """How different two views are, [V, V]: distance of positions plus angle of directions.
+
+    Positions are divided by their median distance from their centre, so that half a turn around the
+    object and half a turn of the head weigh alike (in radians).
+    """
+    positions = torch.stack([camera.position.float().cpu() for camera in cameras])
+    forwards = torch.stack([camera.forward.float().cpu() for camera in cameras])
+    radius = (positions - positions.mean(dim=0)).norm(dim=-1).median().clamp_min(1e-6)
+    angles = torch.arccos((forwards @ forwards.T).clamp(-1, 1))
+    return torch.cdist(positions, positions) / radius + angles
+
+
+def outward_order(cameras: Sequence[Camera], start: Sequence[int]) -> list[int]:
+    """All views but ``start``, each next one the nearest to any view already visited.
+
+    A mask changes little between neighbours, so what is learned travels in small steps (Prim's
+    order on the graph of camera distances). Ties go to the lower index.
+
+    Raises:
+        ValueError: no starting view.
+    """
+    if not start:
+        raise ValueError("outward_order needs at least one starting view")
+    distances = camera_distances(cameras)
+    nearest = distances[list(start)].min(dim=0).values
+    nearest[list(start)] = torch.inf
+    order: list[int] = []
+    while len(order) < len(cameras) - len(set(start)):
+        view = int(nearest.argmin())
+        order.append(view)
+        nearest = torch.minimum(nearest, distances[view])
+        nearest[[*start, *order]] = torch.inf
+    return order
