@@ -1,0 +1,248 @@
+"""A prepared scene: views, their operators and image encodings, kept in an on-disk cache.
+
+The field is frozen, so a view's operator is evaluated from the NeRF once and kept; after that
+segmenting, correcting and a second object never touch the NeRF. The cache's folder is named by a
+hash of everything its content depends on: another checkpoint or setting finds another folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sa3d.errors import SA3DError
+from sa3d.geometry import Camera
+from sa3d.mask_grid import Elements, MaskGrid
+from sa3d.radiance_field import RadianceField
+from sa3d.segmenter import PromptableSegmenter
+from sa3d.storage import atomic_path, load_arrays, save_arrays
+from sa3d.view_operator import ViewOperator, ViewRender, build_view_operator, unproject
+from sa3d.views import View
+
+CACHE_VERSION = 1
+
+
+@dataclass
+class PrepareConfig:
+    """How a scene is prepared. A change here means preparing anew."""
+
+    resolution: int = 256
+    """Voxels along each side of the mask grid (stored sparsely: only where light falls)."""
+    ray_side: int = 192
+    """Rays along the longer side of each view; masks keep the photos' own size."""
+    min_weight: float = 0.003
+    """Light below this share of a ray's is dropped from the view operators."""
+
+
+@dataclass(frozen=True)
+class ViewPrepared:
+    """One view's operator is there; ``cached`` if it was before."""
+
+    index: int
+    total: int
+    view: str
+    cached: bool
+
+
+@dataclass(frozen=True)
+class PreparedView:
+    """What the loop needs of one view.
+
+    Attributes:
+        camera: at operator resolution (h, w).
+        operator: W of this view, bound to the scene's elements.
+        render: the NeRF's colours, depth and accumulation, [h, w, ...].
+        points_world: [h, w, 3] the surface seen in each pixel.
+    """
+
+    camera: Camera
+    operator: ViewOperator
+    render: ViewRender
+    points_world: Tensor
+
+
+class Scene:
+    """Views of a frozen radiance field, prepared once and segmented in many times."""
+
+    def __init__(
+        self,
+        field: RadianceField,
+        views: Sequence[View],
+        cache_root: Path,
+        config: PrepareConfig | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """Nothing is evaluated yet: see :meth:`prepare`.
+
+        Args:
+            cache_root: folder for caches; this scene's lies in a subfolder named by its hash.
+            device: where operators live and the loop computes.
+        """
+        if not views:
+            raise SA3DError("the scene has no views")
+        self.field = field
+        self.views = list(views)
+        self.config = config or PrepareConfig()
+        self.device = torch.device(device)
+        self.grid = MaskGrid(field.bounds, self.config.resolution)
+        self.key = _scene_key(field.fingerprint, self.views, self.config)
+        self.cache = cache_root / self.key[:16]
+        self.elements = Elements(self.grid, torch.empty(0, dtype=torch.int64))
+        self._prepared: list[PreparedView] = []
+
+    def prepare(self) -> Iterator[ViewPrepared]:
+        """Evaluate the views that are not in the cache yet; interrupt and repeat at will.
+
+        Raises:
+            SA3DError: the disk is full, or a density is not finite.
+        """
+        self._write_manifest()
+        stored = []
+        for index, view in enumerate(self.views):
+            arrays = self._load_view(index)
+            cached = arrays is not None
+            if arrays is None:
+                camera = view.camera.fitted(self.config.ray_side)
+                operator, render = build_view_operator(
+                    self.field, camera, self.grid, min_weight=self.config.min_weight
+                )
+                arrays = operator.arrays() | _render_arrays(render)
+                save_arrays(self._view_path(index), arrays)
+            stored.append(arrays)
+            yield ViewPrepared(index, len(self.views), view.name, cached)
+        self._assemble(stored)
+
+    def is_prepared(self) -> bool:
+        """Whether every view's operator is loaded (see :meth:`prepare`)."""
+        return len(self._prepared) == len(self.views)
+
+    def prepared(self, index: int) -> PreparedView:
+        """View ``index``, ready for the loop.
+
+        Raises:
+            RuntimeError: :meth:`prepare` has not run to its end.
+        """
+        if not self.is_prepared():
+            raise RuntimeError("run Scene.prepare() to its end first")
+        return self._prepared[index]
+
+    def view_index(self, name: str) -> int:
+        """The view a user means by ``name``: full name, file name, or stem.
+
+        Raises:
+            SA3DError: no such view, or several.
+        """
+        for of in (str, lambda n: Path(n).name, lambda n: Path(n).stem):
+            found = [i for i, view in enumerate(self.views) if of(view.name) == of(name)]
+            if len(found) == 1:
+                return found[0]
+            if len(found) > 1:
+                names = ", ".join(self.views[i].name for i in found[:4])
+                raise SA3DError(f"image {name!r} is ambiguous: {names}")
+        first, last = self.views[0].name, self.views[-1].name
+        raise SA3DError(
+            f"no image named {name!r} in this scene ({len(self.views)} images, {first} ... {last})"
+        )
+
+    def encode(self, index: int, segmenter: PromptableSegmenter) -> None:
+        """Make view ``index`` the segmenter's current image, from the cache where it is there."""
+        image = self.views[index].image()
+        digest = hashlib.sha256(np.ascontiguousarray(image)).hexdigest()[:16]
+        name = "".join(c if c.isalnum() or c in "-._" else "_" for c in segmenter.name)
+        path = self.cache / "encodings" / name / f"{index:05d}-{digest}.npz"
+        if path.exists():
+            try:
+                segmenter.restore_state(load_arrays(path))
+                return
+            except SA3DError:
+                path.unlink()  # half a file from elsewhere: encode again
+        segmenter.set_image(image)
+        save_arrays(path, dict(segmenter.save_state()))
+
+    def _view_path(self, index: int) -> Path:
+        return self.cache / "views" / f"{index:05d}.npz"
+
+    def _load_view(self, index: int) -> dict[str, np.ndarray] | None:
+        path = self._view_path(index)
+        if not path.exists():
+            return None
+        try:
+            return load_arrays(path)
+        except SA3DError:
+            path.unlink()  # damaged: evaluate again
+            return None
+
+    def _write_manifest(self) -> None:
+        path = self.cache / "scene.json"
+        manifest = {
+            "version": CACHE_VERSION,
+            "key": self.key,
+            "field": self.field.fingerprint,
+            "config": asdict(self.config),
+            "views": [view.name for view in self.views],
+        }
+        if path.exists():
+            try:
+                if json.loads(path.read_text()) == manifest:
+                    return
+            except (OSError, ValueError):
+                pass
+            raise SA3DError(
+                f"the scene cache {self.cache} was made from something else: delete it, or name "
+                "another folder with --cache-dir"
+            )
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(manifest, indent=1))
+
+    def _assemble(self, stored: list[dict[str, np.ndarray]]) -> None:
+        operators = [ViewOperator.from_arrays(arrays) for arrays in stored]
+        keys = np.unique(np.concatenate([operator.keys.numpy() for operator in operators]))
+        self.elements = Elements(self.grid, torch.from_numpy(keys).to(self.device))
+        self._prepared = [
+            _prepared_view(view.camera.fitted(self.config.ray_side), operator, arrays, self)
+            for view, operator, arrays in zip(self.views, operators, stored, strict=True)
+        ]
+
+
+def _prepared_view(
+    camera: Camera, operator: ViewOperator, arrays: dict[str, np.ndarray], scene: Scene
+) -> PreparedView:
+    render = ViewRender(
+        rgb=torch.from_numpy(arrays["rgb"].astype(np.float32) / 255),
+        depth=torch.from_numpy(arrays["depth"]),
+        accumulation=torch.from_numpy(arrays["accumulation"].astype(np.float32)),
+    )
+    points = unproject(camera.image_rays(), render.depth)
+    return PreparedView(
+        camera=camera,
+        operator=operator.to(scene.device).bind(scene.elements.keys),
+        render=render,
+        points_world=points.reshape(camera.height, camera.width, 3),
+    )
+
+
+def _render_arrays(render: ViewRender) -> dict[str, np.ndarray]:
+    return {
+        "rgb": (render.rgb.clamp(0, 1) * 255).round().byte().numpy(),
+        "depth": render.depth.float().numpy(),
+        "accumulation": render.accumulation.half().numpy(),
+    }
+
+
+def _scene_key(fingerprint: str, views: Sequence[View], config: PrepareConfig) -> str:
+    """Hash of all that a view operator depends on."""
+    digest = hashlib.sha256(f"{CACHE_VERSION} {fingerprint} {asdict(config)}".encode())
+    for view in views:
+        camera = view.camera
+        digest.update(view.name.encode())
+        digest.update(np.ascontiguousarray(camera.c2w.cpu().numpy(), dtype=np.float32))
+        intrinsics = (camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height)
+        digest.update(repr((intrinsics, camera.distortion)).encode())
+    return digest.hexdigest()
