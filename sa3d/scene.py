@@ -24,7 +24,7 @@ from sa3d.radiance_field import RadianceField
 from sa3d.segmenter import PromptableSegmenter
 from sa3d.storage import atomic_path, load_arrays, save_arrays
 from sa3d.view_operator import ViewOperator, ViewRender, build_view_operator, unproject
-from sa3d.views import View
+from sa3d.views import View, find_view
 
 CACHE_VERSION = 1
 
@@ -134,22 +134,8 @@ class Scene:
         return self._prepared[index]
 
     def view_index(self, name: str) -> int:
-        """The view a user means by ``name``: full name, file name, or stem.
-
-        Raises:
-            SA3DError: no such view, or several.
-        """
-        for of in (str, lambda n: Path(n).name, lambda n: Path(n).stem):
-            found = [i for i, view in enumerate(self.views) if of(view.name) == of(name)]
-            if len(found) == 1:
-                return found[0]
-            if len(found) > 1:
-                names = ", ".join(self.views[i].name for i in found[:4])
-                raise SA3DError(f"image {name!r} is ambiguous: {names}")
-        first, last = self.views[0].name, self.views[-1].name
-        raise SA3DError(
-            f"no image named {name!r} in this scene ({len(self.views)} images, {first} ... {last})"
-        )
+        """Index of the view a user means by ``name``; see :func:`sa3d.views.find_view`."""
+        return self.views.index(find_view(self.views, name))
 
     def encode(self, index: int, segmenter: PromptableSegmenter) -> None:
         """Make view ``index`` the segmenter's current image, from the cache where it is there."""

@@ -25,6 +25,7 @@ class ColourModels:
 
     @classmethod
     def empty(cls) -> ColourModels:
+        """Models that know nothing yet."""
         return cls(np.zeros((1, MODEL_SIZE)), np.zeros((1, MODEL_SIZE)))
 
 
@@ -105,6 +106,6 @@ def _with_appearance_rows(
 
 
 def _rows_of(samples: np.ndarray, width: int) -> np.ndarray:
-    """Samples [M, 3] as full rows [ceil(M / width), width, 3], the last one filled by repetition."""
+    """Samples [M, 3] as full rows [rows, width, 3], the last one filled by repetition."""
     count = -(-len(samples) // width)
     return np.resize(samples, (count, width, 3))

@@ -31,7 +31,7 @@ def signed_distance(mask: np.ndarray) -> np.ndarray:
 
 
 def logits_from_mask(mask: np.ndarray) -> np.ndarray:
-    """A mask [H, W] bool as logits [256, 256] float32: signed distance in cells, clipped to +-10."""
+    """A mask [H, W] bool as logits [256, 256] float32: signed distance in cells, clipped."""
     import cv2
 
     height, width = mask.shape

@@ -15,7 +15,7 @@ FRAME_WEIGHT = 0.5
 
 HULL_FROM_CLICKS = 3
 HULL_GROWTH = (0.15, 0.4)
-"""With this many positive clicks their convex hull, dilated by these shares of its size, is tried."""
+"""From this many positive clicks their hull, dilated by these shares of its size, is tried."""
 
 
 def grow_regions(

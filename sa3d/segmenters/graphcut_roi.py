@@ -62,7 +62,7 @@ class Roi:
         return self._resized(image[self.y0 : self.y1, self.x0 : self.x1], self.width, self.height)
 
     def points(self, xy: np.ndarray) -> np.ndarray:
-        """Image pixel indices [N, 2] to region pixels [N, 2] (continuous, centre of a pixel = index)."""
+        """Image pixel indices [N, 2] to continuous region pixel indices [N, 2]."""
         shifted = np.asarray(xy, np.float64).reshape(-1, 2) - (self.x0, self.y0) + 0.5
         return shifted * self.zoom_xy - 0.5
 

@@ -15,7 +15,7 @@ from sa3d.segmenters.graphcut_cut import (
 from sa3d.segmenters.graphcut_logits import signed_distance
 
 BOX_STARTS = ("ellipse", 0.8, 0.5)
-"""Where a box's object is assumed at first: the inscribed ellipse, or an inner share of the sides."""
+"""Where a box's object is assumed at first: the inscribed ellipse, or an inner part of the box."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,7 @@ class Band:
 TIGHT, NORMAL, LOOSE = Band(0.03, 0.06), Band(0.05, 0.10), Band(0.08, 0.14)
 CORRECTING = Band(0.04, 0.08)
 GROWN = Band(0.12, 0.20)
-"""The bands of the three candidates, of a correction by clicks, and of regions grown from clicks."""
-
-THIN_CORE = 0.6
-"""Where the mask is thinner than the core is deep: this share of the local half-width is certain."""
+"""Bands of the three candidates, of a correction by clicks, and of regions grown from clicks."""
 
 
 def box_trimap(shape: tuple[int, int], box: np.ndarray, start: str | float) -> np.ndarray:

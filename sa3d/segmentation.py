@@ -1,0 +1,99 @@
+"""A finished segmentation: evidence per element and what every view said, for K objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sa3d.errors import SA3DError
+from sa3d.events import Outcome, RoundDone
+from sa3d.inverse_rendering import Evidence
+from sa3d.mask_grid import Elements
+from sa3d.prompts import Prompt
+
+BACKGROUND = -1
+"""Label of elements that belong to no object."""
+
+
+@dataclass(frozen=True)
+class ViewRecord:
+    """What one view said about one object in the end.
+
+    Attributes:
+        outcome: what became of the view, see :data:`sa3d.events.Outcome`.
+        agreement: IoU with the mask rendered from the other views.
+        score: the segmenter's predicted IoU.
+        confidence: how much the view's vote counted, 0 if it did not vote.
+        mask: [H, W] bool, the segmenter's mask at the photo's size; None if it gave none.
+    """
+
+    outcome: Outcome
+    agreement: float
+    score: float
+    confidence: float
+    mask: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class ObjectSegmentation:
+    """One object: its prompts, its evidence (both [N]), its views by index, and the report."""
+
+    name: str
+    prompts: Sequence[Prompt]
+    evidence: Evidence
+    views: dict[int, ViewRecord]
+    rounds: Sequence[RoundDone]
+    converged: bool
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Objects over one scene's elements.
+
+    Attributes:
+        scene_key: names the prepared scene (field, cameras, settings) the elements belong to.
+        elements: the N elements.
+        objects: by name, in the order of their prompts.
+        prior, prior_weight, lam: see :class:`sa3d.session.SessionConfig`.
+    """
+
+    scene_key: str
+    elements: Elements
+    objects: dict[str, ObjectSegmentation]
+    prior: float
+    prior_weight: float
+    lam: float = 1.0
+
+    def object(self, name: str) -> ObjectSegmentation:
+        """An object by name.
+
+        Raises:
+            SA3DError: there is no such object.
+        """
+        if name not in self.objects:
+            raise SA3DError(f"no object {name!r} here; there are: {', '.join(self.objects)}")
+        return self.objects[name]
+
+    def probability(self, name: str) -> Tensor:
+        """Evidence share of an object, [N] in [0, 1], unvoted elements at the prior."""
+        return self.object(name).evidence.share(self.prior, self.prior_weight)
+
+    @property
+    def threshold(self) -> float:
+        """Evidence share above which an element is object: lambda / (1 + lambda)."""
+        return self.lam / (1 + self.lam)
+
+    def labels(self) -> Tensor:
+        """Exclusive labels [N]: index into ``objects``, or ``BACKGROUND``.
+
+        Largest evidence share wins; an element nobody voted on is background.
+        """
+        shares = torch.stack([self.probability(name) for name in self.objects], dim=-1)
+        voted = torch.stack([o.evidence.total > 0 for o in self.objects.values()], dim=-1)
+        best, label = torch.where(voted, shares, 0.0).max(dim=-1)
+        return torch.where(best > self.threshold, label, BACKGROUND)
