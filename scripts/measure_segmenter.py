@@ -1,0 +1,210 @@
+"""Measure a 2D segmenter on pictures with true masks, and print a table.
+
+    python scripts/measure_segmenter.py ../shared/data/grabcut50
+    python scripts/measure_segmenter.py ../shared/data/canclip --prompts refine
+
+A data folder holds ``images/NAME.jpg`` and ``masks_gt/NAME.png``, or ``masks_gt/OBJECT/NAME.png``
+(255 object, 128 not counted, 0 background).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import tyro
+
+from sa3d.segmenter import LOGITS_SIZE, MaskPrediction, PromptableSegmenter
+from sa3d.segmenters import load_segmenter
+
+DAMAGES = ("blurred", "shifted", "chunk", "eroded", "all")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One object in one picture: image [H, W, 3] u8 RGB, truth and counted [H, W] bool."""
+
+    label: str
+    image: np.ndarray
+    truth: np.ndarray
+    counted: np.ndarray
+
+    def iou(self, mask: np.ndarray) -> float:
+        """IoU with the truth over the counted pixels."""
+        a, b = mask & self.counted, self.truth & self.counted
+        return float((a & b).sum() / max((a | b).sum(), 1))
+
+    @property
+    def box(self) -> np.ndarray:
+        """Bounding box of the truth, [4] x0, y0, x1, y1."""
+        columns, rows = np.flatnonzero(self.truth.any(0)), np.flatnonzero(self.truth.any(1))
+        return np.array([columns[0], rows[0], columns[-1], rows[-1]], float)
+
+
+@dataclass
+class Args:
+    """What to measure.
+
+    Attributes:
+        data: folder with images and masks_gt.
+        segmenter: name, hub id or local folder.
+        prompts: which prompts to try.
+        clicks: corrective clicks after the box.
+        limit: at most this many cases, 0 for all.
+    """
+
+    data: tyro.conf.Positional[Path]
+    segmenter: str = "graphcut"
+    prompts: Literal["box", "refine", "both"] = "both"
+    clicks: int = 5
+    limit: int = 0
+
+
+class Table:
+    """Collects IoU, score and time by row."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
+
+    def add(
+        self, row: str, case: Case, found: MaskPrediction, seconds: float, before: float
+    ) -> None:
+        """Note the first candidate's IoU and the best one's."""
+        ious = [case.iou(mask) for mask in found.masks]
+        self.rows[row].append((before, ious[len(ious) // 2], max(ious), seconds))
+
+    def print(self) -> None:
+        """Means over the cases."""
+        print(
+            f"{'prompt':24} {'cases':>5} {'before':>7} {'IoU':>7} {'worst':>7} {'best of K':>9} {'ms':>7}"
+        )
+        for name, values in self.rows.items():
+            mean = np.mean(values, axis=0)
+            worst = min(value[1] for value in values)
+            print(
+                f"{name:24} {len(values):5} {mean[0]:7.3f} {mean[1]:7.3f} {worst:7.3f} {mean[2]:9.3f}"
+                f" {1000 * mean[3]:7.1f}"
+            )
+
+
+def cases_of(data: Path) -> Iterator[Case]:
+    """All objects of all pictures with a true mask, by file name."""
+    for path in sorted((data / "masks_gt").rglob("*.png")):
+        grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        image = next((data / "images").glob(path.stem + ".*"))
+        bgr = cv2.imread(str(image), cv2.IMREAD_COLOR)
+        rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        label = str(path.relative_to(data / "masks_gt"))
+        yield Case(label, rgb, grey == 255, grey != 128)
+
+
+def damaged_logits(truth: np.ndarray, damage: str, seed: int) -> np.ndarray:
+    """A mask as a weak 3D model would render it: logits [256, 256] of a mask [H, W] bool.
+
+    Blur 3 % of the object's size, shift 3 %, a missing disc of radius 22 %, erosion by 3 %.
+    """
+    random = np.random.default_rng(seed)
+    size = float(np.sqrt(truth.sum()))
+    mask = truth.astype(np.float32)
+    if damage in ("eroded", "all"):
+        side = 2 * max(1, round(0.03 * size)) + 1
+        mask = cv2.erode(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    if damage in ("chunk", "all"):
+        edge = np.argwhere(cv2.erode(mask, np.ones((3, 3))) < mask)
+        if len(edge):
+            y, x = edge[random.integers(len(edge))].tolist()
+            cv2.circle(mask, (x, y), round(0.22 * size), 0, thickness=-1)
+    if damage in ("shifted", "all"):
+        angle = random.uniform(0, 2 * np.pi)
+        dx, dy = 0.03 * size * np.cos(angle), 0.03 * size * np.sin(angle)
+        move = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
+        mask = cv2.warpAffine(mask, move, mask.shape[::-1])
+    soft = cv2.GaussianBlur(mask, (0, 0), max(0.03 * size, 1.0))
+    small = cv2.resize(soft, (LOGITS_SIZE, LOGITS_SIZE), interpolation=cv2.INTER_AREA)
+    small = np.clip(small, 1e-4, 1 - 1e-4)
+    return np.log(small / (1 - small)).astype(np.float32)
+
+
+def mask_of(logits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Logits [256, 256] as a mask [H, W] bool."""
+    return cv2.resize(logits, shape[::-1]) > 0
+
+
+def centre_of_error(case: Case, mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """The pixel (x, y) deepest inside the largest error, and its true label."""
+    deepest, at, label = 0.0, (0, 0), 0
+    for wrong, wanted in ((case.truth & ~mask, 1), (mask & ~case.truth, 0)):
+        padded = np.pad((wrong & case.counted).astype(np.uint8), 1)
+        distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
+        if distance.max() > deepest:
+            deepest = float(distance.max())
+            y, x = np.unravel_index(int(distance.argmax()), distance.shape)
+            at, label = (int(x), int(y)), wanted
+    return np.array(at, float), label
+
+
+def measure_box(segmenter: PromptableSegmenter, case: Case, clicks: int, table: Table) -> None:
+    """A box, then clicks at the centre of the largest error with the last mask."""
+    start = time.perf_counter()
+    found = segmenter.predict(box=case.box)
+    table.add("box", case, found, time.perf_counter() - start, 0.0)
+    start = time.perf_counter()
+    three = segmenter.predict(box=case.box, multimask_output=True)
+    table.add("box, multimask", case, three, time.perf_counter() - start, 0.0)
+    points, labels = [], []
+    for number in range(1, clicks + 1):
+        point, label = centre_of_error(case, found.masks[0])
+        points, labels = [*points, point], [*labels, label]
+        before = case.iou(found.masks[0])
+        start = time.perf_counter()
+        found = segmenter.predict(np.array(points), np.array(labels), case.box, found.logits[0])
+        table.add(f"box, {number} clicks", case, found, time.perf_counter() - start, before)
+
+
+def measure_refine(segmenter: PromptableSegmenter, case: Case, seed: int, table: Table) -> None:
+    """Damaged masks as prompts; the true mask once and five times over."""
+    for damage in DAMAGES:
+        logits = damaged_logits(case.truth, damage, seed)
+        before = case.iou(mask_of(logits, case.truth.shape))
+        start = time.perf_counter()
+        found = segmenter.predict(mask_logits=logits, multimask_output=True)
+        table.add(f"mask, {damage}", case, found, time.perf_counter() - start, before)
+        if damage == "all":
+            for _ in range(4):
+                middle = found.logits[len(found.logits) // 2]
+                found = segmenter.predict(mask_logits=middle, multimask_output=True)
+            table.add("mask, all, 5 times", case, found, 0.0, before)
+    logits = damaged_logits(case.truth, "exact", seed)
+    for repetition in range(5):
+        before = case.iou(mask_of(logits, case.truth.shape))
+        start = time.perf_counter()
+        found = segmenter.predict(mask_logits=logits)
+        if repetition in (0, 4):
+            name = "truth, once" if repetition == 0 else "truth, 5 times"
+            table.add(name, case, found, time.perf_counter() - start, before)
+        logits = found.logits[0]
+
+
+def main(args: Args) -> None:
+    """Measure and print."""
+    segmenter = load_segmenter(args.segmenter)
+    table = Table()
+    for number, case in enumerate(cases_of(args.data)):
+        if args.limit and number >= args.limit:
+            break
+        segmenter.set_image(case.image)
+        if args.prompts != "refine":
+            measure_box(segmenter, case, args.clicks, table)
+        if args.prompts != "box":
+            measure_refine(segmenter, case, number, table)
+    table.print()
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
