@@ -1,0 +1,181 @@
+"""A trained nerfacto model as a :class:`sa3d.radiance_field.RadianceField`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import fields
+from functools import cached_property
+
+import torch
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.field_components.field_heads import FieldHeadNames
+from nerfstudio.models.nerfacto import NerfactoModel
+from torch import Tensor
+
+from sa3d.bounds import Bounds
+from sa3d.errors import SA3DError
+from sa3d.geometry import Rays
+from sa3d.radiance_field import FieldRender
+
+_RENDERING_OPTIONS = (
+    "average_init_density",
+    "background_color",
+    "base_res",
+    "disable_scene_contraction",
+    "far_plane",
+    "features_per_level",
+    "implementation",
+    "log2_hashmap_size",
+    "max_res",
+    "num_levels",
+    "num_nerf_samples_per_ray",
+    "num_proposal_iterations",
+    "num_proposal_samples_per_ray",
+    "proposal_initial_sampler",
+    "proposal_net_args_list",
+    "use_average_appearance_embedding",
+    "use_same_proposal_network",
+)
+"""The options of ``NerfactoModelConfig`` that shape what a given set of weights renders."""
+
+_POINTS_PER_CHUNK = 1 << 18
+
+
+class NerfactoRadianceField:
+    """A frozen nerfacto model, seen through its own sampler and density, in evaluation mode.
+
+    Rays start at the camera (Nerfstudio drops the near plane outside training) and end at the
+    model's far plane. Depth is nerfacto's ``depth`` output, the *median*: the distance at which
+    half of the ray's light is accumulated. Unlike the expected depth it never lies in the air
+    between two surfaces. Colours use the mean appearance embedding, as nerfacto's own evaluation
+    does, so the camera index has no influence.
+
+    Args:
+        model: in evaluation mode, on its device; used as it is and never changed.
+        rays_per_chunk: rays evaluated at once; bounds memory, does not change results.
+    """
+
+    def __init__(self, model: NerfactoModel, *, rays_per_chunk: int = 4096) -> None:
+        if rays_per_chunk < 1:
+            raise ValueError(f"rays_per_chunk must be positive, is {rays_per_chunk}")
+        self._model = model.eval()
+        self._rays_per_chunk = rays_per_chunk
+
+    @property
+    def device(self) -> torch.device:
+        """Where the field is evaluated and its results lie."""
+        return self._model.device
+
+    @cached_property
+    def bounds(self) -> Bounds:
+        """The space nerfacto's hash grid lives in.
+
+        With scene contraction the model contracts raw world positions to [-2, 2]^3; its scene box
+        plays no part. Without, the box is the space, and there is no density outside.
+        """
+        contraction = self._model.field.spatial_distortion
+        if contraction is not None:
+            return Bounds("contracted" if contraction.order == float("inf") else "contracted-l2")
+        low, high = self._model.field.aabb.tolist()
+        return Bounds("box", aabb=(tuple(low), tuple(high)))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the weights and the options that shape the rendering."""
+        config = self._model.config
+        known = {field.name for field in fields(config)}
+        options = {name: getattr(config, name) for name in _RENDERING_OPTIONS if name in known}
+        digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
+        for key, value in sorted(self._model.state_dict().items()):
+            digest.update(f"{key}:{value.dtype}:{tuple(value.shape)}".encode())
+            digest.update(value.detach().contiguous().cpu().numpy().data)
+        return digest.hexdigest()
+
+    @torch.no_grad()
+    def render(self, rays: Rays, camera_index: int = -1, *, with_rgb: bool = True) -> FieldRender:
+        """Render rays as the model itself does.
+
+        Args:
+            rays: R rays, world frame, any device.
+            camera_index: without influence (see the class).
+            with_rgb: False leaves ``rgb`` black and saves the colour network.
+
+        Returns:
+            The rendering on the field's device; all rays have the same number of samples.
+
+        Raises:
+            SA3DError: the field's density is not a number somewhere along the rays.
+        """
+        chunks = [
+            self._render_chunk(rays[start : start + self._rays_per_chunk], with_rgb)
+            for start in range(0, len(rays), self._rays_per_chunk)
+        ]
+        if not chunks:
+            samples = self._model.config.num_nerf_samples_per_ray
+            empty = torch.zeros(0, device=self.device)
+            return FieldRender(
+                rgb=empty.reshape(0, 3),
+                depth=empty,
+                accumulation=empty,
+                positions=empty.reshape(0, samples, 3),
+                weights=empty.reshape(0, samples),
+            )
+        return FieldRender(
+            *(
+                torch.cat([getattr(chunk, part.name) for chunk in chunks])
+                for part in fields(FieldRender)
+            )
+        )
+
+    def _render_chunk(self, rays: Rays, with_rgb: bool) -> FieldRender:
+        model = self._model
+        bundle = RayBundle(
+            origins=rays.origins.to(self.device, torch.float32).contiguous(),
+            directions=rays.directions.to(self.device, torch.float32).contiguous(),
+            pixel_area=torch.ones(len(rays), 1, device=self.device),
+            camera_indices=torch.zeros(len(rays), 1, dtype=torch.long, device=self.device),
+        )
+        assert model.collider is not None
+        samples, _, _ = model.proposal_sampler(
+            model.collider(bundle), density_fns=model.density_fns
+        )
+        density, features = model.field.get_density(samples)
+        _reject_nan(density)
+        weights = samples.get_weights(density)
+        rgb = torch.zeros(len(rays), 3, device=self.device)
+        if with_rgb:
+            outputs = model.field.get_outputs(samples, density_embedding=features)
+            rgb = model.renderer_rgb(rgb=outputs[FieldHeadNames.RGB], weights=weights)
+        return FieldRender(
+            rgb=rgb,
+            depth=model.renderer_depth(weights=weights, ray_samples=samples)[..., 0],
+            accumulation=model.renderer_accumulation(weights=weights)[..., 0],
+            positions=samples.frustums.get_positions(),
+            weights=weights[..., 0],
+        )
+
+    @torch.no_grad()
+    def density(self, positions_world: Tensor) -> Tensor:
+        """Volume density [N], per world unit, at positions [N, 3].
+
+        Raises:
+            SA3DError: the density is not a number somewhere.
+        """
+        positions = positions_world.to(self.device, torch.float32)
+        parts = [
+            self._model.field.density_fn(chunk)[..., 0]
+            for chunk in positions.split(_POINTS_PER_CHUNK)
+            if len(chunk)
+        ]
+        density = torch.cat(parts) if parts else torch.zeros(0, device=self.device)
+        _reject_nan(density)
+        return density
+
+
+def _reject_nan(density: Tensor) -> None:
+    if torch.isnan(density).any():
+        raise SA3DError(
+            "the NeRF has NaN densities: its training diverged; open an earlier checkpoint, or "
+            "train again with a smaller learning rate"
+        )
