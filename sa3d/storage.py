@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,71 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def atomic_folder(path: Path, *, overwrite: bool, ours: Callable[[Path], bool]) -> Iterator[Path]:
+    """A temporary sibling folder that becomes ``path`` when the block succeeds.
+
+    On any failure, Ctrl-C included, the temporary folder is removed and ``path`` is what it was.
+
+    Args:
+        overwrite: replace an existing folder.
+        ours: whether an entry of an existing folder may be deleted with it. A folder that holds
+            anything else is never replaced.
+
+    Raises:
+        SA3DError: ``path`` exists and may not be replaced, the disk is full, or not writable.
+    """
+    _refuse_to_lose(path, overwrite, ours)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
+    except OSError as error:
+        raise _writing_failed(path, error) from error
+    try:
+        content = temporary / "new"
+        content.mkdir()
+        yield content
+        if path.exists():
+            path.rename(temporary / "old")
+        try:
+            content.rename(path)
+        except BaseException:
+            if (temporary / "old").exists():
+                (temporary / "old").rename(path)
+            raise
+    except OSError as error:
+        raise _writing_failed(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Refuse to replace a file without being told to, before any work is done.
+
+    Raises:
+        SA3DError: the file exists and ``overwrite`` is False, or it is a folder.
+    """
+    if path.is_dir():
+        raise SA3DError(f"{path} is a folder: give the name of a file")
+    if path.exists() and not overwrite:
+        raise SA3DError(f"{path} exists: give another name, or --overwrite")
+
+
+def _refuse_to_lose(path: Path, overwrite: bool, ours: Callable[[Path], bool]) -> None:
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise SA3DError(f"{path} is a file: give the name of a folder")
+    entries = list(path.iterdir())
+    if entries and not overwrite:
+        raise SA3DError(f"{path} exists: give another folder, or --overwrite")
+    foreign = [entry.name for entry in entries if not ours(entry)]
+    if foreign:
+        raise SA3DError(
+            f"{path} holds other files ({foreign[0]}) and is not replaced: give another folder"
+        )
+
+
 def _writing_failed(path: Path, error: OSError) -> SA3DError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SA3DError(f"the disk is full: {path} was not written; what was finished is kept")
@@ -60,7 +126,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         SA3DError: missing, truncated or no such file format.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise SA3DError(f"cannot read {path}: {error}") from error
