@@ -20,7 +20,10 @@ class FieldRender:
         depth: [R] distance along the (unit length) ray, world units.
         accumulation: [R] sum of the weights, in [0, 1].
         positions: [R, S, 3] sample positions, world.
-        weights: [R, S] rendering weights ``T_j alpha_j``; padding weighs 0.
+        weights: [R, S] rendering weights ``T_j alpha_j``; padding weighs 0. Samples run from
+            near to far.
+        sample_rgb: [R, S, 3] colour of each sample in [0, 1], for pictures with parts left out;
+            None if the field does not tell.
     """
 
     rgb: Tensor
@@ -28,6 +31,7 @@ class FieldRender:
     accumulation: Tensor
     positions: Tensor
     weights: Tensor
+    sample_rgb: Tensor | None = None
 
 
 @runtime_checkable

@@ -1,0 +1,21 @@
+"""One prepared analytic scene for all tests that only read it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sa3d.segmentation import Segmentation
+from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene, voted_segmentation
+
+
+@pytest.fixture(scope="session")
+def still_life(tmp_path_factory: pytest.TempPathFactory) -> AnalyticScene:
+    """A ball and a crate on a table, twelve views, prepared. Do not change it."""
+    return analytic_scene(tmp_path_factory.mktemp("still_life"))
+
+
+@pytest.fixture(scope="session")
+def voted(still_life: AnalyticScene) -> Segmentation:
+    """Ball and crate, segmented with exact masks. Do not change it."""
+    masks = {name: still_life.masks[name] for name in ("ball", "crate")}
+    return voted_segmentation(still_life.scene, masks)
