@@ -1,0 +1,260 @@
+"""Versioned save and load of a segmentation: a folder that is whole or not there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sa3d.bounds import Bounds
+from sa3d.errors import SA3DError
+from sa3d.events import RoundDone
+from sa3d.inverse_rendering import Evidence
+from sa3d.mask_grid import Elements, MaskGrid
+from sa3d.prompts import Prompt
+from sa3d.segmentation import ObjectSegmentation, Segmentation, ViewRecord
+from sa3d.storage import atomic_folder, load_arrays, save_arrays
+
+FORMAT_VERSION = 1
+
+_MANIFEST = "segmentation.json"
+_ARRAYS = "elements.npz"
+_MASKS = "masks"
+
+
+@dataclass(frozen=True)
+class SavedSegmentation:
+    """A segmentation as loaded, and what its maker noted about where it comes from."""
+
+    segmentation: Segmentation
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def save_segmentation(
+    segmentation: Segmentation,
+    folder: Path,
+    provenance: Mapping[str, Any] | None = None,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write ``segmentation.json``, ``elements.npz`` and ``masks/<object>/<view index>.png``.
+
+    The folder appears whole or not at all, and an older one is replaced only by a whole one.
+
+    Args:
+        provenance: anything JSON can hold: which run, data, segmenter and settings it came from.
+        overwrite: replace a segmentation saved there before.
+
+    Raises:
+        SA3DError: the folder exists and may not be replaced, or the disk is full.
+    """
+    manifest = json.dumps(_to_json(segmentation, provenance or {}), indent=1, default=_plain)
+    with atomic_folder(folder, overwrite=overwrite, ours=_is_ours) as temporary:
+        (temporary / _MANIFEST).write_text(manifest, encoding="utf-8")
+        save_arrays(temporary / _ARRAYS, _arrays(segmentation))
+        for name, one in segmentation.objects.items():
+            for index, record in one.views.items():
+                if record.mask is not None:
+                    write_bitmap(_mask_path(temporary, name, index), record.mask)
+
+
+def load_segmentation(folder: Path, device: str | torch.device = "cpu") -> SavedSegmentation:
+    """Read what :func:`save_segmentation` wrote, exactly.
+
+    Raises:
+        SA3DError: missing, damaged, or written by another version.
+    """
+    manifest = _read_manifest(folder)
+    try:
+        arrays = {k: torch.from_numpy(v) for k, v in load_arrays(folder / _ARRAYS).items()}
+        return SavedSegmentation(
+            _from_json(manifest, arrays, folder, torch.device(device)), manifest["provenance"]
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, SA3DError) as error:
+        raise SA3DError(
+            f"the segmentation in {folder} is damaged ({error}): segment again"
+        ) from error
+
+
+def write_bitmap(path: Path, mask: np.ndarray) -> None:
+    """Write a mask, bool [H, W], as a 1-bit PNG."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.ascontiguousarray(mask, dtype=bool)).save(path)
+
+
+def read_bitmap(path: Path) -> np.ndarray:
+    """Read a 1-bit PNG, bool [H, W].
+
+    Raises:
+        ValueError: missing or damaged.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert("1"), dtype=bool)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"cannot read {path.name}: {error}") from error
+
+
+def _is_ours(entry: Path) -> bool:
+    return entry.name in (_MANIFEST, _ARRAYS, _MASKS)
+
+
+def _mask_path(folder: Path, name: str, index: int) -> Path:
+    return folder / _MASKS / name / f"{index:05d}.png"
+
+
+def _plain(value: Any) -> Any:
+    """What JSON cannot hold but callers naturally pass."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be saved in a segmentation")
+
+
+def _arrays(segmentation: Segmentation) -> dict[str, np.ndarray]:
+    arrays = {"keys": segmentation.elements.keys.cpu().numpy()}
+    for i, one in enumerate(segmentation.objects.values()):
+        arrays[f"object_{i}"] = one.evidence.object.cpu().numpy()
+        arrays[f"total_{i}"] = one.evidence.total.cpu().numpy()
+        for j, prompt in enumerate(one.prompts):
+            if prompt.mask is not None:
+                arrays[f"prompt_{i}_{j}"] = _prompt_mask(prompt)
+    return arrays
+
+
+def _prompt_mask(prompt: Prompt) -> np.ndarray:
+    """A mask prompt with its pixels, so that the saved folder needs no other file."""
+    if isinstance(prompt.mask, np.ndarray):
+        return prompt.mask
+    from PIL import Image
+
+    assert prompt.mask is not None
+    try:
+        with Image.open(prompt.mask) as image:
+            return np.array(image.convert("L"))
+    except OSError as error:
+        raise SA3DError(f"cannot read mask {str(prompt.mask)!r}: {error}") from error
+
+
+def _to_json(segmentation: Segmentation, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    grid = segmentation.elements.grid
+    return {
+        "version": FORMAT_VERSION,
+        "provenance": dict(provenance),
+        "scene_key": segmentation.scene_key,
+        "grid": {"resolution": grid.resolution, "bounds": asdict(grid.bounds)},
+        "settings": {
+            f.name: getattr(segmentation, f.name)
+            for f in fields(Segmentation)
+            if f.name not in ("scene_key", "elements", "objects")
+        },
+        "objects": [_object_to_json(one) for one in segmentation.objects.values()],
+    }
+
+
+def _object_to_json(one: ObjectSegmentation) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "prompts": [prompt.to_json() for prompt in one.prompts],
+        "views": [_record_to_json(index, record) for index, record in one.views.items()],
+        "rounds": [asdict(done) for done in one.rounds],
+        "converged": one.converged,
+        "verdict": one.verdict,
+    }
+
+
+def _record_to_json(index: int, record: ViewRecord) -> dict[str, Any]:
+    said = {f.name: getattr(record, f.name) for f in fields(record) if f.name != "mask"}
+    return {"index": index, "has_mask": record.mask is not None, **said}
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / _MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SA3DError(f"no segmentation in {folder}: {_MANIFEST} is missing") from error
+    except (OSError, ValueError) as error:
+        raise SA3DError(f"the segmentation in {folder} is damaged: {error}") from error
+    version = manifest.get("version") if isinstance(manifest, dict) else None
+    if version != FORMAT_VERSION:
+        raise SA3DError(
+            f"the segmentation in {folder} has format {version!r}, this program reads "
+            f"{FORMAT_VERSION}: segment again, or use the version that wrote it"
+        )
+    return manifest
+
+
+def _from_json(
+    manifest: dict[str, Any],
+    arrays: dict[str, torch.Tensor],
+    folder: Path,
+    device: torch.device,
+) -> Segmentation:
+    low, high = manifest["grid"]["bounds"]["aabb"]
+    bounds = Bounds(manifest["grid"]["bounds"]["kind"], (tuple(low), tuple(high)))
+    elements = Elements(MaskGrid(bounds, manifest["grid"]["resolution"]), arrays["keys"].to(device))
+    objects = [
+        _object_from_json(entry, i, arrays, folder, device)
+        for i, entry in enumerate(manifest["objects"])
+    ]
+    if any(len(one.evidence.total) != len(elements) for one in objects):
+        raise ValueError("evidence and elements differ in number")
+    return Segmentation(
+        scene_key=manifest["scene_key"],
+        elements=elements,
+        objects={one.name: one for one in objects},
+        **manifest["settings"],
+    )
+
+
+def _object_from_json(
+    entry: dict[str, Any],
+    i: int,
+    arrays: dict[str, torch.Tensor],
+    folder: Path,
+    device: torch.device,
+) -> ObjectSegmentation:
+    name = entry["name"]
+    return ObjectSegmentation(
+        name=name,
+        prompts=[
+            _prompt_from_json(prompt, arrays.get(f"prompt_{i}_{j}"))
+            for j, prompt in enumerate(entry["prompts"])
+        ],
+        evidence=Evidence(arrays[f"object_{i}"].to(device), arrays[f"total_{i}"].to(device)),
+        views={view["index"]: _record_from_json(view, folder, name) for view in entry["views"]},
+        rounds=[RoundDone(**done) for done in entry["rounds"]],
+        converged=entry["converged"],
+        verdict=entry["verdict"],
+    )
+
+
+def _prompt_from_json(entry: dict[str, Any], mask: torch.Tensor | None) -> Prompt:
+    values: dict[str, Any] = dict(entry)
+    if "points" in values:
+        values["points"] = tuple((x, y) for x, y in values["points"])
+        values["labels"] = tuple(values["labels"])
+    if "box" in values:
+        values["box"] = tuple(values["box"])
+    values["mask"] = None if mask is None else mask.numpy()
+    return Prompt(**values)
+
+
+def _record_from_json(entry: dict[str, Any], folder: Path, name: str) -> ViewRecord:
+    values: dict[str, Any] = dict(entry)
+    index, has_mask = values.pop("index"), values.pop("has_mask")
+    record = ViewRecord(mask=None, **values)
+    return (
+        replace(record, mask=read_bitmap(_mask_path(folder, name, index))) if has_mask else record
+    )
