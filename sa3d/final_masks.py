@@ -1,0 +1,73 @@
+"""The final mask of a photograph: what the 3D segmentation and the segmenter say, put together."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from sa3d.mask_rendering import render_mask
+from sa3d.scene import Scene
+from sa3d.segmentation import Segmentation
+
+
+def final_mask(
+    scene: Scene, segmentation: Segmentation, name: str, view_index: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """An object's mask in a photograph, at the photograph's size.
+
+    The rendered mask knows what all views agree on, the segmenter's own mask of an accepted view
+    knows its edges: their mean decides. A rejected or unseen view goes by the rendered mask alone,
+    and a view where the user gave a mask keeps it. A pixel that several objects claim goes to the
+    most probable one.
+
+    Returns:
+        mask: bool [H, W].
+        probability: float32 [H, W] in [0, 1].
+
+    Raises:
+        SA3DError: no such object.
+    """
+    probability = _probability(scene, segmentation, name, view_index)
+    mask = probability > 0.5
+    earlier = True  # among equals the first object wins
+    for other in segmentation.objects:
+        if other == name:
+            earlier = False
+            continue
+        rival = _probability(scene, segmentation, other, view_index)
+        mask &= (rival < probability) if earlier else (rival <= probability)
+    return mask, probability
+
+
+def rendered_probability(
+    scene: Scene, segmentation: Segmentation, name: str, view_index: int
+) -> np.ndarray:
+    """The evidence share rendered in a view and enlarged to the photograph's size: [H, W]."""
+    prepared = scene.prepared(view_index)
+    rendered = render_mask(
+        prepared.operator,
+        segmentation.object(name).evidence,
+        prior=segmentation.prior,
+        prior_weight=segmentation.prior_weight,
+    )
+    small = rendered.probability.reshape(1, 1, prepared.camera.height, prepared.camera.width)
+    photo = scene.views[view_index].camera
+    full = torch.nn.functional.interpolate(
+        small, (photo.height, photo.width), mode="bilinear", align_corners=False
+    )
+    return full[0, 0].clamp(0, 1).cpu().numpy()
+
+
+def _probability(
+    scene: Scene, segmentation: Segmentation, name: str, view_index: int
+) -> np.ndarray:
+    one = segmentation.object(name)
+    record = one.views.get(view_index)
+    voted = record is not None and record.outcome in ("prompted", "accepted")
+    if record is None or record.mask is None or not voted:
+        return rendered_probability(scene, segmentation, name, view_index)
+    said = record.mask.astype(np.float32)
+    view = scene.views[view_index].name
+    if any(prompt.view == view and prompt.mask is not None for prompt in one.prompts):
+        return said
+    return (rendered_probability(scene, segmentation, name, view_index) + said) / 2
