@@ -53,10 +53,13 @@ class NerfactoRadianceField:
 
     Args:
         model: in evaluation mode, on its device; used as it is and never changed.
-        rays_per_chunk: rays evaluated at once; bounds memory, does not change results.
+        rays_per_chunk: rays evaluated at once; bounds memory, does not change results. None takes
+            what is fastest: few on a CPU (its caches hold them), many on a GPU.
     """
 
-    def __init__(self, model: NerfactoModel, *, rays_per_chunk: int = 4096) -> None:
+    def __init__(self, model: NerfactoModel, *, rays_per_chunk: int | None = None) -> None:
+        if rays_per_chunk is None:
+            rays_per_chunk = 512 if model.device.type == "cpu" else 1 << 15
         if rays_per_chunk < 1:
             raise ValueError(f"rays_per_chunk must be positive, is {rays_per_chunk}")
         self._model = model.eval()
@@ -93,13 +96,12 @@ class NerfactoRadianceField:
         return digest.hexdigest()
 
     @torch.no_grad()
-    def render(self, rays: Rays, camera_index: int = -1, *, with_rgb: bool = True) -> FieldRender:
+    def render(self, rays: Rays, camera_index: int = -1) -> FieldRender:
         """Render rays as the model itself does.
 
         Args:
             rays: R rays, world frame, any device.
             camera_index: without influence (see the class).
-            with_rgb: False leaves ``rgb`` black and saves the colour network.
 
         Returns:
             The rendering on the field's device; all rays have the same number of samples.
@@ -108,7 +110,7 @@ class NerfactoRadianceField:
             SA3DError: the field's density is not a number somewhere along the rays.
         """
         chunks = [
-            self._render_chunk(rays[start : start + self._rays_per_chunk], with_rgb)
+            self._render_chunk(rays[start : start + self._rays_per_chunk])
             for start in range(0, len(rays), self._rays_per_chunk)
         ]
         if not chunks:
@@ -122,13 +124,14 @@ class NerfactoRadianceField:
                 weights=empty.reshape(0, samples),
             )
         return FieldRender(
-            *(
-                torch.cat([getattr(chunk, part.name) for chunk in chunks])
-                for part in fields(FieldRender)
-            )
+            rgb=torch.cat([chunk.rgb for chunk in chunks]),
+            depth=torch.cat([chunk.depth for chunk in chunks]),
+            accumulation=torch.cat([chunk.accumulation for chunk in chunks]),
+            positions=torch.cat([chunk.positions for chunk in chunks]),
+            weights=torch.cat([chunk.weights for chunk in chunks]),
         )
 
-    def _render_chunk(self, rays: Rays, with_rgb: bool) -> FieldRender:
+    def _render_chunk(self, rays: Rays) -> FieldRender:
         model = self._model
         bundle = RayBundle(
             origins=rays.origins.to(self.device, torch.float32).contiguous(),
@@ -143,12 +146,9 @@ class NerfactoRadianceField:
         density, features = model.field.get_density(samples)
         _reject_nan(density)
         weights = samples.get_weights(density)
-        rgb = torch.zeros(len(rays), 3, device=self.device)
-        if with_rgb:
-            outputs = model.field.get_outputs(samples, density_embedding=features)
-            rgb = model.renderer_rgb(rgb=outputs[FieldHeadNames.RGB], weights=weights)
+        colours = model.field.get_outputs(samples, density_embedding=features)
         return FieldRender(
-            rgb=rgb,
+            rgb=model.renderer_rgb(rgb=colours[FieldHeadNames.RGB], weights=weights),
             depth=model.renderer_depth(weights=weights, ray_samples=samples)[..., 0],
             accumulation=model.renderer_accumulation(weights=weights)[..., 0],
             positions=samples.frustums.get_positions(),

@@ -34,7 +34,7 @@ from nerfstudio_plugin.run_views import RunData, locate_data, make_views, parse_
 from sa3d.errors import SA3DError
 from sa3d.views import View
 
-SUPPORTED_METHODS = ("nerfacto", "nerfacto-big", "nerfacto-huge", "depth-nerfacto")
+SUPPORTED_METHODS = ("nerfacto", "nerfacto-big", "nerfacto-huge", "depth-nerfacto", "phototourism")
 """The methods whose runs can be opened."""
 
 _SUPPORTED_MODELS = (NerfactoModel, DepthNerfactoModel)
