@@ -1,0 +1,57 @@
+"""What a still life consists of, and how things are put into it.
+
+World frame: z up, the table-top's middle at the origin, one unit is about a metre.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import trimesh
+
+from . import textures as tx
+from .tracer import Body, Light
+
+FLOOR = -0.75
+
+
+@dataclass(frozen=True)
+class StillLife:
+    """Everything the tracer needs, and the colours by which people tell the objects apart."""
+
+    bodies: list[Body]
+    lights: list[Light]
+    ambient: float
+    colours: dict[str, tx.Colour]
+
+
+def place(
+    name: str,
+    mesh: trimesh.Trimesh,
+    texture: tx.Texture,
+    at: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    yaw: float = 0.0,
+    **flags: bool,
+) -> Body:
+    """Turn a mesh by `yaw` degrees about z, then move it."""
+    placement = np.asarray(trimesh.transformations.rotation_matrix(np.radians(yaw), [0, 0, 1]))
+    placement[:3, 3] = at
+    return Body(name, mesh.copy().apply_transform(placement), texture, placement, **flags)
+
+
+def put(
+    name: str, mesh: trimesh.Trimesh, texture: tx.Texture, x: float, y: float, yaw: float = 0.0
+) -> Body:
+    """An object on the table."""
+    return place(name, mesh, texture, (x, y, 0.0), yaw, is_object=True, casts_shadow=True)
+
+
+def solid(red: float, green: float, blue: float) -> tx.Texture:
+    """One colour with a breath of mottling, so that no surface is flat."""
+    colour = np.array([red, green, blue])
+    return lambda p: colour * (0.93 + 0.14 * tx.fractal_noise(p / 0.07, seed=5)[:, None])
+
+
+def beside(x: float, y: float, yaw: float, along: float, away: float) -> tuple[float, float]:
+    """World (x, y) of a point given in the frame of a block at (x, y) turned by `yaw`."""
+    c, s = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
+    return x + c * along - s * away, y + s * along + c * away
