@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from sa3d.events import RoundDone
 
+CLEARLY = 0.01
+"""Differences of summed agreements below this are noise."""
+
 
 @dataclass
 class ConvergenceConfig:
@@ -31,8 +34,33 @@ def is_converged(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> bool
 
 
 def best_round(rounds: Sequence[RoundDone]) -> int:
-    """Position of the round whose views agree most, the latest among equals.
+    """Position of the round to answer with, the latest unless an earlier one agrees clearly more.
 
-    A drifting loop is never answered with a result that agrees less than an earlier one.
+    Judged by views that had no say: the held-out ones, and the user's own masks against what all
+    the other views render there. A loop that drifts disagrees with them more from round to round.
     """
-    return max(range(len(rounds)), key=lambda i: (round(rounds[i].agreement, 3), i))
+
+    def trust(position: int) -> float:
+        done = rounds[position]
+        unvoted = done.agreement if done.unvoted_agreement is None else done.unvoted_agreement
+        return unvoted + done.prompt_agreement
+
+    best = max(range(len(rounds)), key=lambda i: (trust(i), i))
+    last = len(rounds) - 1
+    return best if trust(best) - trust(last) > CLEARLY else last
+
+
+def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool) -> str:
+    """The outcome of a loop in words."""
+    if not rounds:
+        return "lifted from the prompted views alone"
+    kept = rounds[chosen]
+    how = "converged" if converged else "stopped at the limit, not converged,"
+    text = f"{how} after {len(rounds)} round{'s' if len(rounds) > 1 else ''}"
+    if chosen < len(rounds) - 1:
+        text += f"; round {kept.round} kept, later ones agreed less"
+    if kept.unvoted_agreement is not None:
+        text += f"; agreement on unvoted views {kept.unvoted_agreement:.2f}"
+    if kept.rejected:
+        text += f"; {kept.rejected} view{'s' if kept.rejected > 1 else ''} rejected"
+    return text

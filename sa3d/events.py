@@ -1,13 +1,13 @@
-"""What the loop tells: frozen events, the same for a progress bar, a viewer, a test, a batch job."""
+"""What the loop tells: frozen events, one kind for progress bars, viewers and tests."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-Outcome = Literal["prompted", "accepted", "rejected", "unseen", "no prompt"]
-"""What became of a view: given by the user, voted, refused by the gate, object not in it, or
-nothing certain enough to prompt with."""
+Outcome = Literal["prompted", "accepted", "rejected", "held out", "unseen", "no prompt"]
+"""What became of a view: given by the user, voted, refused by the gate, kept from voting as a
+check, object not in it, or nothing certain enough to prompt with."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class RoundDone:
         flips: elements whose label changed in this round.
         labelled: elements labelled object after it.
         agreement: mean over accepted views of the IoU between the view's mask and the others'.
-        unvoted_agreement: the same over views that did not vote; None if all voted.
+        unvoted_agreement: the same over held-out views, which never vote; None if there are none.
+        prompt_agreement: IoU of the user's own masks with what all other views say there.
         changed_views: views that went between accepted and rejected.
         seconds: of the round.
     """
@@ -59,6 +60,7 @@ class RoundDone:
     rejected: int
     agreement: float
     unvoted_agreement: float | None
+    prompt_agreement: float
     changed_views: int
     seconds: float
 

@@ -69,7 +69,7 @@ class Prompt:
         x0, y0, x1, y1 = self.box
         if not (x0 < x1 and y0 < y1):
             raise SA3DError(f"{where}: box {_numbers(self.box)} is empty: give x0 y0 x1 y1")
-        if not (0 <= x0 and 0 <= y0 and x1 <= width and y1 <= height):
+        if min(x0, y0) < 0 or x1 > width or y1 > height:
             raise SA3DError(f"{where}: box {_numbers(self.box)} lies outside the image")
         for (x, y), label in zip(self.points, self.labels, strict=True):
             if label == 1 and not (x0 <= x <= x1 and y0 <= y <= y1):
@@ -129,7 +129,9 @@ def prompt_from_json(entry: Mapping[str, Any], folder: Path) -> Prompt:
         raise SA3DError('every prompt needs a "view", the name of an image')
     unknown = sorted(set(entry) - known)
     if unknown:
-        raise SA3DError(f"unknown key {unknown[0]!r} in a prompt; known: {', '.join(sorted(known))}")
+        raise SA3DError(
+            f"unknown key {unknown[0]!r} in a prompt; known: {', '.join(sorted(known))}"
+        )
     try:
         points = tuple((float(x), float(y)) for x, y in entry.get("points", ()))
         labels = tuple(int(label) for label in entry.get("labels", [1] * len(points)))
@@ -168,7 +170,9 @@ def load_prompts(path: Path) -> list[Prompt]:
         raise SA3DError(f"prompts file {str(path)!r} is not valid JSON: {error}") from error
     entries = content.get("prompts") if isinstance(content, Mapping) else None
     if not isinstance(entries, list) or not entries:
-        raise SA3DError(f'prompts file {str(path)!r} holds no prompts: {{"prompts": [...]}} expected')
+        raise SA3DError(
+            f'prompts file {str(path)!r} holds no prompts: {{"prompts": [...]}} expected'
+        )
     return [prompt_from_json(entry, path.parent) for entry in entries]
 
 

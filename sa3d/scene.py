@@ -140,7 +140,7 @@ class Scene:
     def encode(self, index: int, segmenter: PromptableSegmenter) -> None:
         """Make view ``index`` the segmenter's current image, from the cache where it is there."""
         image = self.views[index].image()
-        digest = hashlib.sha256(np.ascontiguousarray(image)).hexdigest()[:16]
+        digest = hashlib.sha256(image.tobytes()).hexdigest()[:16]
         name = "".join(c if c.isalnum() or c in "-._" else "_" for c in segmenter.name)
         path = self.cache / "encodings" / name / f"{index:05d}-{digest}.npz"
         if path.exists():
@@ -228,7 +228,7 @@ def _scene_key(fingerprint: str, views: Sequence[View], config: PrepareConfig) -
     for view in views:
         camera = view.camera
         digest.update(view.name.encode())
-        digest.update(np.ascontiguousarray(camera.c2w.cpu().numpy(), dtype=np.float32))
+        digest.update(camera.c2w.float().cpu().numpy().tobytes())
         intrinsics = (camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height)
         digest.update(repr((intrinsics, camera.distortion)).encode())
     return digest.hexdigest()

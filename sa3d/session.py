@@ -1,53 +1,64 @@
-"""The loop: prompts in, events out. Self-prompt, segment, gate, vote; view after view, round after
-round, until the 3D segmentation has converged."""
+"""A user's work on a prepared scene: prompts in, events out, and a segmentation at the end."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from sa3d.convergence import ConvergenceConfig, is_converged
 from sa3d.errors import SA3DError
-from sa3d.events import Event, Finished, Outcome, RoundDone, RoundStarted, ViewDone
-from sa3d.inverse_rendering import Evidence, Vote
-from sa3d.mask_rendering import RenderedMask, render_mask
+from sa3d.events import Event
+from sa3d.object_loop import LoopConfig, ObjectLoop
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
-from sa3d.segmenter import LearnsAppearance, MaskPrediction, PromptableSegmenter
-from sa3d.self_prompting import SelfPromptConfig, self_prompt
-from sa3d.view_schedule import outward_order
+from sa3d.segmentation import Segmentation
+from sa3d.segmenter import PromptableSegmenter
 
 
-@dataclass
-class SessionConfig:
-    """How the loop decides."""
+class Session:
+    """Segments objects in a prepared scene, one after the other.
 
-    min_agreement: float = 0.5
-    """A view's mask counts only if its IoU with the mask rendered from the other views is this."""
-    lam: float = 1.0
-    """SA3D's lambda: an element is object where its evidence share exceeds lambda/(1+lambda)."""
-    prior: float = 0.3
-    """Evidence share of an element nobody has voted on, between background (0) and undecided."""
-    prior_weight: float = 0.05
-    """How much evidence outweighs the prior, in units of one fully lit pixel."""
-    appearance_views: int = 8
-    """Accepted views a segmenter without weights learns the object's appearance from."""
-    prompting: SelfPromptConfig = field(default_factory=SelfPromptConfig)
-    convergence: ConvergenceConfig = field(default_factory=ConvergenceConfig)
+    The NeRF is never evaluated here: all that is needed of it lies in the scene's operators.
+    """
 
+    def __init__(
+        self, scene: Scene, segmenter: PromptableSegmenter, config: LoopConfig | None = None
+    ) -> None:
+        self.scene, self.segmenter, self.config = scene, segmenter, config or LoopConfig()
+        self._loops: dict[str, ObjectLoop] = {}
 
-@dataclass
-class ViewState:
-    """What one view says about one object at present."""
+    def add_prompts(self, prompts: Sequence[Prompt]) -> None:
+        """Add prompts; those of one object name belong together.
 
-    outcome: Outcome
-    mask: np.ndarray
-    vote: Vote | None
-    agreement: float
-    score: float
-    appearance: np.ndarray | None = None
+        Raises:
+            SA3DError: no prompts, an unknown view, or a prompt outside its image. Nothing is added.
+        """
+        if not prompts:
+            raise SA3DError("no prompt given: mark the object in at least one view")
+        for prompt in prompts:
+            camera = self.scene.views[self.scene.view_index(prompt.view)].camera
+            prompt.check_against(camera.width, camera.height)
+            prompt.load_mask(camera.width, camera.height)
+        for name in dict.fromkeys(prompt.object for prompt in prompts):
+            earlier = self._loops[name].prompts if name in self._loops else []
+            mine = [*earlier, *(prompt for prompt in prompts if prompt.object == name)]
+            self._loops[name] = ObjectLoop(self.scene, self.segmenter, name, mine, self.config)
+
+    def run(self) -> Iterator[Event]:
+        """Run every object's loop that has not finished.
+
+        Raises:
+            SA3DError: see :meth:`sa3d.object_loop.ObjectLoop.run`.
+        """
+        for loop in self._loops.values():
+            if loop.finished is None:
+                yield from loop.run()
+
+    def result(self) -> Segmentation:
+        """The segmentation as it stands."""
+        return Segmentation(
+            scene_key=self.scene.key,
+            elements=self.scene.elements,
+            objects={name: loop.result() for name, loop in self._loops.items()},
+            prior=self.config.prior,
+            prior_weight=self.config.prior_weight,
+            lam=self.config.lam,
+        )

@@ -91,7 +91,7 @@ class ViewOperator:
         return out
 
     def splat_local(self, per_ray: Tensor) -> Tensor:
-        """``W^T y`` on this view's own elements only: [n] or [n, K], in order of ``element_ids``."""
+        """``W^T y`` on this view's own elements only: [n] or [n, K], as ``element_ids``."""
         summed = self._transposed @ per_ray.reshape(self.num_rays, -1)
         return summed.reshape(-1, *per_ray.shape[1:])
 

@@ -44,3 +44,12 @@ def outward_order(cameras: Sequence[Camera], start: Sequence[int]) -> list[int]:
         nearest = torch.minimum(nearest, distances[view])
         nearest[[*start, *order]] = torch.inf
     return order
+
+
+def held_out_views(order: Sequence[int], share: float) -> frozenset[int]:
+    """Evenly spaced views of the schedule, ``share`` of them, that measure and never vote.
+
+    None in scenes of fewer than ten views: there every vote is needed.
+    """
+    count = round(share * len(order)) if len(order) >= 10 else 0
+    return frozenset(order[(2 * i + 1) * len(order) // (2 * count)] for i in range(count))

@@ -1,0 +1,306 @@
+"""One object's loop: lift the user's views, then self-prompt, segment, gate and vote."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sa3d.appearance import AppearanceMemory
+from sa3d.convergence import ConvergenceConfig, best_round, is_converged, verdict
+from sa3d.errors import SA3DError
+from sa3d.events import Event, Finished, RoundDone, RoundStarted, ViewDone
+from sa3d.inverse_rendering import Evidence, Vote
+from sa3d.mask_rendering import RenderedMask, render_mask
+from sa3d.prompts import Prompt
+from sa3d.scene import Scene
+from sa3d.segmentation import ObjectSegmentation, ViewRecord
+from sa3d.segmenter import MaskPrediction, PromptableSegmenter
+from sa3d.self_prompting import SelfPromptConfig, self_prompt
+from sa3d.user_prompts import segment_user_prompts
+from sa3d.view_schedule import camera_distances, held_out_views, outward_order
+
+
+@dataclass
+class LoopConfig:
+    """How the loop decides."""
+
+    min_agreement: float = 0.5
+    """A view's mask counts only if its IoU with the mask rendered from the other views is this."""
+    lam: float = 1.0
+    """SA3D's lambda: an element is object where its evidence share is over lambda / (1 + lambda)."""
+    prior: float = 0.4
+    """Evidence share of an element nobody has voted on: between background (0) and undecided."""
+    prior_weight: float = 0.05
+    """How much evidence outweighs the prior, in units of one fully lit pixel."""
+    user_confidence: float = 4.0
+    """How much a view prompted by the user counts, beside 1 for a self-prompted one."""
+    held_out: float = 0.1
+    """Share of the views that is segmented but never votes: it measures, it does not decide."""
+    appearance_views: int = 8
+    """Accepted views a segmenter without weights learns the object's appearance from; 0: none."""
+    prompting: SelfPromptConfig = field(default_factory=SelfPromptConfig)
+    convergence: ConvergenceConfig = field(default_factory=ConvergenceConfig)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The segmenter's mask chosen for a view, [H, W] bool, and why."""
+
+    mask: np.ndarray
+    score: float
+    agreement: float
+
+
+class ObjectLoop:
+    """State of one object: its evidence and what every view says at present.
+
+    Stopping between two events leaves a consistent state: :meth:`result` may be asked any time
+    after the user's views were lifted.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        segmenter: PromptableSegmenter,
+        name: str,
+        prompts: Sequence[Prompt],
+        config: LoopConfig,
+    ) -> None:
+        self.scene, self.segmenter, self.name, self.config = scene, segmenter, name, config
+        self.prompts = list(prompts)
+        self.evidence = Evidence.none(len(scene.elements), scene.device)
+        self.records: dict[int, ViewRecord] = {}
+        self.rounds: list[RoundDone] = []
+        self.finished: Finished | None = None
+        self._votes: dict[int, Vote] = {}
+        self._appearance = AppearanceMemory(config.appearance_views)
+        self._prompted = sorted({scene.view_index(prompt.view) for prompt in self.prompts})
+        cameras = [view.camera for view in scene.views]
+        self._distances = camera_distances(cameras)
+        self._order = outward_order(cameras, self._prompted)
+        self._held_out = held_out_views(self._order, config.held_out)
+
+    def run(self) -> Iterator[Event]:
+        """Lift the prompted views, then rounds over the others until converged.
+
+        Raises:
+            SA3DError: a prompted view shows nothing, or the object touches nothing in 3D.
+        """
+        yield from self._lift()
+        states = []
+        while len(self.rounds) < self.config.convergence.max_rounds:
+            yield from self._round(len(self.rounds) + 1)
+            states.append((dict(self.records), dict(self._votes)))
+            if is_converged(self.rounds, self.config.convergence):
+                break
+        chosen = best_round(self.rounds) if self.rounds else -1
+        if states and chosen < len(states) - 1:
+            self._restore(*states[chosen])
+        converged = is_converged(self.rounds, self.config.convergence)
+        self.finished = Finished(
+            object=self.name,
+            converged=converged,
+            rounds=len(self.rounds),
+            chosen_round=chosen + 1,
+            verdict=verdict(self.rounds, chosen, converged),
+        )
+        yield self.finished
+
+    def result(self) -> ObjectSegmentation:
+        """The object as it stands."""
+        return ObjectSegmentation(
+            name=self.name,
+            prompts=tuple(self.prompts),
+            evidence=self.evidence,
+            views=dict(self.records),
+            rounds=tuple(self.rounds),
+            converged=self.finished is not None and self.finished.converged,
+            verdict=self.finished.verdict if self.finished else "stopped before the end",
+        )
+
+    def _lift(self) -> Iterator[Event]:
+        for index in self._prompted:
+            here = [p for p in self.prompts if self.scene.view_index(p.view) == index]
+            self._encode(index)
+            mask, score = segment_user_prompts(self.segmenter, self.scene.views[index], here)
+            self._appearance.learn(self.segmenter, index, mask)
+            self._cast(index, self._at_rays(mask, index), self.config.user_confidence)
+            self.records[index] = ViewRecord(
+                "prompted", 1.0, score, self.config.user_confidence, mask
+            )
+
+            yield ViewDone(
+                self.name, 0, self.scene.views[index].name, "prompted", 1.0, score, "user's prompt"
+            )
+        if not self.evidence.labels(self.config.lam).any():
+            raise SA3DError(
+                f"the prompt for {self.name!r} lands on nothing: the NeRF has no density along the "
+                "prompted pixels; prompt where the render shows a surface"
+            )
+
+    def _round(self, number: int) -> Iterator[Event]:
+        started = time.perf_counter()
+        yield RoundStarted(self.name, number, len(self._order))
+        before = self.evidence.labels(self.config.lam)
+        outcomes = {i: r.outcome for i, r in self.records.items()}
+        for index in self._order:
+            self._retract(index)
+            record, reason = self._visit(index)
+            self.records[index] = record
+            yield ViewDone(
+                self.name,
+                number,
+                self.scene.views[index].name,
+                record.outcome,
+                record.agreement,
+                record.score,
+                reason,
+            )
+        changed = [i for i in self._order if self.records[i].outcome != outcomes.get(i)]
+        done = self._summary(number, before, len(changed), time.perf_counter() - started)
+        self.rounds.append(done)
+        yield done
+
+    def _visit(self, index: int) -> tuple[ViewRecord, str]:
+        """Prompt the segmenter with what the other views say, gate its answer, let it vote."""
+        prepared = self.scene.prepared(index)
+        camera = self.scene.views[index].camera
+        rendered, shape = self._render(index), (prepared.camera.height, prepared.camera.width)
+        probability = rendered.probability.reshape(shape).cpu()
+        known = rendered.known.reshape(shape).cpu()
+        prompt = self_prompt(
+            probability,
+            known,
+            prepared.points_world,
+            (camera.width, camera.height),
+            self.config.prompting,
+        )
+        if prompt is None:
+            return _no_mask(probability)
+        self._encode(index)
+        prediction = self.segmenter.predict(
+            prompt.point_coords if len(prompt.point_coords) else None,
+            prompt.point_labels if len(prompt.point_coords) else None,
+            prompt.box,
+            prompt.mask_logits,
+            multimask_output=True,
+        )
+        choice = self._choose(prediction, probability, index)
+        if choice.agreement < self.config.min_agreement:
+            reason = f"IoU {choice.agreement:.2f} with the other views is under the gate"
+            return ViewRecord("rejected", choice.agreement, choice.score, 0.0, choice.mask), reason
+        if index in self._held_out:
+            reason = "held out: measures, does not vote"
+            return ViewRecord("held out", choice.agreement, choice.score, 0.0, choice.mask), reason
+        confidence = _evidence_behind(probability, known)
+        self._cast(index, self._at_rays(choice.mask, index), confidence)
+        self._appearance.learn(self.segmenter, index, choice.mask)
+        record = ViewRecord("accepted", choice.agreement, choice.score, confidence, choice.mask)
+        return record, f"IoU {choice.agreement:.2f} with the other views"
+
+    def _choose(self, prediction: MaskPrediction, probability: Tensor, index: int) -> _Choice:
+        """The candidate with the best predicted IoU.
+
+        Not the one that agrees most with the rendered mask: that one copies the prompt, and the
+        loop would learn nothing (measured, see docs/adr/0003).
+        """
+        best = int(prediction.scores.argmax())
+        mask = prediction.masks[best]
+        rendered = probability > 0.5
+        seen = self._at_rays(mask, index).reshape(rendered.shape).cpu() > 0.5
+        union = int((rendered | seen).sum())
+        agreement = int((rendered & seen).sum()) / union if union else 0.0
+        return _Choice(mask, float(prediction.scores[best]), agreement)
+
+    def _render(self, index: int) -> RenderedMask:
+        return render_mask(
+            self.scene.prepared(index).operator,
+            self.evidence,
+            prior=self.config.prior,
+            prior_weight=self.config.prior_weight,
+        )
+
+    def _at_rays(self, mask: np.ndarray, index: int) -> Tensor:
+        """A mask [H, W] at operator resolution: share of each pixel covered, [R]."""
+        camera = self.scene.prepared(index).camera
+        small = torch.nn.functional.interpolate(
+            torch.from_numpy(mask)[None, None].float(), (camera.height, camera.width), mode="area"
+        )
+        return small.reshape(-1).to(self.scene.device)
+
+    def _cast(self, index: int, mask: Tensor, confidence: float) -> None:
+        vote = Vote(mask, torch.full_like(mask, confidence))
+        self._votes[index] = vote
+        self.evidence.add(self.scene.prepared(index).operator, vote)
+
+    def _retract(self, index: int) -> None:
+        vote = self._votes.pop(index, None)
+        if vote is not None:
+            self.evidence.add(self.scene.prepared(index).operator, vote, sign=-1)
+
+    def _restore(self, records: dict[int, ViewRecord], votes: dict[int, Vote]) -> None:
+        """Back to an earlier round: its votes, counted afresh."""
+        self.records, self._votes = records, votes
+        self.evidence = Evidence.none(len(self.scene.elements), self.scene.device)
+        for index in sorted(votes):
+            self.evidence.add(self.scene.prepared(index).operator, votes[index])
+
+    def _encode(self, index: int) -> None:
+        """Make a view the segmenter's image, and tell it what nearby views taught."""
+        self.scene.encode(index, self.segmenter)
+        voters = sorted(
+            (i for i in self._votes if i != index),
+            key=lambda i: (i not in self._prompted, float(self._distances[index, i])),
+        )
+        self._appearance.show(self.segmenter, voters)
+
+    def _summary(self, number: int, before: Tensor, changed: int, seconds: float) -> RoundDone:
+        labels = self.evidence.labels(self.config.lam)
+        of = {
+            outcome: [r.agreement for i, r in self.records.items() if r.outcome == outcome]
+            for outcome in ("accepted", "rejected", "held out")
+        }
+        return RoundDone(
+            object=self.name,
+            round=number,
+            flips=int((labels != before).sum()),
+            labelled=int(labels.sum()),
+            accepted=len(of["accepted"]),
+            rejected=len(of["rejected"]),
+            agreement=_mean(of["accepted"]),
+            unvoted_agreement=_mean(of["held out"]) if of["held out"] else None,
+            prompt_agreement=_mean([self._prompt_agreement(index) for index in self._prompted]),
+            changed_views=changed,
+            seconds=seconds,
+        )
+
+    def _prompt_agreement(self, index: int) -> float:
+        """IoU of the user's mask with what all the *other* views say about that view: drift."""
+        vote = self._votes[index]
+        self._retract(index)
+        others = self._render(index).probability > 0.5
+        self._cast(index, vote.mask, self.config.user_confidence)
+        mask = vote.mask > 0.5
+        return float((others & mask).sum() / (others | mask).sum().clamp_min(1))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else 0.0
+
+
+def _evidence_behind(probability: Tensor, known: Tensor) -> float:
+    """How far a rendered mask rests on real evidence rather than on the prior, in [0.1, 1]."""
+    share = float((probability * known).sum() / probability.sum().clamp_min(1e-6))
+    return max(0.1, share)
+
+
+def _no_mask(probability: Tensor) -> tuple[ViewRecord, str]:
+    """The record of a view in which nothing is certain enough to prompt with."""
+    if float(probability.max()) < 0.5:
+        return ViewRecord("unseen", 0.0, 0.0, 0.0, None), "the object is not seen here so far"
+    return ViewRecord("no prompt", 0.0, 0.0, 0.0, None), "no pixel is certain enough to prompt with"
