@@ -42,7 +42,9 @@ class Evidence:
     @classmethod
     def none(cls, num_elements: int, device: str | torch.device = "cpu") -> Evidence:
         """Nobody has voted yet."""
-        return cls(torch.zeros(num_elements, device=device), torch.zeros(num_elements, device=device))
+        return cls(
+            torch.zeros(num_elements, device=device), torch.zeros(num_elements, device=device)
+        )
 
     def add(self, operator: ViewOperator, vote: Vote, sign: float = 1.0) -> None:
         """Cast (``sign=1``) or take back (``sign=-1``) a view's vote."""

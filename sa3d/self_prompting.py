@@ -137,9 +137,7 @@ def _ring(inside: Tensor, share: float) -> Tensor:
     return ring
 
 
-def _spread_points(
-    confidence: Tensor, points_world: Tensor, distance: float, count: int
-) -> Tensor:
+def _spread_points(confidence: Tensor, points_world: Tensor, distance: float, count: int) -> Tensor:
     """Up to ``count`` pixels (x, y), each the most confident after decay around those before.
 
     A pixel at 3D distance ``d`` from a chosen point keeps ``min(1, d / distance)`` of its

@@ -1,0 +1,33 @@
+# `make demo` and `make test` set everything up by themselves: Python 3.10+, make and a network.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_OUTPUT ?= outputs/demo
+
+.PHONY: demo test check lint bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/sa3d demo --output $(DEMO_OUTPUT) --overwrite
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+check: lint test
+
+bench: $(VENV)/.installed
+	$(BIN)/python scripts/bench.py
+
+# uv resolves everything at once, with the versions of [tool.uv] constraint-dependencies.
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) outputs .pytest_cache .ruff_cache
