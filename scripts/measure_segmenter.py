@@ -73,23 +73,31 @@ class Table:
         self.rows: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
 
     def add(
-        self, row: str, case: Case, found: MaskPrediction, seconds: float, before: float
+        self,
+        row: str,
+        case: Case,
+        found: MaskPrediction,
+        seconds: float,
+        before: float = 0.0,
+        *,
+        first: int = 0,
     ) -> None:
-        """Note the first candidate's IoU and the best one's."""
+        """Note the IoU of candidate ``first`` and of the best one, and the prompt's own."""
         ious = [case.iou(mask) for mask in found.masks]
-        self.rows[row].append((before, ious[len(ious) // 2], max(ious), seconds))
+        self.rows[row].append((before, ious[first], max(ious), seconds))
 
     def print(self) -> None:
         """Means over the cases."""
         print(
-            f"{'prompt':24} {'cases':>5} {'before':>7} {'IoU':>7} {'worst':>7} {'best of K':>9} {'ms':>7}"
+            f"{'prompt':24} {'cases':>5} {'before':>7} {'IoU':>7} {'worst':>7}"
+            f" {'best of K':>9} {'ms':>7}"
         )
         for name, values in self.rows.items():
             mean = np.mean(values, axis=0)
             worst = min(value[1] for value in values)
             print(
-                f"{name:24} {len(values):5} {mean[0]:7.3f} {mean[1]:7.3f} {worst:7.3f} {mean[2]:9.3f}"
-                f" {1000 * mean[3]:7.1f}"
+                f"{name:24} {len(values):5} {mean[0]:7.3f} {mean[1]:7.3f} {worst:7.3f}"
+                f" {mean[2]:9.3f} {1000 * mean[3]:7.1f}"
             )
 
 
@@ -119,7 +127,7 @@ def damaged_logits(truth: np.ndarray, damage: str, seed: int) -> np.ndarray:
         edge = np.argwhere(cv2.erode(mask, np.ones((3, 3))) < mask)
         if len(edge):
             y, x = edge[random.integers(len(edge))].tolist()
-            cv2.circle(mask, (x, y), round(0.22 * size), 0, thickness=-1)
+            cv2.circle(mask, (x, y), round(0.22 * size), (0,), thickness=-1)
     if damage in ("shifted", "all"):
         angle = random.uniform(0, 2 * np.pi)
         dx, dy = 0.03 * size * np.cos(angle), 0.03 * size * np.sin(angle)
@@ -153,10 +161,10 @@ def measure_box(segmenter: PromptableSegmenter, case: Case, clicks: int, table: 
     """A box, then clicks at the centre of the largest error with the last mask."""
     start = time.perf_counter()
     found = segmenter.predict(box=case.box)
-    table.add("box", case, found, time.perf_counter() - start, 0.0)
+    table.add("box", case, found, time.perf_counter() - start)
     start = time.perf_counter()
     three = segmenter.predict(box=case.box, multimask_output=True)
-    table.add("box, multimask", case, three, time.perf_counter() - start, 0.0)
+    table.add("box, multimask", case, three, time.perf_counter() - start)
     points, labels = [], []
     for number in range(1, clicks + 1):
         point, label = centre_of_error(case, found.masks[0])
@@ -174,12 +182,12 @@ def measure_refine(segmenter: PromptableSegmenter, case: Case, seed: int, table:
         before = case.iou(mask_of(logits, case.truth.shape))
         start = time.perf_counter()
         found = segmenter.predict(mask_logits=logits, multimask_output=True)
-        table.add(f"mask, {damage}", case, found, time.perf_counter() - start, before)
+        spent = time.perf_counter() - start
+        table.add(f"mask, {damage}", case, found, spent, before, first=1)
         if damage == "all":
             for _ in range(4):
-                middle = found.logits[len(found.logits) // 2]
-                found = segmenter.predict(mask_logits=middle, multimask_output=True)
-            table.add("mask, all, 5 times", case, found, 0.0, before)
+                found = segmenter.predict(mask_logits=found.logits[1], multimask_output=True)
+            table.add("mask, all, 5 times", case, found, spent, before, first=1)
     logits = damaged_logits(case.truth, "exact", seed)
     for repetition in range(5):
         before = case.iou(mask_of(logits, case.truth.shape))

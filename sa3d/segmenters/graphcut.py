@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
-from sa3d.segmenter import LOGITS_SIZE, MaskPrediction
+from sa3d.segmenter import MaskPrediction
 from sa3d.segmenters import graphcut_trimaps as trimaps
 from sa3d.segmenters.graphcut_clean import clean
-from sa3d.segmenters.graphcut_clicks import discs, spread_clicks, stamp_clicks
-from sa3d.segmenters.graphcut_cut import MAYBE_OBJECT, cut_again, grab_cut
+from sa3d.segmenters.graphcut_clicks import spread_clicks, stamp_clicks
+from sa3d.segmenters.graphcut_cut import grab_cut
 from sa3d.segmenters.graphcut_logits import logits_from_mask, logits_to_image
+from sa3d.segmenters.graphcut_refine import Corrections, refine
 from sa3d.segmenters.graphcut_regions import grow_regions
 from sa3d.segmenters.graphcut_roi import Roi
 from sa3d.segmenters.graphcut_scores import score
 from sa3d.segmenters.graphcut_superpixels import Superpixels
+from sa3d.segmenters.prompt_check import CheckedPrompt, checked_image
 
 ROI_SIDE_PX = 320
 """The cut's resolution: more costs quadratically and gained nothing on photos of 640 px."""
@@ -32,18 +33,6 @@ IMAGE_SIDE_PX = 400
 """Superpixels in a region around a prompt, and in the whole image at this longest side."""
 
 BOX_ITERATIONS, MASK_ITERATIONS = 5, 3
-FREED_DISC, FREED_REACH = 0.22, 0.35
-"""A click that contradicts the mask frees a disc, and spreads this far (shares of the size)."""
-
-
-@dataclass(frozen=True)
-class _Prompt:
-    """A checked prompt in image pixels."""
-
-    positive: np.ndarray
-    negative: np.ndarray
-    box: np.ndarray | None
-    mask_logits: np.ndarray | None
 
 
 class GraphCutSegmenter:
@@ -64,9 +53,7 @@ class GraphCutSegmenter:
 
     def set_image(self, image: np.ndarray) -> None:
         """Take an image [H, W, 3] uint8 RGB. Costs nothing: work waits for a prompt."""
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-            raise ValueError(f"image must be [H, W, 3] uint8, got {image.shape} {image.dtype}")
-        self._image = np.ascontiguousarray(image).copy()
+        self._image = checked_image(image).copy()
         self._image_superpixels = None
 
     def save_state(self) -> Mapping[str, np.ndarray]:
@@ -88,7 +75,7 @@ class GraphCutSegmenter:
     ) -> MaskPrediction:
         """Segment the prompted object; see :class:`sa3d.segmenter.PromptableSegmenter`."""
         image = self._current_image()
-        prompt = checked_prompt(point_coords, point_labels, box, mask_logits)
+        prompt = CheckedPrompt.of(point_coords, point_labels, box, mask_logits)
         hw = (image.shape[0], image.shape[1])
         if prompt.mask_logits is not None:
             soft = 1 / (1 + np.exp(-logits_to_image(prompt.mask_logits, hw)))
@@ -106,8 +93,12 @@ class GraphCutSegmenter:
             raise RuntimeError("no image: call set_image or restore_state first")
         return self._image
 
-    def _from_mask(self, prompt: _Prompt, soft: np.ndarray, multimask: bool) -> MaskPrediction:
+    def _from_mask(
+        self, prompt: CheckedPrompt, soft: np.ndarray, multimask: bool
+    ) -> MaskPrediction:
         """Refine an earlier mask, soft [H, W] in [0, 1]."""
+        import cv2
+
         image = self._current_image()
         roi = Roi.around(
             _bounds_of(soft > 0.5, prompt),
@@ -117,34 +108,19 @@ class GraphCutSegmenter:
             max_zoom=MASK_ZOOM,
         )
         rgb, local = roi.crop(image), roi.crop(soft.astype(np.float32))
+        lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
         positive, negative = roi.points(prompt.positive), roi.points(prompt.negative)
-        wrong_positive = positive[~_mask_at(local, positive)]
-        wrong_negative = negative[_mask_at(local, negative)]
-        corrects = len(wrong_positive) + len(wrong_negative) > 0
-        distance, size = trimaps.smoothed_distance(local)
-        bands = [trimaps.CORRECTING if corrects else trimaps.NORMAL]
-        if multimask:
-            bands = [bands[0], trimaps.TIGHT, trimaps.LOOSE]
-        superpixels = Superpixels.of(rgb, CLICK_SUPERPIXELS) if corrects else None
-        cuts, models = [], None
-        for band in bands:
-            trimap = trimaps.mask_trimap(distance, size, band)
-            if superpixels is not None:
-                wrong = np.concatenate([wrong_positive, wrong_negative])
-                trimap[discs(trimap.shape, wrong, FREED_DISC * size)] = MAYBE_OBJECT
-                near = discs(trimap.shape, wrong, FREED_REACH * size)
-                spread_clicks(trimap, superpixels, positive, negative, near)
-            stamp_clicks(trimap, positive, negative)
-            if models is None:
-                mask, models = grab_cut(rgb, trimap, MASK_ITERATIONS, self._appearance)
-            else:
-                mask = cut_again(rgb, trimap, models)
-            cuts.append(clean(mask, positive, negative))
-        if multimask:
-            cuts = [cuts[1], cuts[0], cuts[2]]
-        return self._finish(roi, rgb, cuts, prompt)
+        cuts = refine(
+            rgb,
+            lab,
+            local,
+            Corrections.of(local, positive, negative),
+            self._appearance,
+            multimask=multimask,
+        )
+        return self._finish(roi, rgb, [clean(c, positive, negative) for c in cuts], prompt)
 
-    def _from_box(self, prompt: _Prompt, box: np.ndarray, multimask: bool) -> MaskPrediction:
+    def _from_box(self, prompt: CheckedPrompt, box: np.ndarray, multimask: bool) -> MaskPrediction:
         image = self._current_image()
         roi = Roi.around(box, image.shape[:2], pad=BOX_PAD, max_side=ROI_SIDE_PX, max_zoom=BOX_ZOOM)
         rgb = roi.crop(image)
@@ -163,7 +139,7 @@ class GraphCutSegmenter:
             cuts.append(clean(mask, positive, negative))
         return self._finish(roi, rgb, cuts, prompt)
 
-    def _from_clicks(self, prompt: _Prompt, multimask: bool) -> MaskPrediction:
+    def _from_clicks(self, prompt: CheckedPrompt, multimask: bool) -> MaskPrediction:
         """Grow regions over the whole image, refine each, keep the best."""
         image = self._current_image()
         whole = Roi(
@@ -194,7 +170,7 @@ class GraphCutSegmenter:
         return MaskPrediction(found.masks[best], found.scores[best], found.logits[best])
 
     def _finish(
-        self, roi: Roi, rgb: np.ndarray, cuts: list[np.ndarray], prompt: _Prompt
+        self, roi: Roi, rgb: np.ndarray, cuts: list[np.ndarray], prompt: CheckedPrompt
     ) -> MaskPrediction:
         import cv2
 
@@ -202,36 +178,9 @@ class GraphCutSegmenter:
         positive, negative = roi.points(prompt.positive), roi.points(prompt.negative)
         box = None if prompt.box is None else roi.points(prompt.box.reshape(2, 2)).reshape(4)
         hw = self._current_image().shape[:2]
+        cuts = sorted(cuts, key=lambda cut: int(cut.sum()))
         scores = [score(lab, cut, positive, negative, box) for cut in cuts]
         return _prediction([roi.paste(cut, hw) for cut in cuts], scores)
-
-
-def checked_prompt(
-    point_coords: np.ndarray | None,
-    point_labels: np.ndarray | None,
-    box: np.ndarray | None,
-    mask_logits: np.ndarray | None,
-) -> _Prompt:
-    """Check shapes; raises ValueError for wrong ones and for no prompt at all."""
-    coords = np.zeros((0, 2)) if point_coords is None else np.asarray(point_coords, np.float64)
-    labels = np.zeros(0, int) if point_labels is None else np.asarray(point_labels)
-    if coords.ndim != 2 or coords.shape[1] != 2 or labels.shape != (len(coords),):
-        raise ValueError(
-            f"points must be [N, 2] with labels [N], got {coords.shape} and {labels.shape}"
-        )
-    if not np.isin(labels, (0, 1)).all():
-        raise ValueError("point labels must be 1 (object) or 0 (background)")
-    if box is not None:
-        box = np.asarray(box, np.float64)
-        if box.shape != (4,) or not (box[:2] <= box[2:]).all():
-            raise ValueError(f"box must be [x0, y0, x1, y1] with x0 <= x1 and y0 <= y1, got {box}")
-    if mask_logits is not None:
-        mask_logits = np.asarray(mask_logits, np.float32)
-        if mask_logits.shape != (LOGITS_SIZE, LOGITS_SIZE):
-            raise ValueError(f"mask logits must be [256, 256], got {mask_logits.shape}")
-    if not len(coords) and box is None and mask_logits is None:
-        raise ValueError("no prompt: give points, a box or mask logits")
-    return _Prompt(coords[labels == 1], coords[labels == 0], box, mask_logits)
 
 
 def _prediction(masks: list[np.ndarray], scores: list[float]) -> MaskPrediction:
@@ -247,7 +196,7 @@ def _fitted(width: int, height: int, max_side: int) -> tuple[int, int]:
     return max(1, round(width * zoom)), max(1, round(height * zoom))
 
 
-def _bounds_of(mask: np.ndarray, prompt: _Prompt) -> np.ndarray:
+def _bounds_of(mask: np.ndarray, prompt: CheckedPrompt) -> np.ndarray:
     """Bounding box [4] of a mask and of the positive clicks, image pixels."""
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     low = np.array([columns[0], rows[0]], float)
@@ -256,10 +205,3 @@ def _bounds_of(mask: np.ndarray, prompt: _Prompt) -> np.ndarray:
         low = np.minimum(low, prompt.positive.min(0))
         high = np.maximum(high, prompt.positive.max(0))
     return np.concatenate([low, high])
-
-
-def _mask_at(soft: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Whether points [N, 2] lie in the soft mask: [N] bool."""
-    height, width = soft.shape
-    index = np.rint(points).astype(int)
-    return soft[np.clip(index[:, 1], 0, height - 1), np.clip(index[:, 0], 0, width - 1)] > 0.5

@@ -35,7 +35,7 @@ def _open_gently(mask: np.ndarray) -> np.ndarray:
         return opened.astype(bool)
     kept = stats[:, cv2.CC_STAT_AREA] >= THIN_PART_PX
     kept[0] = False
-    return opened.astype(bool) | kept[labels]
+    return opened.astype(bool) | kept[np.asarray(labels, np.int32)]
 
 
 def _keep_components(mask: np.ndarray, positive: np.ndarray) -> np.ndarray:
@@ -53,7 +53,7 @@ def _keep_components(mask: np.ndarray, positive: np.ndarray) -> np.ndarray:
     kept[0] = False
     kept |= areas >= KEPT_COMPONENT * (areas[kept].max() if kept.any() else areas.max())
     kept[0] = False
-    return kept[labels]
+    return kept[np.asarray(labels, np.int32)]
 
 
 def _fill_holes(mask: np.ndarray, negative: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ def _fill_holes(mask: np.ndarray, negative: np.ndarray) -> np.ndarray:
     filled &= ~at_border
     filled[0] = False
     filled[_labels_at(labels, negative)] = False
-    return mask | filled[labels] if count > 1 else mask
+    return mask | filled[np.asarray(labels, np.int32)] if count > 1 else mask
 
 
 def _labels_at(labels: np.ndarray, xy: np.ndarray) -> np.ndarray:

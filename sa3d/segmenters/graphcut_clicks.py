@@ -61,18 +61,18 @@ def stamp_clicks(trimap: np.ndarray, positive: np.ndarray, negative: np.ndarray)
 
     for points, label in ((negative, BACKGROUND), (positive, OBJECT)):
         for x, y in np.rint(points).astype(int).tolist():
-            cv2.circle(trimap, (x, y), DISC_PX, label, thickness=-1)
+            cv2.circle(trimap, (x, y), DISC_PX, (label,), thickness=-1)
     # A disc must not swallow the other kind's click next to it.
     for points, label in ((negative, BACKGROUND), (positive, OBJECT)):
         for x, y in np.rint(points).astype(int).tolist():
-            cv2.circle(trimap, (x, y), 0, label, thickness=-1)
+            cv2.circle(trimap, (x, y), 0, (label,), thickness=-1)
 
 
-def discs(shape: tuple[int, int], points: np.ndarray, radius: float) -> np.ndarray:
+def discs(shape: tuple[int, ...], points: np.ndarray, radius: float) -> np.ndarray:
     """The union of discs around points [N, 2]: [h, w] bool."""
     import cv2
 
     canvas = np.zeros(shape, np.uint8)
     for x, y in np.rint(points).astype(int).tolist():
-        cv2.circle(canvas, (x, y), max(1, round(radius)), 1, thickness=-1)
+        cv2.circle(canvas, (x, y), max(1, round(radius)), (1,), thickness=-1)
     return canvas.astype(bool)

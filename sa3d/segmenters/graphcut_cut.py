@@ -9,6 +9,9 @@ import numpy as np
 BACKGROUND, OBJECT, MAYBE_BACKGROUND, MAYBE_OBJECT = 0, 1, 2, 3
 """Trimap labels, with OpenCV's values: the first two are certain."""
 
+NO_RECTANGLE = (0, 0, 1, 1)
+"""GrabCut ignores the rectangle when it starts from labels, but wants one."""
+
 MODEL_SIZE = 65
 """Length of a colour model in OpenCV: 5 Gaussians of 13 numbers."""
 
@@ -63,7 +66,13 @@ def grab_cut(
         colours, labels = _with_appearance_rows(colours, labels, appearance)
     cv2.setRNGSeed(SEED)
     cv2.grabCut(
-        colours, labels, None, models.background, models.object, iterations, cv2.GC_INIT_WITH_MASK
+        colours,
+        labels,
+        NO_RECTANGLE,
+        models.background,
+        models.object,
+        iterations,
+        cv2.GC_INIT_WITH_MASK,
     )
     return (labels[:height] & 1).astype(bool), models
 
@@ -79,7 +88,7 @@ def cut_again(colours: np.ndarray, trimap: np.ndarray, models: ColourModels) -> 
     cv2.grabCut(
         colours,
         labels,
-        None,
+        NO_RECTANGLE,
         models.background.copy(),
         models.object.copy(),
         1,

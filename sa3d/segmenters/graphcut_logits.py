@@ -46,7 +46,7 @@ def logits_from_mask(mask: np.ndarray) -> np.ndarray:
     return np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT)
 
 
-def logits_to_image(logits: np.ndarray, image_hw: tuple[int, int]) -> np.ndarray:
+def logits_to_image(logits: np.ndarray, image_hw: tuple[int, ...]) -> np.ndarray:
     """Logits [256, 256] at the image's size: [H, W] float32."""
     import cv2
 

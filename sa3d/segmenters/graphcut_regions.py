@@ -94,7 +94,7 @@ def _hulls(shape: tuple[int, ...], positive: np.ndarray) -> list[np.ndarray]:
     regions = []
     for growth in HULL_GROWTH:
         canvas = np.zeros(shape, np.uint8)
-        cv2.fillConvexPoly(canvas, hull, 1)
+        cv2.fillConvexPoly(canvas, hull, (1,))
         side = 2 * max(2, round(growth * size)) + 1
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
         regions.append(cv2.dilate(canvas, kernel).astype(bool))

@@ -41,7 +41,7 @@ def _border_quality(lab: np.ndarray, mask: np.ndarray) -> float:
 
     binary = mask.astype(np.uint8)
     kernel = np.ones((3, 3), np.uint8)
-    border = (binary - cv2.erode(binary, kernel, borderValue=1)).astype(bool)
+    border = (binary - cv2.erode(binary, kernel, borderValue=(1,))).astype(bool)
     inside = _local_mean(lab, mask)
     outside = _local_mean(lab, ~mask)
     step = np.linalg.norm((inside - outside)[border], axis=1)

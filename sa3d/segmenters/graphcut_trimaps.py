@@ -31,10 +31,13 @@ class Band:
     reach: float
 
 
-TIGHT, NORMAL, LOOSE = Band(0.03, 0.06), Band(0.05, 0.10), Band(0.08, 0.14)
-CORRECTING = Band(0.04, 0.08)
+NORMAL, LOOSE = Band(0.05, 0.10), Band(0.08, 0.14)
 GROWN = Band(0.12, 0.20)
-"""Bands of the three candidates, of a correction by clicks, and of regions grown from clicks."""
+"""Bands for learning colours, for the cut itself, and for regions grown from clicks."""
+
+
+BLUR = 0.02
+"""Standard deviation of the blur that calms an earlier mask's border, as a share of its size."""
 
 
 def box_trimap(shape: tuple[int, int], box: np.ndarray, start: str | float) -> np.ndarray:
@@ -56,7 +59,7 @@ def box_trimap(shape: tuple[int, int], box: np.ndarray, start: str | float) -> n
     half = np.array([x1 - x0, y1 - y0]) / 2
     if isinstance(start, str):
         axes = (max(1, round(half[0])), max(1, round(half[1])))
-        cv2.ellipse(trimap, centre, axes, 0, 0, 360, MAYBE_OBJECT, thickness=-1)
+        cv2.ellipse(trimap, centre, axes, 0, 0, 360, (MAYBE_OBJECT,), thickness=-1)
     else:
         dx, dy = np.maximum(np.round(start * half), 1).astype(int)
         top, left = max(centre[1] - dy, 0), max(centre[0] - dx, 0)
@@ -81,11 +84,29 @@ def mask_trimap(distance: np.ndarray, size: float, band: Band) -> np.ndarray:
 def smoothed_distance(soft_mask: np.ndarray) -> tuple[np.ndarray, float]:
     """Signed distance [h, w] to the border of a soft mask [h, w], and its size in pixels.
 
-    The mask is blurred by 2 % of its size first: a rendered mask's border wobbles.
+    The mask is blurred by BLUR of its size first: a rendered mask's border wobbles.
     """
     import cv2
 
     size = float(np.sqrt(max((soft_mask > 0.5).sum(), 1)))
-    blurred = cv2.GaussianBlur(soft_mask.astype(np.float32), (0, 0), max(0.02 * size, 0.3))
+    blurred = cv2.GaussianBlur(soft_mask.astype(np.float32), (0, 0), max(BLUR * size, 0.3))
     smooth = blurred > 0.5
     return signed_distance(smooth if smooth.any() else soft_mask > 0.5), size
+
+
+def relative_depth(distance: np.ndarray, depth: float) -> np.ndarray:
+    """How deep each pixel lies in a mask, between -1 (far outside) and 1: [h, w] float32.
+
+    Where the mask is thinner than ``depth`` pixels its middle counts as deep all the same, so that
+    thin parts have as much to say for themselves as thick ones.
+
+    Args:
+        distance: [h, w] signed distance to the mask's border, pixels.
+        depth: pixels.
+    """
+    import cv2
+
+    side = 2 * max(1, round(depth)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    half_width = np.clip(cv2.dilate(distance, kernel), 1.0, depth)
+    return np.tanh(distance / np.where(distance > 0, half_width, depth)).astype(np.float32)

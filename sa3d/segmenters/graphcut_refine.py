@@ -1,0 +1,108 @@
+"""Refining an earlier mask: the step that is repeated in every view of a scene."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sa3d.segmenters import graphcut_trimaps as trimaps
+from sa3d.segmenters.graphcut_clicks import discs, spread_clicks, stamp_clicks
+from sa3d.segmenters.graphcut_cut import MAYBE_OBJECT, grab_cut
+from sa3d.segmenters.graphcut_evidence import colour_evidence, nearby_evidence
+from sa3d.segmenters.graphcut_softcut import main_colours, soft_cut
+from sa3d.segmenters.graphcut_superpixels import Superpixels
+
+ITERATIONS = 2
+"""Rounds of learning the colours; a third one changed nothing."""
+
+PRIOR, PRIOR_DEPTH = 2.5, 0.05
+"""Evidence (nats) of lying deep in the mask, and how deep that is (share of its size)."""
+
+NEARBY, NEARBY_REACH = 0.5, 0.12
+"""Weight of the colours nearby, and the half side of their window (share of the size)."""
+
+CANDIDATE_OFFSETS = (-1.0, 0.0, 1.0)
+"""Evidence added everywhere for the tight, normal and loose candidate, nats."""
+
+CLICK_SUPERPIXELS = 700
+"""Superpixels over which a correction spreads."""
+
+FREED_DISC, FREED_REACH = 0.22, 0.35
+"""A click that contradicts the mask frees a disc, and spreads this far (shares of the size)."""
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """Clicks [N, 2] (x, y) in region pixels; the wrong ones contradict the mask."""
+
+    positive: np.ndarray
+    negative: np.ndarray
+    wrong: np.ndarray
+
+    @classmethod
+    def of(cls, soft: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> Corrections:
+        """Compare clicks with a soft mask [h, w]."""
+        missed, taken = positive[~_inside(soft, positive)], negative[_inside(soft, negative)]
+        return cls(positive, negative, np.concatenate([missed, taken]))
+
+
+def refine(
+    rgb: np.ndarray,
+    lab: np.ndarray,
+    soft: np.ndarray,
+    clicks: Corrections,
+    appearance: np.ndarray | None,
+    *,
+    multimask: bool,
+) -> list[np.ndarray]:
+    """The object near a soft mask, as the picture has it.
+
+    Colours are learnt from the mask's certain parts, in a GrabCut. Then every pixel's evidence
+    (its colour, colours nearby, its depth in the mask) is cut at one or three levels.
+
+    Args:
+        rgb: [h, w, 3] uint8.
+        lab: [h, w, 3] float32, the same picture.
+        soft: [h, w] in [0, 1], the earlier mask.
+        clicks: corrections of it.
+        appearance: [2, M, 3] uint8 colours of object and background elsewhere, or None.
+        multimask: three nested candidates by growing area instead of one.
+
+    Returns:
+        Masks [h, w] bool.
+    """
+    distance, size = trimaps.smoothed_distance(soft)
+    superpixels = Superpixels.of(rgb, CLICK_SUPERPIXELS) if len(clicks.wrong) else None
+    trimap = trimaps.mask_trimap(distance, size, trimaps.NORMAL)
+    _correct(trimap, superpixels, clicks, size)
+    mask, models = grab_cut(rgb, trimap, ITERATIONS, appearance)
+    evidence = (
+        colour_evidence(rgb, models)
+        + NEARBY * nearby_evidence(lab, mask, max(3, round(NEARBY_REACH * size)))
+        + PRIOR * trimaps.relative_depth(distance, PRIOR_DEPTH * size)
+    )
+    colours = main_colours(lab)
+    certain = trimaps.mask_trimap(distance, size, trimaps.LOOSE)
+    _correct(certain, superpixels, clicks, size)
+    offsets = CANDIDATE_OFFSETS if multimask else (0.0,)
+    return [soft_cut(colours, evidence + offset, certain) for offset in offsets]
+
+
+def _correct(
+    trimap: np.ndarray, superpixels: Superpixels | None, clicks: Corrections, size: float
+) -> None:
+    """Write clicks into a trimap [h, w], in place."""
+    if superpixels is not None:
+        freed = discs(trimap.shape, clicks.wrong, FREED_DISC * size)
+        trimap[freed] = MAYBE_OBJECT
+        near = discs(trimap.shape, clicks.wrong, FREED_REACH * size)
+        spread_clicks(trimap, superpixels, clicks.positive, clicks.negative, near)
+    stamp_clicks(trimap, clicks.positive, clicks.negative)
+
+
+def _inside(soft: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Whether points [N, 2] lie in the soft mask: [N] bool."""
+    height, width = soft.shape
+    index = np.rint(points).astype(int)
+    return soft[np.clip(index[:, 1], 0, height - 1), np.clip(index[:, 0], 0, width - 1)] > 0.5

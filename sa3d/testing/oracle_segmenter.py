@@ -1,0 +1,182 @@
+"""A segmenter that knows the answers: for upper bounds, and for tests of everything around it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sa3d.segmenter import MaskPrediction
+from sa3d.segmenters.graphcut_logits import logits_from_mask, logits_to_image
+from sa3d.segmenters.prompt_check import CheckedPrompt, checked_image
+
+NESTING_SHARE = 0.02
+"""The smaller and larger candidates differ by this share of the mask's size."""
+
+
+@dataclass(frozen=True)
+class OracleErrors:
+    """What goes wrong, in which share of the images; drawn per image and object from ``seed``.
+
+    Attributes:
+        empty: share of images in which nothing is found.
+        leak: share of images in which a disc beside the object is taken too.
+        dilate: growth of every mask in shares of its size (sqrt of its area); negative erodes.
+        seed: of the draws.
+    """
+
+    empty: float = 0.0
+    leak: float = 0.0
+    dilate: float = 0.0
+    seed: int = 0
+
+
+class OracleSegmenter:
+    """Returns the known object that a prompt points at.
+
+    Every prompt votes: clicks by lying in or outside an object, a box by its IoU with the object's
+    bounding box, a mask by IoU. The object with the most votes wins; none with a positive vote
+    gives empty masks.
+
+    Args:
+        images: [H, W, 3] uint8 each, by name.
+        masks: for each name, the objects' masks [H, W] bool by label.
+        errors: what to get wrong on purpose.
+    """
+
+    def __init__(
+        self,
+        images: Mapping[str, np.ndarray],
+        masks: Mapping[str, Mapping[str, np.ndarray]],
+        errors: OracleErrors | None = None,
+    ) -> None:
+        self._known = {_key(images[name]): dict(masks[name]) for name in images}
+        self._errors = errors or OracleErrors()
+        self._image: np.ndarray | None = None
+
+    @property
+    def name(self) -> str:
+        """Names the kind only: its state is the image, whatever it knows."""
+        return "oracle"
+
+    def set_image(self, image: np.ndarray) -> None:
+        """Look an image up.
+
+        Raises:
+            KeyError: the image is none of the known ones.
+        """
+        image = checked_image(image)
+        if _key(image) not in self._known:
+            raise KeyError("the oracle does not know this image")
+        self._image = image.copy()
+
+    def save_state(self) -> Mapping[str, np.ndarray]:
+        """The image itself."""
+        return {"image": self._current()[0].copy()}
+
+    def restore_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Bring back an image."""
+        self.set_image(np.asarray(state["image"]))
+
+    def predict(
+        self,
+        point_coords: np.ndarray | None = None,
+        point_labels: np.ndarray | None = None,
+        box: np.ndarray | None = None,
+        mask_logits: np.ndarray | None = None,
+        *,
+        multimask_output: bool = False,
+    ) -> MaskPrediction:
+        """The object with the most votes; see :class:`sa3d.segmenter.PromptableSegmenter`."""
+        image, objects = self._current()
+        prompt = CheckedPrompt.of(point_coords, point_labels, box, mask_logits)
+        votes = {label: _votes(mask, prompt) for label, mask in objects.items()}
+        winner = max(votes, key=lambda label: votes[label], default=None)
+        truth = np.zeros(image.shape[:2], bool)
+        if winner is not None and votes[winner] > 0:
+            truth = self._with_errors(objects[winner].astype(bool), winner)
+        masks = [truth]
+        if multimask_output:
+            masks = [_grown(truth, -NESTING_SHARE), truth, _grown(truth, NESTING_SHARE)]
+        scores = [_iou(mask, truth) if truth.any() else 0.0 for mask in masks]
+        return MaskPrediction(
+            np.stack(masks),
+            np.array(scores, np.float32),
+            np.stack([logits_from_mask(mask) for mask in masks]),
+        )
+
+    def _current(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        if self._image is None:
+            raise RuntimeError("no image: call set_image or restore_state first")
+        return self._image, self._known[_key(self._image)]
+
+    def _with_errors(self, mask: np.ndarray, label: str) -> np.ndarray:
+        """The mask with this image's and object's errors; the same at every call."""
+        errors, (image, _) = self._errors, self._current()
+        digest = hashlib.sha256(f"{errors.seed}:{label}:{_key(image)}".encode()).digest()
+        random = np.random.default_rng(int.from_bytes(digest[:8], "little"))
+        empty, leak, at = random.random(3)
+        if empty < errors.empty or not mask.any():
+            return np.zeros_like(mask)
+        mask = _grown(mask, errors.dilate)
+        if leak < errors.leak and mask.any():
+            mask = mask | _disc_at_border(mask, at)
+        return mask
+
+
+def _key(image: np.ndarray) -> str:
+    return hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest()
+
+
+def _votes(mask: np.ndarray, prompt: CheckedPrompt) -> float:
+    """How well an object answers a prompt: 1 for each click it obeys, -1 for each it does not."""
+    votes = 0.0
+    for points, wanted in ((prompt.positive, True), (prompt.negative, False)):
+        for x, y in np.rint(points).astype(int):
+            inside = 0 <= x < mask.shape[1] and 0 <= y < mask.shape[0] and bool(mask[y, x])
+            # A negative click beside the object says nothing for it.
+            votes += (1.0 if inside else -1.0) if wanted else (-1.0 if inside else 0.0)
+    if prompt.box is not None:
+        boxed = np.zeros(mask.shape, bool)
+        x0, y0, x1, y1 = np.rint(np.maximum(prompt.box, 0)).astype(int)
+        boxed[y0 : y1 + 1, x0 : x1 + 1] = True
+        votes += _iou(_bounding_box(mask), boxed)
+    if prompt.mask_logits is not None:
+        votes += _iou(mask, logits_to_image(prompt.mask_logits, mask.shape) > 0)
+    return votes
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / max(int((a | b).sum()), 1))
+
+
+def _bounding_box(mask: np.ndarray) -> np.ndarray:
+    """The filled bounding box of a mask, [H, W] bool."""
+    boxed = np.zeros(mask.shape, bool)
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    if len(columns):
+        boxed[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    return boxed
+
+
+def _grown(mask: np.ndarray, share: float) -> np.ndarray:
+    """A mask dilated (or eroded, share < 0) by a share of its size, at least one pixel."""
+    import cv2
+
+    if share == 0 or not mask.any():
+        return mask
+    side = 2 * max(1, round(abs(share) * float(np.sqrt(mask.sum())))) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    change = cv2.dilate if share > 0 else cv2.erode
+    return change(mask.astype(np.uint8), kernel).astype(bool)
+
+
+def _disc_at_border(mask: np.ndarray, at: float) -> np.ndarray:
+    """A disc of a quarter of the mask's size on its border; ``at`` in [0, 1) picks where."""
+    edge = np.argwhere(mask & ~_grown(mask, -NESTING_SHARE))
+    y, x = edge[int(at * len(edge))]
+    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    radius = 0.25 * float(np.sqrt(mask.sum()))
+    return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2

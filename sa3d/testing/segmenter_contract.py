@@ -1,0 +1,194 @@
+"""What every :class:`sa3d.segmenter.PromptableSegmenter` must hold: assertions for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sa3d.segmenter import LOGITS_SIZE, LearnsAppearance, MaskPrediction, PromptableSegmenter
+
+
+def check_segmenter(make: Callable[[], PromptableSegmenter], image: np.ndarray) -> None:
+    """Check a segmenter against its contract; its accuracy is not judged.
+
+    Args:
+        make: a new segmenter, always of the same weights.
+        image: [H, W, 3] uint8, H and W different, with something in its middle.
+
+    Raises:
+        AssertionError: naming what is broken.
+    """
+    assert image.shape[0] != image.shape[1], "give an image that is not square"
+    segmenter = make()
+    assert isinstance(segmenter, PromptableSegmenter), "a member of PromptableSegmenter is missing"
+    assert segmenter.name, "the name is empty"
+    assert segmenter.name == make().name, "equal segmenters differ in name"
+    check_errors(make(), image)
+    segmenter.set_image(image)
+    check_predictions(segmenter, image)
+    check_mask_round_trip(segmenter, image)
+    check_determinism(segmenter, make, image)
+    check_state(segmenter, make(), image)
+    if isinstance(segmenter, LearnsAppearance):
+        check_appearance(segmenter, image)
+
+
+def prompts(image: np.ndarray) -> dict[str, dict[str, Any]]:
+    """One prompt of each kind for the middle of an image, as arguments of ``predict``."""
+    height, width = image.shape[:2]
+    middle, corner = (width // 2, height // 2), (width - 1, height - 1)
+    points = {"point_coords": np.array([middle, corner]), "point_labels": np.array([1, 0])}
+    box = {"box": np.array([width // 4, height // 4, 3 * width // 4, 3 * height // 4])}
+    far = np.abs(np.linspace(-1, 1, LOGITS_SIZE, dtype=np.float32))
+    mask = {"mask_logits": 20 * (0.5 - np.maximum(far[:, None], far[None])).clip(-0.5, 0.5)}
+    return {
+        "click": {"point_coords": points["point_coords"][:1], "point_labels": np.array([1])},
+        "clicks": points,
+        "box": box,
+        "box and clicks": {**box, **points},
+        "mask": mask,
+        "everything": {**box, **points, **mask},
+    }
+
+
+def check_predictions(segmenter: PromptableSegmenter, image: np.ndarray) -> None:
+    """Shapes, types and ranges for prompts of all kinds, one candidate and three."""
+    for kind, prompt in prompts(image).items():
+        for count in (1, 3):
+            found = segmenter.predict(**prompt, multimask_output=count == 3)
+            _check_prediction(found, count, image.shape[:2], kind)
+
+
+def _check_prediction(
+    found: MaskPrediction, count: int, image_hw: tuple[int, ...], kind: str
+) -> None:
+    shape = (count, *image_hw)
+    assert found.masks.shape == shape, f"{kind}: masks are {found.masks.shape}, expected {shape}"
+    assert found.masks.dtype == np.bool_, f"{kind}: masks are {found.masks.dtype}"
+    assert found.scores.shape == (count,), f"{kind}: scores are {found.scores.shape}"
+    assert found.scores.dtype == np.float32, f"{kind}: scores are {found.scores.dtype}"
+    assert ((found.scores >= 0) & (found.scores <= 1)).all(), f"{kind}: a score is not in [0, 1]"
+    low_res = (count, LOGITS_SIZE, LOGITS_SIZE)
+    assert found.logits.shape == low_res, f"{kind}: logits are {found.logits.shape}"
+    assert found.logits.dtype == np.float32, f"{kind}: logits are {found.logits.dtype}"
+    assert np.isfinite(found.logits).all(), f"{kind}: a logit is not finite"
+    areas = found.masks.sum((1, 2))
+    assert (np.diff(areas) >= 0).all(), f"{kind}: candidates do not grow: {areas}"
+    if found.masks.any():
+        _check_logits_agree(found, kind)
+
+
+def _check_logits_agree(found: MaskPrediction, kind: str) -> None:
+    """Logits span the whole image: sampled at the pixels' places, their sign is the mask."""
+    height, width = found.masks.shape[1:]
+    rows = ((np.arange(height) + 0.5) / height * LOGITS_SIZE).astype(int)
+    columns = ((np.arange(width) + 0.5) / width * LOGITS_SIZE).astype(int)
+    for mask, logits in zip(found.masks, found.logits, strict=True):
+        agree = float((mask == (logits[rows][:, columns] > 0)).mean())
+        assert agree > 0.95, f"{kind}: logits and mask agree on {agree:.0%} of the pixels only"
+
+
+def check_mask_round_trip(segmenter: PromptableSegmenter, image: np.ndarray) -> None:
+    """Logits that came out can go in again, alone and with the prompt they came from."""
+    prompt = prompts(image)["box and clicks"]
+    first = segmenter.predict(**prompt)
+    for again in (
+        segmenter.predict(mask_logits=first.logits[0]),
+        segmenter.predict(**prompt, mask_logits=first.logits[0]),
+    ):
+        _check_prediction(again, 1, image.shape[:2], "own logits")
+
+
+def check_determinism(
+    segmenter: PromptableSegmenter, make: Callable[[], PromptableSegmenter], image: np.ndarray
+) -> None:
+    """Equal questions get equal answers, in any order and from another instance."""
+    kinds = prompts(image)
+    first = {kind: segmenter.predict(**prompt) for kind, prompt in kinds.items()}
+    other = make()
+    other.set_image(image)
+    for kind, prompt in reversed(kinds.items()):
+        _check_equal(first[kind], segmenter.predict(**prompt), f"{kind}: a second call")
+        _check_equal(first[kind], other.predict(**prompt), f"{kind}: another instance")
+
+
+def check_state(
+    segmenter: PromptableSegmenter, fresh: PromptableSegmenter, image: np.ndarray
+) -> None:
+    """A restored encoding answers as the one that was saved, whatever came in between."""
+    state = {key: value.copy() for key, value in segmenter.save_state().items()}
+    assert all(isinstance(value, np.ndarray) for value in state.values()), "state is not arrays"
+    expected = {kind: segmenter.predict(**prompt) for kind, prompt in prompts(image).items()}
+    fresh.restore_state(state)
+    segmenter.set_image(np.ascontiguousarray(image[::-1, ::-1]))
+    segmenter.restore_state(state)
+    for kind, prompt in prompts(image).items():
+        _check_equal(expected[kind], fresh.predict(**prompt), f"{kind}: restored elsewhere")
+        _check_equal(expected[kind], segmenter.predict(**prompt), f"{kind}: restored")
+
+
+def check_errors(segmenter: PromptableSegmenter, image: np.ndarray) -> None:
+    """Wrong use is refused.
+
+    Args:
+        segmenter: without an image.
+        image: [H, W, 3] uint8.
+    """
+    click = prompts(image)["click"]
+    _expect(RuntimeError, "no image, predict", lambda: segmenter.predict(**click))
+    _expect(RuntimeError, "no image, save_state", segmenter.save_state)
+    for wrong in (image[..., 0], image.astype(np.float32), image[..., :2], image[:0]):
+        label = f"image {wrong.shape} {wrong.dtype}"
+        _expect(ValueError, label, lambda wrong=wrong: segmenter.set_image(wrong))
+    segmenter.set_image(image)
+    wrong_prompts: dict[str, dict[str, Any]] = {
+        "no prompt": {},
+        "no points": {"point_coords": np.zeros((0, 2)), "point_labels": np.zeros(0)},
+        "points without labels": {"point_coords": np.zeros((1, 2))},
+        "points [N, 3]": {"point_coords": np.zeros((1, 3)), "point_labels": np.ones(1)},
+        "two labels for one point": {"point_coords": np.zeros((1, 2)), "point_labels": np.ones(2)},
+        "label 2": {"point_coords": np.zeros((1, 2)), "point_labels": np.array([2])},
+        "box [2, 2]": {"box": np.zeros((2, 2))},
+        "box upside down": {"box": np.array([0, 9, 9, 0])},
+        "mask of the image's size": {"mask_logits": np.zeros(image.shape[:2])},
+    }
+    for label, prompt in wrong_prompts.items():
+        _expect(ValueError, label, lambda prompt=prompt: segmenter.predict(**prompt))
+
+
+def check_appearance(segmenter: LearnsAppearance, image: np.ndarray) -> None:
+    """Samples have a fixed shape and are colours of the image; forgetting them forgets them."""
+    assert isinstance(segmenter, PromptableSegmenter)
+    segmenter.set_image(image)
+    prompt = prompts(image)["box"]
+    before = segmenter.predict(**prompt)
+    mask = np.zeros(image.shape[:2], bool)
+    mask[image.shape[0] // 3 : image.shape[0] // 2, image.shape[1] // 3 : image.shape[1] // 2] = (
+        True
+    )
+    samples = segmenter.sample_appearance(mask)
+    small = segmenter.sample_appearance(np.eye(*mask.shape, dtype=bool))
+    assert samples.shape == small.shape, "the number of samples depends on the mask"
+    assert samples.ndim == 3, f"samples are {samples.shape}"
+    assert samples.shape[::2] == (2, 3), f"samples are {samples.shape}"
+    assert samples.dtype == np.uint8, f"samples are {samples.dtype}"
+    segmenter.set_appearance(samples[None])
+    _check_prediction(segmenter.predict(**prompt), 1, image.shape[:2], "with appearance")
+    segmenter.set_appearance(None)
+    _check_equal(before, segmenter.predict(**prompt), "appearance forgotten")
+
+
+def _check_equal(a: MaskPrediction, b: MaskPrediction, label: str) -> None:
+    for field in ("masks", "scores", "logits"):
+        same = np.array_equal(getattr(a, field), getattr(b, field))
+        assert same, f"{label}: {field} differ"
+
+
+def _expect(error: type[Exception], label: str, call: Callable[[], object]) -> None:
+    try:
+        call()
+    except error:
+        return
+    raise AssertionError(f"{label}: {error.__name__} expected, nothing was raised")
