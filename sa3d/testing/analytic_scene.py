@@ -130,7 +130,19 @@ def _voted_object(scene: Scene, name: str, masks: np.ndarray) -> ObjectSegmentat
         index: ViewRecord("accepted" if index else "prompted", 0.95, 0.9, 1.0, mask)
         for index, mask in enumerate(masks)
     }
-    done = RoundDone(name, 1, 0, int(evidence.labels().sum()), len(masks), 0, 0.95, None, 0, 0.1)
+    done = RoundDone(
+        object=name,
+        round=1,
+        flips=0,
+        labelled=int(evidence.labels().sum()),
+        accepted=len(masks),
+        rejected=0,
+        agreement=0.95,
+        unvoted_agreement=None,
+        prompt_agreement=1.0,
+        changed_views=0,
+        seconds=0.1,
+    )
     return ObjectSegmentation(name, [prompt], evidence, views, [done], True, "exact masks voted")
 
 
