@@ -1,0 +1,1 @@
+"""What leaves the program: masks of the photographs, a point cloud, a mesh."""
