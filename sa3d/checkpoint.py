@@ -18,13 +18,16 @@ from sa3d.inverse_rendering import Evidence
 from sa3d.mask_grid import Elements, MaskGrid
 from sa3d.prompts import Prompt
 from sa3d.segmentation import ObjectSegmentation, Segmentation, ViewRecord
-from sa3d.storage import atomic_folder, load_arrays, save_arrays
+from sa3d.storage import atomic_folder, load_arrays, refuse_to_lose, save_arrays
 
 FORMAT_VERSION = 1
 
 _MANIFEST = "segmentation.json"
 _ARRAYS = "elements.npz"
 _MASKS = "masks"
+
+REPORTS = ("results.json", "overlay.png")
+"""What the command line adds to the folder; replaced together with the segmentation."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,17 @@ def read_bitmap(path: Path) -> np.ndarray:
         raise ValueError(f"cannot read {path.name}: {error}") from error
 
 
+def refuse_to_replace(folder: Path, *, overwrite: bool) -> None:
+    """Refuse what :func:`save_segmentation` would refuse to replace, before any work is done.
+
+    Raises:
+        SA3DError: the folder exists and may not be replaced.
+    """
+    refuse_to_lose(folder, overwrite, _is_ours)
+
+
 def _is_ours(entry: Path) -> bool:
-    return entry.name in (_MANIFEST, _ARRAYS, _MASKS)
+    return entry.name in (_MANIFEST, _ARRAYS, _MASKS, *REPORTS)
 
 
 def _mask_path(folder: Path, name: str, index: int) -> Path:

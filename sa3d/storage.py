@@ -56,7 +56,7 @@ def atomic_folder(path: Path, *, overwrite: bool, ours: Callable[[Path], bool]) 
     Raises:
         SA3DError: ``path`` exists and may not be replaced, the disk is full, or not writable.
     """
-    _refuse_to_lose(path, overwrite, ours)
+    refuse_to_lose(path, overwrite, ours)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
@@ -92,7 +92,12 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         raise SA3DError(f"{path} exists: give another name, or --overwrite")
 
 
-def _refuse_to_lose(path: Path, overwrite: bool, ours: Callable[[Path], bool]) -> None:
+def refuse_to_lose(path: Path, overwrite: bool, ours: Callable[[Path], bool]) -> None:
+    """Refuse what :func:`atomic_folder` would refuse to replace, before any work is done.
+
+    Raises:
+        SA3DError: the folder is not empty and may not be replaced, or it is a file.
+    """
     if not path.exists():
         return
     if not path.is_dir():

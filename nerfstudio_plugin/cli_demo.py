@@ -1,0 +1,165 @@
+"""``sa3d demo``: segment a scene that comes with the program, and measure the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from nerfstudio_plugin.cli_options import (
+    ReportOptions,
+    RunOptions,
+    SettingsOptions,
+    parse,
+    write_json,
+)
+from nerfstudio_plugin.cli_pictures import overlay_sheet
+from nerfstudio_plugin.cli_progress import ERR, OUT, follow, table
+from nerfstudio_plugin.cli_segment import (
+    prepared_session,
+    print_outcome,
+    provenance,
+    segmentation_report,
+)
+from nerfstudio_plugin.demo_data import DemoScene, open_demo
+from sa3d.checkpoint import refuse_to_replace, save_segmentation
+from sa3d.errors import SA3DError
+from sa3d.evaluation import STAGES, StageRecorder, object_ious, upper_bound
+from sa3d.export.frames import world_to_original
+from sa3d.export.mesh import export_mesh
+from sa3d.export.pointcloud import export_pointcloud
+from sa3d.scene import Scene
+from sa3d.segmentation import Segmentation
+from sa3d.segmenters import load_segmenter
+from sa3d.session import Session
+
+_HELP = """Segment the objects of a scene that comes with the program, and measure the result.
+
+Nothing is downloaded and no GPU is needed: the trained scene, its photographs and exact masks are
+part of the package, and the embedded segmenter has no weights. Writes, per scene, a segmentation
+folder, overlay.png, a mesh and a point cloud per object, and results.json.
+
+examples:
+  sa3d demo --output demo_output
+  sa3d demo --scene garden --objects jug melon --output demo_output
+"""
+
+_HEADERS = ("object", "lifted", "first pass", "converged", "upper bound")
+
+
+@dataclass(kw_only=True)
+class Demo(ReportOptions, SettingsOptions):
+    """Segment a demo scene."""
+
+    scene: Literal["room", "garden"] = "room"
+    """Which demo scene: things on a table, or things around a pole outdoors."""
+    objects: tuple[str, ...] = ()
+    """Only these objects; all by default."""
+    output: Path = Path("demo_output")
+    """Folder for all that is written; the scene cache lies in it too."""
+    overwrite: bool = False
+    """Replace the results of an earlier demo."""
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Where to compute."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``sa3d demo``.
+
+    Raises:
+        SA3DError: something the user can put right.
+    """
+    command = parse(Demo, arguments, "sa3d demo", _HELP, preset="demo")
+    demo = open_demo(command.scene)
+    chosen = _chosen(command.objects, demo)
+    folder = command.output / command.scene
+    refuse_to_replace(folder / "segmentation", overwrite=command.overwrite)
+    segmenter = load_segmenter(command.settings.segmenter)
+    cache = command.output / "cache"
+    options = RunOptions(
+        load_config=demo.load_config, data=demo.folder, cache_dir=cache, device=command.device
+    )
+    run, scene = options.open(command.settings.prepare)
+    prompts = [demo.prompts[name] for name in chosen]
+    session = prepared_session(scene, segmenter, command.settings, prompts)
+    recorder = StageRecorder()
+    for _ in follow(recorder.watch(session), len(chosen)):
+        pass
+    segmentation = session.result()
+    save_segmentation(
+        segmentation,
+        folder / "segmentation",
+        provenance(run, command.settings, cache),
+        overwrite=command.overwrite,
+    )
+    scores = _scores(scene, demo, session, recorder)
+    report = segmentation_report(segmentation, scene) | {"scene": command.scene, "iou": scores}
+    overlay_sheet(scene, segmentation, folder / "overlay.png")
+    to_original = world_to_original(run.dataparser_transform.numpy(), run.dataparser_scale)
+    report["files"] = _write_3d(scene, segmentation, folder, to_original)
+    write_json(folder / "results.json", report)
+    print_outcome(segmentation)
+    OUT.print(_score_table(scores))
+    OUT.print(f"pictures, meshes, point clouds and results.json: {folder}")
+    command.write_report(report)
+
+
+def _chosen(names: Sequence[str], demo: DemoScene) -> list[str]:
+    for name in names:
+        if name not in demo.prompts:
+            raise SA3DError(f"no object {name!r} here; there are: {', '.join(demo.prompts)}")
+    return list(dict.fromkeys(names)) or list(demo.prompts)
+
+
+def _scores(
+    scene: Scene, demo: DemoScene, session: Session, recorder: StageRecorder
+) -> dict[str, Any]:
+    """Mean IoU over views per object and stage, with the mean and the worst object."""
+    exact = {name: demo.exact_masks(name, scene.views) for name in session.result().objects}
+    bound = upper_bound(scene, exact, session.config)
+    by_stage = {
+        stage: object_ious(scene, recorder.segmentation(session, stage), exact) for stage in STAGES
+    } | {"upper_bound": object_ious(scene, bound, exact)}
+    return {
+        "objects": {
+            name: {stage: values[name] for stage, values in by_stage.items()} for name in exact
+        },
+        "mean": {stage: float(np.mean(list(v.values()))) for stage, v in by_stage.items()},
+        "worst": {stage: min(values.values()) for stage, values in by_stage.items()},
+    }
+
+
+def _score_table(scores: Mapping[str, Any]) -> Any:
+    rows = {**scores["objects"], "mean": scores["mean"], "worst": scores["worst"]}
+    return table(
+        _HEADERS,
+        [
+            (name, *(f"{row[stage]:.3f}" for stage in (*STAGES, "upper_bound")))
+            for name, row in rows.items()
+        ],
+    )
+
+
+def _write_3d(
+    scene: Scene, segmentation: Segmentation, folder: Path, to_original: np.ndarray
+) -> dict[str, dict[str, str]]:
+    """A mesh and a point cloud per object; says what could not be written and goes on."""
+    written: dict[str, dict[str, str]] = {}
+    with ERR.status("writing meshes and point clouds"):
+        for name in segmentation.objects:
+            mesh, cloud = folder / "mesh" / f"{name}.ply", folder / "pointcloud" / f"{name}.ply"
+            try:
+                export_mesh(
+                    scene, segmentation, name, mesh, world_to_original=to_original, overwrite=True
+                )
+                export_pointcloud(
+                    scene, segmentation, name, cloud, world_to_original=to_original, overwrite=True
+                )
+            except SA3DError as error:
+                ERR.print(f"{name}: {error}")
+                continue
+            written[name] = {"mesh": str(mesh), "pointcloud": str(cloud)}
+    return written

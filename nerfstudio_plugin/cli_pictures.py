@@ -1,0 +1,85 @@
+"""Pictures of a segmentation: objects in colour over photographs, several on one sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sa3d.final_masks import final_mask
+from sa3d.scene import Scene
+from sa3d.segmentation import Segmentation
+from sa3d.storage import atomic_path
+
+COLORS = (
+    (230, 60, 60),
+    (60, 130, 240),
+    (250, 190, 40),
+    (60, 190, 90),
+    (190, 90, 220),
+    (40, 200, 210),
+    (250, 130, 50),
+    (240, 120, 190),
+)
+"""Of the objects, in their order; more objects start again."""
+
+_TILE_SIDE = 320
+
+
+def overlay_sheet(
+    scene: Scene, segmentation: Segmentation, path: Path, *, columns: int = 4, rows: int = 3
+) -> None:
+    """Write a contact sheet: all objects over ``columns * rows`` views, the prompted ones first.
+
+    Raises:
+        SA3DError: an image is missing, or the sheet cannot be written.
+    """
+    from PIL import Image
+
+    chosen = sheet_views(scene, segmentation, columns * rows)
+    tiles = []
+    for index in chosen:
+        image = scene.views[index].image()
+        for color, name in zip(
+            _cycled(len(segmentation.objects)), segmentation.objects, strict=True
+        ):
+            mask, _ = final_mask(scene, segmentation, name, index)
+            image = overlaid(image, mask, color)
+        tile = Image.fromarray(image)
+        tile.thumbnail((_TILE_SIDE, _TILE_SIDE))
+        tiles.append(tile)
+    width, height = max(t.width for t in tiles), max(t.height for t in tiles)
+    columns = min(columns, len(tiles))
+    sheet = Image.new("RGB", (columns * width, -(-len(tiles) // columns) * height), (255, 255, 255))
+    for position, tile in enumerate(tiles):
+        sheet.paste(tile, (position % columns * width, position // columns * height))
+    with atomic_path(path) as temporary:
+        sheet.save(temporary)
+
+
+def sheet_views(scene: Scene, segmentation: Segmentation, count: int) -> list[int]:
+    """Up to ``count`` views: those the user prompted, then others evenly spaced."""
+    prompted = [
+        scene.view_index(prompt.view)
+        for one in segmentation.objects.values()
+        for prompt in one.prompts
+    ]
+    spaced = np.linspace(0, len(scene.views) - 1, min(count, len(scene.views))).round().astype(int)
+    return list(dict.fromkeys([*prompted, *spaced.tolist()]))[:count]
+
+
+def overlaid(image: np.ndarray, mask: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+    """An image, uint8 [H, W, 3], with a mask, bool [H, W], tinted and outlined."""
+    tinted = image.astype(np.float32)
+    tinted[mask] = 0.55 * tinted[mask] + 0.45 * np.asarray(color, dtype=np.float32)
+    inner = mask.copy()
+    for axis in (0, 1):
+        for step in (1, -1):
+            inner &= np.roll(mask, step, axis)
+    tinted[mask & ~inner] = color
+    return tinted.round().astype(np.uint8)
+
+
+def _cycled(count: int) -> Sequence[tuple[int, int, int]]:
+    return [COLORS[i % len(COLORS)] for i in range(count)]

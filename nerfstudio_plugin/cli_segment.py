@@ -1,0 +1,190 @@
+"""``sa3d segment``: prompts in, a segmentation folder out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nerfstudio_plugin.cli import program_version
+from nerfstudio_plugin.cli_options import (
+    ReportOptions,
+    RunOptions,
+    SettingsOptions,
+    parse,
+    write_json,
+)
+from nerfstudio_plugin.cli_pictures import overlay_sheet
+from nerfstudio_plugin.cli_progress import ERR, OUT, follow, prepare_with_progress, rounds_table
+from nerfstudio_plugin.cli_prompts import PromptOptions
+from sa3d.checkpoint import refuse_to_replace, save_segmentation
+from sa3d.config import Settings
+from sa3d.events import Finished
+from sa3d.prompts import Prompt
+from sa3d.scene import Scene
+from sa3d.segmentation import ObjectSegmentation, Segmentation
+from sa3d.segmenter import PromptableSegmenter
+from sa3d.segmenters import load_segmenter
+from sa3d.session import Session
+
+if TYPE_CHECKING:
+    from nerfstudio_plugin.loading import OpenedRun
+
+_HELP = """Cut objects out of a trained scene: mark them in one view, get them in 3D.
+
+Writes a segmentation folder: the segmentation itself, results.json, and overlay.png to look at.
+Coordinates are pixels x,y of the named image at its original size, (0, 0) top left.
+
+examples:
+  sa3d segment --load-config RUN/config.yml --view 000024.jpg --points 127,207 --output ball
+  sa3d segment --load-config RUN/config.yml --view 000024.jpg --points 127,207 300,40 \\
+      --labels 1 0 --output ball            (1: on the object, 0: beside it)
+  sa3d segment --load-config RUN/config.yml --view 000024.jpg --box 93,173 160,242 --output ball
+  sa3d segment --load-config RUN/config.yml --view 000024.jpg --mask ball.png --output ball
+  sa3d segment --load-config RUN/config.yml --prompts prompts.json --output all_objects
+  sa3d segment ... --segmenter sam-base --device cuda
+
+prompts.json, for several objects or views:
+  {"prompts": [{"object": "mug", "view": "000021.jpg", "points": [[99, 159]], "labels": [1]},
+               {"object": "ball", "view": "000024.jpg", "box": [93, 173, 160, 242]}]}
+"""
+
+
+@dataclass(kw_only=True)
+class Segment(ReportOptions, SettingsOptions, PromptOptions, RunOptions):
+    """Cut objects out of a trained scene."""
+
+    output: Path
+    """Folder to write the segmentation to."""
+    overwrite: bool = False
+    """Replace a segmentation that is there already."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``sa3d segment``.
+
+    Raises:
+        SA3DError: something the user can put right.
+    """
+    command = parse(Segment, arguments, "sa3d segment", _HELP)
+    prompts = command.read_prompts()
+    refuse_to_replace(command.output, overwrite=command.overwrite)
+    segmenter = load_segmenter(command.settings.segmenter, _torch_device(command.device))
+    run, scene = command.open(command.settings.prepare)
+    session = prepared_session(scene, segmenter, command.settings, prompts)
+    notes = provenance(run, command.settings, command.cache_dir)
+    finished: set[str] = set()
+    try:
+        for event in follow(session.run(), len({prompt.object for prompt in prompts})):
+            if isinstance(event, Finished):
+                finished.add(event.object)
+    except KeyboardInterrupt:
+        if finished:
+            _save_finished(session.result(), finished, command, notes)
+        raise
+    segmentation = session.result()
+    report = segmentation_report(segmentation, scene)
+    save_segmentation(segmentation, command.output, notes, overwrite=command.overwrite)
+    write_json(command.output / "results.json", report)
+    overlay_sheet(scene, segmentation, command.output / "overlay.png")
+    print_outcome(segmentation)
+    OUT.print(f"segmentation: {command.output}   pictures: {command.output / 'overlay.png'}")
+    command.write_report(report)
+
+
+def prepared_session(
+    scene: Scene, segmenter: PromptableSegmenter, settings: Settings, prompts: Sequence[Prompt]
+) -> Session:
+    """Prepare a scene and begin a session in it.
+
+    Raises:
+        SA3DError: a prompt does not fit the scene (said before the long preparation), or see
+            :meth:`sa3d.scene.Scene.prepare`.
+    """
+    Session(scene, segmenter, settings.loop).add_prompts(prompts)
+    prepare_with_progress(scene)
+    session = Session(scene, segmenter, settings.loop)
+    views = [scene.views[scene.view_index(prompt.view)].name for prompt in prompts]
+    session.add_prompts([replace(p, view=name) for p, name in zip(prompts, views, strict=True)])
+    return session
+
+
+def print_outcome(segmentation: Segmentation) -> None:
+    """Print the table of rounds, and a verdict per object."""
+    rounds = [done for one in segmentation.objects.values() for done in one.rounds]
+    OUT.print(rounds_table(rounds))
+    for name, one in segmentation.objects.items():
+        OUT.print(f"{name}: {one.verdict}")
+
+
+def provenance(run: OpenedRun, settings: Settings, cache_dir: Path | None) -> dict[str, Any]:
+    """Where a segmentation comes from, as noted in its folder."""
+    return {
+        "load_config": str(run.load_config.resolve()),
+        "data": str(run.data.resolve()),
+        "cache_dir": None if cache_dir is None else str(cache_dir.resolve()),
+        "checkpoint": run.checkpoint_path.name,
+        "settings": asdict(settings),
+        "versions": {"sa3d": program_version(), **_versions("nerfstudio", "torch", "numpy")},
+    }
+
+
+def segmentation_report(segmentation: Segmentation, scene: Scene) -> dict[str, Any]:
+    """What happened to every object: rounds, views and verdict, as JSON holds it."""
+    return {
+        "scene_key": segmentation.scene_key,
+        "elements": len(segmentation.elements),
+        "views": len(scene.views),
+        "objects": [_object_report(one, scene) for one in segmentation.objects.values()],
+    }
+
+
+def _object_report(one: ObjectSegmentation, scene: Scene) -> dict[str, Any]:
+    views = {
+        scene.views[index].name: {
+            "outcome": record.outcome,
+            "agreement": record.agreement,
+            "score": record.score,
+            "confidence": record.confidence,
+        }
+        for index, record in sorted(one.views.items())
+    }
+    return {
+        "name": one.name,
+        "converged": one.converged,
+        "verdict": one.verdict,
+        "prompts": [prompt.to_json() for prompt in one.prompts],
+        "rounds": [asdict(done) for done in one.rounds],
+        "views": views,
+    }
+
+
+def _save_finished(
+    segmentation: Segmentation, finished: set[str], command: Segment, notes: dict[str, Any]
+) -> None:
+    """Keep the objects that were finished when the user stopped."""
+    kept = {name: one for name, one in segmentation.objects.items() if name in finished}
+    save_segmentation(
+        replace(segmentation, objects=kept), command.output, notes, overwrite=command.overwrite
+    )
+    ERR.print(f"finished objects ({', '.join(kept)}) are saved in {command.output}")
+
+
+def _torch_device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def _versions(*names: str) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,74 @@
+"""The demo scenes that come with the program: where they lie, their prompts and exact masks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from sa3d.checkpoint import read_bitmap
+from sa3d.errors import SA3DError
+from sa3d.prompts import Prompt
+from sa3d.views import View
+
+DEMO_SCENES = ("room", "garden")
+
+
+@dataclass(frozen=True)
+class DemoScene:
+    """A still life with a trained nerfacto run, default prompts and exact masks.
+
+    Attributes:
+        folder: holds ``transforms.json``, ``images/``, ``masks_gt/``, ``objects.json``.
+        load_config: the trained run's ``config.yml``.
+        prompts: one per object, by object.
+    """
+
+    folder: Path
+    load_config: Path
+    prompts: dict[str, Prompt]
+
+    def exact_masks(self, name: str, views: Sequence[View]) -> list[np.ndarray]:
+        """An object's exact mask, bool [H, W], in every view.
+
+        Raises:
+            SA3DError: a mask is missing or damaged.
+        """
+        folder = self.folder / "masks_gt" / name
+        try:
+            return [read_bitmap(folder / f"{PurePosixPath(view.name).stem}.png") for view in views]
+        except ValueError as error:
+            raise SA3DError(f"the demo scene {self.folder} is damaged: {error}") from error
+
+
+def open_demo(name: str) -> DemoScene:
+    """A demo scene by name.
+
+    Raises:
+        SA3DError: its files are missing.
+    """
+    folder = Path(__file__).parent / "demo_scenes" / name
+    runs = sorted(folder.glob("**/run/config.yml"))
+    try:
+        entries = json.loads((folder / "objects.json").read_text(encoding="utf-8"))["objects"]
+        prompts = {entry["name"]: _prompt(entry["name"], entry["prompt"]) for entry in entries}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise SA3DError(f"the demo scene {name!r} is damaged ({error}): install again") from error
+    if not runs:
+        raise SA3DError(f"the demo scene {name!r} has no trained run in {folder}: install again")
+    return DemoScene(folder, runs[0], prompts)
+
+
+def _prompt(name: str, entry: dict) -> Prompt:
+    """The points and the box; words are left out, as no embedded segmenter takes them."""
+    x0, y0, x1, y1 = entry["box"]
+    return Prompt(
+        view=entry["view"],
+        object=name,
+        points=tuple((x, y) for x, y in entry["points"]),
+        labels=tuple(entry["labels"]),
+        box=(x0, y0, x1, y1),
+    )

@@ -1,0 +1,119 @@
+"""How good a segmentation is: IoU of its masks with exact ones, stage by stage.
+
+Stages: *lifted*, from the prompted views alone; *first pass*, after one round over the views;
+*converged*, what the loop returns. Beside them the *upper bound*: exact masks vote in every view,
+and what the grid renders is compared, so only the 3D representation is at fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from sa3d.events import Event, Finished, RoundDone, RoundStarted
+from sa3d.final_masks import final_mask
+from sa3d.inverse_rendering import Evidence, Vote
+from sa3d.object_loop import LoopConfig
+from sa3d.scene import Scene
+from sa3d.segmentation import ObjectSegmentation, Segmentation
+from sa3d.session import Session
+
+STAGES = ("lifted", "first_pass", "converged")
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two bool masks; 1 if both are empty."""
+    union = int((a | b).sum())
+    return int((a & b).sum()) / union if union else 1.0
+
+
+def view_ious(masks: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> list[float | None]:
+    """IoU per view; None where the object is not seen and nothing is claimed."""
+    return [
+        iou(mask, truth) if mask.any() or truth.any() else None
+        for mask, truth in zip(masks, exact, strict=True)
+    ]
+
+
+def mean_iou_over_views(masks: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> float:
+    """Mean of :func:`view_ious`; what is claimed where the object is not seen counts as 0."""
+    counted = [value for value in view_ious(masks, exact) if value is not None]
+    return float(np.mean(counted)) if counted else 1.0
+
+
+def object_ious(
+    scene: Scene, segmentation: Segmentation, exact: Mapping[str, Sequence[np.ndarray]]
+) -> dict[str, float]:
+    """Mean IoU over views of every object's final masks.
+
+    Args:
+        exact: by object, a mask [H, W] bool for each view of the scene, in order.
+    """
+    return {
+        name: mean_iou_over_views(
+            [final_mask(scene, segmentation, name, index)[0] for index in range(len(scene.views))],
+            exact[name],
+        )
+        for name in segmentation.objects
+    }
+
+
+def upper_bound(
+    scene: Scene, exact: Mapping[str, Sequence[np.ndarray]], config: LoopConfig | None = None
+) -> Segmentation:
+    """What the loop could reach with a perfect segmenter: every view votes its exact mask.
+
+    The masks are rendered from the grid alone: the views keep none of their own.
+    """
+    config = config or LoopConfig()
+    objects = {}
+    for name, masks in exact.items():
+        evidence = Evidence.none(len(scene.elements), scene.device)
+        for index, mask in enumerate(masks):
+            prepared = scene.prepared(index)
+            size = (prepared.camera.height, prepared.camera.width)
+            small = torch.nn.functional.interpolate(
+                torch.from_numpy(mask)[None, None].float(), size, mode="area"
+            )
+            share = small.reshape(-1).to(scene.device)
+            evidence.add(prepared.operator, Vote(share, torch.ones_like(share)))
+        objects[name] = ObjectSegmentation(name, (), evidence, {}, (), True, "exact masks voted")
+    return Segmentation(
+        scene.key, scene.elements, objects, config.prior, config.prior_weight, config.lam
+    )
+
+
+@dataclass
+class StageRecorder:
+    """Keeps each object as it was when lifted, after the first pass, and at the end."""
+
+    stages: dict[str, dict[str, ObjectSegmentation]] = field(
+        default_factory=lambda: {stage: {} for stage in STAGES}
+    )
+
+    def watch(self, session: Session) -> Iterable[Event]:
+        """Run a session, recording its objects on the way; passes the events on."""
+        for event in session.run():
+            self._note(session, event)
+            yield event
+
+    def segmentation(self, session: Session, stage: str) -> Segmentation:
+        """All objects at one stage."""
+        return replace(session.result(), objects=self.stages[stage])
+
+    def _note(self, session: Session, event: Event) -> None:
+        if isinstance(event, RoundStarted) and event.round == 1:
+            reached = STAGES[:1]
+        elif isinstance(event, RoundDone) and event.round == 1:
+            reached = STAGES[:2]
+        elif isinstance(event, Finished):
+            reached = STAGES  # with no round at all, the object stays as it was lifted
+        else:
+            return
+        now = session.result().object(event.object)
+        evidence = Evidence(now.evidence.object.clone(), now.evidence.total.clone())
+        for stage in reached:
+            self.stages[stage].setdefault(event.object, replace(now, evidence=evidence))
