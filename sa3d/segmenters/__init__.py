@@ -37,7 +37,7 @@ def load_segmenter(name: str, device: str = "cpu") -> PromptableSegmenter:
         from sa3d.segmenters.graphcut import GraphCutSegmenter
 
         return GraphCutSegmenter()
-    is_folder = Path(name).expanduser().is_dir()
+    is_folder = bool(name) and Path(name).expanduser().is_dir()
     is_hub_id = name.count("/") == 1 and not name.startswith((".", "/", "~"))
     if name in SAM_WEIGHTS or is_folder or is_hub_id:
         from sa3d.segmenters.sam import SamSegmenter

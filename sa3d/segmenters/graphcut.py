@@ -8,13 +8,14 @@ import numpy as np
 
 from sa3d.segmenter import MaskPrediction
 from sa3d.segmenters import graphcut_trimaps as trimaps
+from sa3d.segmenters.graphcut_appearance import sample_colours
 from sa3d.segmenters.graphcut_clean import clean
 from sa3d.segmenters.graphcut_clicks import spread_clicks, stamp_clicks
 from sa3d.segmenters.graphcut_cut import grab_cut
 from sa3d.segmenters.graphcut_logits import logits_from_mask, logits_to_image
 from sa3d.segmenters.graphcut_refine import Corrections, refine
 from sa3d.segmenters.graphcut_regions import grow_regions
-from sa3d.segmenters.graphcut_roi import Roi
+from sa3d.segmenters.graphcut_roi import Roi, fitted
 from sa3d.segmenters.graphcut_scores import score
 from sa3d.segmenters.graphcut_superpixels import Superpixels
 from sa3d.segmenters.prompt_check import CheckedPrompt, checked_image
@@ -63,6 +64,26 @@ class GraphCutSegmenter:
     def restore_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Bring back an image."""
         self.set_image(np.asarray(state["image"]))
+
+    def sample_appearance(self, mask: np.ndarray) -> np.ndarray:
+        """Colours of object and surroundings in the current image: [2, 256, 3] uint8.
+
+        Args:
+            mask: [H, W] bool, the object; not empty.
+        """
+        image = self._current_image()
+        if mask.shape != image.shape[:2] or mask.dtype != np.bool_ or not mask.any():
+            raise ValueError(f"mask must be {image.shape[:2]} bool and not empty")
+        return sample_colours(image, mask)
+
+    def set_appearance(self, samples: np.ndarray | None) -> None:
+        """Learn colours [V, 2, N, 3] uint8 of other views in the coming predictions."""
+        if samples is None or not len(samples):
+            self._appearance = None
+            return
+        if samples.ndim != 4 or samples.shape[1::2] != (2, 3) or samples.dtype != np.uint8:
+            raise ValueError(f"samples must be [V, 2, N, 3] uint8, got {samples.shape}")
+        self._appearance = samples.transpose(1, 0, 2, 3).reshape(2, -1, 3)
 
     def predict(
         self,
@@ -147,7 +168,7 @@ class GraphCutSegmenter:
             0,
             image.shape[1],
             image.shape[0],
-            *_fitted(image.shape[1], image.shape[0], IMAGE_SIDE_PX),
+            *fitted(image.shape[1], image.shape[0], IMAGE_SIDE_PX),
         )
         rgb = whole.crop(image)
         if self._image_superpixels is None:
@@ -189,11 +210,6 @@ def _prediction(masks: list[np.ndarray], scores: list[float]) -> MaskPrediction:
         scores=np.array(scores, np.float32),
         logits=np.stack([logits_from_mask(mask) for mask in masks]),
     )
-
-
-def _fitted(width: int, height: int, max_side: int) -> tuple[int, int]:
-    zoom = min(1.0, max_side / max(width, height))
-    return max(1, round(width * zoom)), max(1, round(height * zoom))
 
 
 def _bounds_of(mask: np.ndarray, prompt: CheckedPrompt) -> np.ndarray:

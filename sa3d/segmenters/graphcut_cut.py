@@ -19,6 +19,10 @@ SEED = 0
 """GrabCut initialises k-means from OpenCV's global generator: without a seed results wobble."""
 
 
+APPEARANCE_SHARE = 0.5
+"""Colours of other views count at most this much of the object's pixels in the picture."""
+
+
 @dataclass
 class ColourModels:
     """Colour mixtures of background and object in OpenCV's layout, [1, 65] float64 each."""
@@ -60,13 +64,12 @@ def grab_cut(
     models = ColourModels.empty()
     if not is_solvable(trimap):
         return (trimap == OBJECT) | (trimap == MAYBE_OBJECT), models
-    height = trimap.shape[0]
-    labels = trimap.copy()
+    learnt_from, labels = colours, trimap.copy()
     if appearance is not None:
-        colours, labels = _with_appearance_rows(colours, labels, appearance)
+        learnt_from, labels = _with_appearance_rows(colours, labels, appearance)
     cv2.setRNGSeed(SEED)
     cv2.grabCut(
-        colours,
+        learnt_from,
         labels,
         NO_RECTANGLE,
         models.background,
@@ -74,7 +77,9 @@ def grab_cut(
         iterations,
         cv2.GC_INIT_WITH_MASK,
     )
-    return (labels[:height] & 1).astype(bool), models
+    if appearance is not None:  # The appended rows touch the picture's last one: cut without them.
+        return cut_again(colours, trimap, models), models
+    return (labels & 1).astype(bool), models
 
 
 def cut_again(colours: np.ndarray, trimap: np.ndarray, models: ColourModels) -> np.ndarray:
@@ -100,21 +105,28 @@ def cut_again(colours: np.ndarray, trimap: np.ndarray, models: ColourModels) -> 
 def _with_appearance_rows(
     colours: np.ndarray, labels: np.ndarray, appearance: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Append rows that hold the colours, labelled for certain, so the colour models learn them.
+    """Append rows that hold the colours, labelled for certain, so the mixtures learn them too.
 
-    All labels of the rows are fixed, so they act through the colour models only (but for the bottom
-    row of the picture, which touches them).
+    They are at most APPEARANCE_SHARE of what the picture itself shows of the object.
     """
     width = labels.shape[1]
-    rows = [_rows_of(samples, width) for samples in appearance]
+    shown = int((labels & 1).sum())
+    count = min(appearance.shape[1], max(width, round(APPEARANCE_SHARE * shown)))
+    chosen = appearance[:, np.linspace(0, appearance.shape[1] - 1, count).astype(int)]
+    known_background, known_object = _rows_of(chosen[1], width), _rows_of(chosen[0], width)
     added = [
-        np.full(r.shape[:2], label, np.uint8)
-        for r, label in zip(rows, (OBJECT, BACKGROUND), strict=True)
+        np.full(known_background.shape[:2], BACKGROUND, np.uint8),
+        np.full(known_object.shape[:2], OBJECT, np.uint8),
     ]
-    return np.concatenate([colours, *rows[::-1]]), np.concatenate([labels, *added[::-1]])
+    return (
+        np.concatenate([colours, known_background, known_object]),
+        np.concatenate([labels, *added]),
+    )
 
 
 def _rows_of(samples: np.ndarray, width: int) -> np.ndarray:
-    """Samples [M, 3] as full rows [rows, width, 3], the last one filled by repetition."""
-    count = -(-len(samples) // width)
-    return np.resize(samples, (count, width, 3))
+    """Samples [M, 3] as full rows [rows, width, 3], dark to light, some of them repeated."""
+    ordered = samples[np.argsort(samples.sum(1, dtype=np.int32), kind="stable")]
+    rows = -(-len(ordered) // width)
+    filled = ordered[np.linspace(0, len(ordered) - 1, rows * width).astype(int)]
+    return filled.reshape(rows, width, 3)

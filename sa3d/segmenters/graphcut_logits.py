@@ -9,8 +9,8 @@ from sa3d.segmenter import LOGITS_SIZE
 LOGIT_LIMIT = 10.0
 """Largest absolute logit: SAM's own low-resolution logits have about this range."""
 
-WORK_SIDE_PX = 1024
-"""Distances are measured on an image of at most this side: 4 times the logits' resolution."""
+WORK_SIDE_PX = 512
+"""Distances are measured on an image of at most this side: twice the logits' resolution."""
 
 
 def signed_distance(mask: np.ndarray) -> np.ndarray:

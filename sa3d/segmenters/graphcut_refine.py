@@ -8,13 +8,20 @@ import numpy as np
 
 from sa3d.segmenters import graphcut_trimaps as trimaps
 from sa3d.segmenters.graphcut_clicks import discs, spread_clicks, stamp_clicks
-from sa3d.segmenters.graphcut_cut import MAYBE_OBJECT, grab_cut
+from sa3d.segmenters.graphcut_cut import (
+    BACKGROUND,
+    MAYBE_OBJECT,
+    OBJECT,
+    ColourModels,
+    grab_cut,
+)
 from sa3d.segmenters.graphcut_evidence import colour_evidence, nearby_evidence
+from sa3d.segmenters.graphcut_roi import Roi, fitted
 from sa3d.segmenters.graphcut_softcut import main_colours, soft_cut
 from sa3d.segmenters.graphcut_superpixels import Superpixels
 
-ITERATIONS = 2
-"""Rounds of learning the colours; a third one changed nothing."""
+ITERATIONS, LEARNING_SIDE_PX = 2, 192
+"""Rounds of learning the colours, and at which resolution: more costs time and gains nothing."""
 
 PRIOR, PRIOR_DEPTH = 2.5, 0.05
 """Evidence (nats) of lying deep in the mask, and how deep that is (share of its size)."""
@@ -22,8 +29,8 @@ PRIOR, PRIOR_DEPTH = 2.5, 0.05
 NEARBY, NEARBY_REACH = 0.5, 0.12
 """Weight of the colours nearby, and the half side of their window (share of the size)."""
 
-CANDIDATE_OFFSETS = (-1.0, 0.0, 1.0)
-"""Evidence added everywhere for the tight, normal and loose candidate, nats."""
+CANDIDATE_OFFSET = 1.0
+"""Evidence (nats) taken from every pixel for the tight candidate, added for the loose one."""
 
 CLICK_SUPERPIXELS = 700
 """Superpixels over which a correction spreads."""
@@ -76,7 +83,7 @@ def refine(
     superpixels = Superpixels.of(rgb, CLICK_SUPERPIXELS) if len(clicks.wrong) else None
     trimap = trimaps.mask_trimap(distance, size, trimaps.NORMAL)
     _correct(trimap, superpixels, clicks, size)
-    mask, models = grab_cut(rgb, trimap, ITERATIONS, appearance)
+    mask, models = _learn_colours(rgb, trimap, appearance)
     evidence = (
         colour_evidence(rgb, models)
         + NEARBY * nearby_evidence(lab, mask, max(3, round(NEARBY_REACH * size)))
@@ -85,8 +92,25 @@ def refine(
     colours = main_colours(lab)
     certain = trimaps.mask_trimap(distance, size, trimaps.LOOSE)
     _correct(certain, superpixels, clicks, size)
-    offsets = CANDIDATE_OFFSETS if multimask else (0.0,)
-    return [soft_cut(colours, evidence + offset, certain) for offset in offsets]
+    normal = soft_cut(colours, evidence, certain)
+    if not multimask:
+        return [normal]
+    # Minimum cuts grow with the evidence: the tight one lies in the normal one, that in the loose.
+    within = np.where(normal, certain, BACKGROUND).astype(np.uint8)
+    beyond = np.where(normal, OBJECT, certain).astype(np.uint8)
+    tight = soft_cut(colours, evidence - CANDIDATE_OFFSET, within)
+    return [tight, normal, soft_cut(colours, evidence + CANDIDATE_OFFSET, beyond)]
+
+
+def _learn_colours(
+    rgb: np.ndarray, trimap: np.ndarray, appearance: np.ndarray | None
+) -> tuple[np.ndarray, ColourModels]:
+    """GrabCut at low resolution: a first mask [h, w] bool, and the colour models."""
+    height, width = trimap.shape
+    region = Roi(0, 0, width, height, *fitted(width, height, LEARNING_SIDE_PX))
+    small = trimap[region.nearest_rows][:, region.nearest_columns]
+    mask, models = grab_cut(region.crop(rgb), small, ITERATIONS, appearance)
+    return region.paste(mask, trimap.shape), models
 
 
 def _correct(

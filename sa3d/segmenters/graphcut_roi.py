@@ -27,7 +27,7 @@ class Roi:
     def around(
         cls,
         bounds: np.ndarray,
-        image_hw: tuple[int, int],
+        image_hw: tuple[int, ...],
         *,
         pad: float,
         max_side: int,
@@ -57,6 +57,18 @@ class Roi:
         """[2] region pixels per image pixel."""
         return np.array([self.width / (self.x1 - self.x0), self.height / (self.y1 - self.y0)])
 
+    @property
+    def nearest_rows(self) -> np.ndarray:
+        """[height] the image row under the centre of each region row."""
+        share = (np.arange(self.height) + 0.5) / self.height
+        return self.y0 + (share * (self.y1 - self.y0)).astype(int)
+
+    @property
+    def nearest_columns(self) -> np.ndarray:
+        """[width] the image column under the centre of each region column."""
+        share = (np.arange(self.width) + 0.5) / self.width
+        return self.x0 + (share * (self.x1 - self.x0)).astype(int)
+
     def crop(self, image: np.ndarray) -> np.ndarray:
         """Cut out and resize an image [H, W, C] or map [H, W]: [height, width, ...], contiguous."""
         return self._resized(image[self.y0 : self.y1, self.x0 : self.x1], self.width, self.height)
@@ -66,7 +78,7 @@ class Roi:
         shifted = np.asarray(xy, np.float64).reshape(-1, 2) - (self.x0, self.y0) + 0.5
         return shifted * self.zoom_xy - 0.5
 
-    def paste(self, mask: np.ndarray, image_hw: tuple[int, int]) -> np.ndarray:
+    def paste(self, mask: np.ndarray, image_hw: tuple[int, ...]) -> np.ndarray:
         """A region mask [height, width] bool put back into an empty image mask [H, W] bool."""
         full = np.zeros(image_hw, bool)
         soft = mask.astype(np.float32)
@@ -87,3 +99,9 @@ class Roi:
             (width, height),
             interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
         )
+
+
+def fitted(width: int, height: int, max_side: int) -> tuple[int, int]:
+    """Width and height with the longer side at most ``max_side``, never enlarged."""
+    zoom = min(1.0, max_side / max(width, height))
+    return max(1, round(width * zoom)), max(1, round(height * zoom))
