@@ -14,6 +14,7 @@ from nerfstudio_plugin.cli_options import (
     RunOptions,
     SettingsOptions,
     parse,
+    torch_device,
     write_json,
 )
 from nerfstudio_plugin.cli_pictures import overlay_sheet
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
     chosen = _chosen(command.objects, demo)
     folder = command.output / command.scene
     refuse_to_replace(folder / "segmentation", overwrite=command.overwrite)
-    segmenter = load_segmenter(command.settings.segmenter)
+    segmenter = load_segmenter(command.settings.segmenter, torch_device(command.device))
     cache = command.output / "cache"
     options = RunOptions(
         load_config=demo.load_config, data=demo.folder, cache_dir=cache, device=command.device

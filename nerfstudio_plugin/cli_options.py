@@ -116,6 +116,15 @@ def parse(
     )
 
 
+def torch_device(name: Literal["auto", "cpu", "cuda"]) -> str:
+    """The device meant: auto is a GPU if there is one."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
 def _preset_named(arguments: Sequence[str]) -> str | None:
     for position, argument in enumerate(arguments):
         if argument == "--config" and position + 1 < len(arguments):

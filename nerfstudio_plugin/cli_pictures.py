@@ -70,14 +70,14 @@ def sheet_views(scene: Scene, segmentation: Segmentation, count: int) -> list[in
 
 
 def overlaid(image: np.ndarray, mask: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
-    """An image, uint8 [H, W, 3], with a mask, bool [H, W], tinted and outlined."""
+    """An image, uint8 [H, W, 3], with a mask, bool [H, W], tinted, and outlined in white."""
     tinted = image.astype(np.float32)
     tinted[mask] = 0.55 * tinted[mask] + 0.45 * np.asarray(color, dtype=np.float32)
     inner = mask.copy()
     for axis in (0, 1):
         for step in (1, -1):
             inner &= np.roll(mask, step, axis)
-    tinted[mask & ~inner] = color
+    tinted[mask & ~inner] = 255
     return tinted.round().astype(np.uint8)
 
 

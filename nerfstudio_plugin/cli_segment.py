@@ -14,6 +14,7 @@ from nerfstudio_plugin.cli_options import (
     RunOptions,
     SettingsOptions,
     parse,
+    torch_device,
     write_json,
 )
 from nerfstudio_plugin.cli_pictures import overlay_sheet
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str]) -> None:
     command = parse(Segment, arguments, "sa3d segment", _HELP)
     prompts = command.read_prompts()
     refuse_to_replace(command.output, overwrite=command.overwrite)
-    segmenter = load_segmenter(command.settings.segmenter, _torch_device(command.device))
+    segmenter = load_segmenter(command.settings.segmenter, torch_device(command.device))
     run, scene = command.open(command.settings.prepare)
     session = prepared_session(scene, segmenter, command.settings, prompts)
     notes = provenance(run, command.settings, command.cache_dir)
@@ -170,14 +171,6 @@ def _save_finished(
         replace(segmentation, objects=kept), command.output, notes, overwrite=command.overwrite
     )
     ERR.print(f"finished objects ({', '.join(kept)}) are saved in {command.output}")
-
-
-def _torch_device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
 
 
 def _versions(*names: str) -> dict[str, str]:

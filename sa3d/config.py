@@ -17,7 +17,7 @@ from sa3d.scene import PrepareConfig
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 _DISTRIBUTION = "sa3d-nerfstudio"
 _INSTALLED_FOLDER = "share/sa3d/configs"
