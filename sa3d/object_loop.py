@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -32,13 +32,16 @@ class LoopConfig:
     min_agreement: float = 0.5
     """A view's mask counts only if its IoU with the mask rendered from the other views is this."""
     lam: float = 1.0
-    """SA3D's lambda: an element is object where its evidence share is over lambda / (1 + lambda)."""
-    prior: float = 0.4
-    """Evidence share of an element nobody has voted on: between background (0) and undecided."""
+    """SA3D's lambda: an element is object where its evidence share exceeds lambda/(1+lambda)."""
+    prior: float = 0.5
+    """Evidence share of an element nobody has voted on: undecided. Less starves the prompts of
+    parts the first view did not see (measured, see docs/adr/0003)."""
     prior_weight: float = 0.05
     """How much evidence outweighs the prior, in units of one fully lit pixel."""
     user_confidence: float = 4.0
     """How much a view prompted by the user counts, beside 1 for a self-prompted one."""
+    inertia: float = 0.03
+    """A view's mask is replaced only by one whose IoU with the other views is this much better."""
     held_out: float = 0.1
     """Share of the views that is segmented but never votes: it measures, it does not decide."""
     appearance_views: int = 8
@@ -149,8 +152,8 @@ class ObjectLoop:
         before = self.evidence.labels(self.config.lam)
         outcomes = {i: r.outcome for i, r in self.records.items()}
         for index in self._order:
-            self._retract(index)
-            record, reason = self._visit(index)
+            vote = self._retract(index)
+            record, reason = self._visit(index, vote)
             self.records[index] = record
             yield ViewDone(
                 self.name,
@@ -166,8 +169,11 @@ class ObjectLoop:
         self.rounds.append(done)
         yield done
 
-    def _visit(self, index: int) -> tuple[ViewRecord, str]:
-        """Prompt the segmenter with what the other views say, gate its answer, let it vote."""
+    def _visit(self, index: int, vote: Vote | None) -> tuple[ViewRecord, str]:
+        """Prompt the segmenter with what the other views say, gate its answer, let it vote.
+
+        ``vote`` is what the view said before; it is taken back already.
+        """
         prepared = self.scene.prepared(index)
         camera = self.scene.views[index].camera
         rendered, shape = self._render(index), (prepared.camera.height, prepared.camera.width)
@@ -191,6 +197,12 @@ class ObjectLoop:
             multimask_output=True,
         )
         choice = self._choose(prediction, probability, index)
+        if vote is not None:
+            kept = _iou(vote.mask > 0.5, rendered.probability > 0.5)
+            if kept >= self.config.min_agreement and choice.agreement < kept + self.config.inertia:
+                self._cast(index, vote.mask, float(vote.confidence[0]))
+                reason = f"kept: IoU {kept:.2f} with the other views"
+                return replace(self.records[index], agreement=kept), reason
         if choice.agreement < self.config.min_agreement:
             reason = f"IoU {choice.agreement:.2f} with the other views is under the gate"
             return ViewRecord("rejected", choice.agreement, choice.score, 0.0, choice.mask), reason
@@ -211,10 +223,7 @@ class ObjectLoop:
         """
         best = int(prediction.scores.argmax())
         mask = prediction.masks[best]
-        rendered = probability > 0.5
-        seen = self._at_rays(mask, index).reshape(rendered.shape).cpu() > 0.5
-        union = int((rendered | seen).sum())
-        agreement = int((rendered & seen).sum()) / union if union else 0.0
+        agreement = _iou(self._at_rays(mask, index).cpu() > 0.5, probability.reshape(-1) > 0.5)
         return _Choice(mask, float(prediction.scores[best]), agreement)
 
     def _render(self, index: int) -> RenderedMask:
@@ -238,10 +247,11 @@ class ObjectLoop:
         self._votes[index] = vote
         self.evidence.add(self.scene.prepared(index).operator, vote)
 
-    def _retract(self, index: int) -> None:
+    def _retract(self, index: int) -> Vote | None:
         vote = self._votes.pop(index, None)
         if vote is not None:
             self.evidence.add(self.scene.prepared(index).operator, vote, sign=-1)
+        return vote
 
     def _restore(self, records: dict[int, ViewRecord], votes: dict[int, Vote]) -> None:
         """Back to an earlier round: its votes, counted afresh."""
@@ -285,8 +295,12 @@ class ObjectLoop:
         self._retract(index)
         others = self._render(index).probability > 0.5
         self._cast(index, vote.mask, self.config.user_confidence)
-        mask = vote.mask > 0.5
-        return float((others & mask).sum() / (others | mask).sum().clamp_min(1))
+        return _iou(vote.mask > 0.5, others)
+
+
+def _iou(one: Tensor, other: Tensor) -> float:
+    """Intersection over union of two bool tensors; 0 when both are empty."""
+    return float((one & other).sum() / (one | other).sum().clamp_min(1))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,0 +1,25 @@
+"""Segmenters by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sa3d.errors import SA3DError
+from sa3d.segmenters import KNOWN_SEGMENTERS, load_segmenter
+
+
+def test_embedded() -> None:
+    assert load_segmenter("graphcut").name == "graphcut"
+
+
+def test_local_folder(tiny_sam2: Path) -> None:
+    assert str(tiny_sam2) in load_segmenter(str(tiny_sam2)).name
+
+
+@pytest.mark.parametrize("name", ["grabcut", "", "sam3", "./no/such/folder"])
+def test_unknown_names_are_told_the_known_ones(name: str) -> None:
+    with pytest.raises(SA3DError) as caught:
+        load_segmenter(name)
+    assert all(known in str(caught.value) for known in KNOWN_SEGMENTERS)

@@ -1,0 +1,63 @@
+"""The oracle points at what the prompt means, and errs as it is told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sa3d.segmenters.graphcut_logits import logits_from_mask
+from sa3d.testing.oracle_segmenter import OracleErrors, OracleSegmenter
+
+IMAGE = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+
+
+def masks() -> dict[str, np.ndarray]:
+    left, right = np.zeros((60, 80), bool), np.zeros((60, 80), bool)
+    left[10:40, 5:35], right[20:50, 45:75] = True, True
+    return {"left": left, "right": right}
+
+
+def oracle(errors: OracleErrors | None = None) -> OracleSegmenter:
+    segmenter = OracleSegmenter({"a": IMAGE}, {"a": masks()}, errors)
+    segmenter.set_image(IMAGE)
+    return segmenter
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        {"point_coords": np.array([[60, 30]]), "point_labels": np.array([1])},
+        {"point_coords": np.array([[60, 30], [20, 20]]), "point_labels": np.array([1, 0])},
+        {"box": np.array([44, 18, 76, 52])},
+        {"mask_logits": logits_from_mask(np.roll(masks()["right"], 6, axis=1))},
+    ],
+)
+def test_every_prompt_finds_its_object(prompt: dict) -> None:
+    assert np.array_equal(oracle().predict(**prompt).masks[0], masks()["right"])
+
+
+def test_a_click_beside_all_objects_finds_nothing() -> None:
+    found = oracle().predict(np.array([[1, 1]]), np.array([1]))
+    assert not found.masks.any()
+
+
+def test_unknown_images_are_refused() -> None:
+    with pytest.raises(KeyError, match="does not know"):
+        oracle().set_image(255 - IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("errors", "smaller", "larger"),
+    [
+        (OracleErrors(empty=1.0), True, False),
+        (OracleErrors(leak=1.0), False, True),
+        (OracleErrors(dilate=0.1), False, True),
+        (OracleErrors(dilate=-0.1), True, False),
+    ],
+)
+def test_errors(errors: OracleErrors, smaller: bool, larger: bool) -> None:
+    box, truth = np.array([4, 9, 35, 40]), masks()["left"]
+    found = oracle(errors).predict(box=box).masks[0]
+    assert (truth & ~found).any() == smaller
+    assert (found & ~truth).any() == larger
+    assert np.array_equal(found, oracle(errors).predict(box=box).masks[0])
