@@ -64,6 +64,8 @@ class Elements:
     def lookup(self, values: Tensor, positions_world: Tensor, missing: float = 0.0) -> Tensor:
         """Values [N] or [N, K] at positions [..., 3]; ``missing`` where there is no element."""
         slot = self.find(self.grid.keys(positions_world))
+        if len(self) == 0:
+            return values.new_full((*slot.shape, *values.shape[1:]), missing)
         found = values[slot.clamp_min(0)]
         known = slot >= 0
         return torch.where(known[..., None] if values.ndim > 1 else known, found, missing)

@@ -82,7 +82,9 @@ class ViewOperator:
     def render(self, values: Tensor) -> Tensor:
         """``W v``: element values [N] or [N, K] to pixel sums [R] or [R, K]."""
         local = values[self.element_ids]
-        return (self._matrix @ local.reshape(len(self.keys), -1)).reshape(-1, *values.shape[1:])
+        columns = values.shape[1:].numel()
+        rendered = self._matrix @ local.reshape(len(self.keys), columns)
+        return rendered.reshape(self.num_rays, *values.shape[1:])
 
     def splat(self, per_ray: Tensor) -> Tensor:
         """``W^T y``: pixel values [R] or [R, K] to element sums [N] or [N, K]."""
@@ -92,8 +94,9 @@ class ViewOperator:
 
     def splat_local(self, per_ray: Tensor) -> Tensor:
         """``W^T y`` on this view's own elements only: [n] or [n, K], as ``element_ids``."""
-        summed = self._transposed @ per_ray.reshape(self.num_rays, -1)
-        return summed.reshape(-1, *per_ray.shape[1:])
+        columns = per_ray.shape[1:].numel()
+        summed = self._transposed @ per_ray.reshape(self.num_rays, columns)
+        return summed.reshape(len(self.keys), *per_ray.shape[1:])
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What :meth:`from_arrays` needs, compactly typed, for the scene cache."""
