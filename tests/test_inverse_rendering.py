@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from sa3d.inverse_rendering import Evidence, Vote, sa3d_gradient_step
+from sa3d.testing.analytic_scene import AnalyticScene
+from sa3d.view_operator import ViewOperator
+
+
+def random_operator(seed: int, rays: int, elements: int) -> ViewOperator:
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.rand(rays, elements, generator=generator)
+    weights = torch.where(weights > 0.5, weights / elements, 0.0)
+    row, col = torch.nonzero(weights, as_tuple=True)
+    counts = torch.bincount(row, minlength=rays)
+    return ViewOperator(
+        crow=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+        col=col,
+        weight=weights[row, col],
+        keys=torch.arange(elements),
+    ).bind(torch.arange(elements))
+
+
+def autograd_step(operator: ViewOperator, mask: Tensor, lam: float) -> Tensor:
+    """SA3D's loss, written down as in the paper, and its gradient by torch."""
+    values = torch.rand(operator.num_elements, requires_grad=True)
+    ray = torch.repeat_interleave(torch.arange(operator.num_rays), operator.crow.diff())
+    rendered = torch.zeros(operator.num_rays).index_add(
+        0, ray, operator.weight * values[operator.element_ids[operator.col]]
+    )
+    loss = -(mask * rendered).sum() + lam * ((1 - mask) * rendered).sum()
+    loss.backward()
+    assert values.grad is not None
+    return -values.grad
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), lam=st.floats(0, 5))
+def test_closed_form_is_the_gradient_step(seed: int, lam: float) -> None:
+    operator = random_operator(seed, rays=23, elements=17)
+    mask = torch.rand(23, generator=torch.Generator().manual_seed(seed)).round()
+    step = sa3d_gradient_step(operator, mask, lam)
+    torch.testing.assert_close(step, autograd_step(operator, mask, lam), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("lam", [0.3, 1.0, 2.0])
+def test_closed_form_on_a_real_view(still_life: AnalyticScene, lam: float) -> None:
+    operator = still_life.scene.prepared(3).operator
+    mask = torch.from_numpy(still_life.masks["ball"][3]).float().reshape(-1)
+    step = sa3d_gradient_step(operator, mask, lam)
+    torch.testing.assert_close(step, autograd_step(operator, mask, lam), rtol=1e-5, atol=1e-5)
+    assert (step > 0).any()
+    assert (step < 0).any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), lam=st.floats(0.1, 5))
+def test_evidence_over_views_is_the_sum_of_steps(seed: int, lam: float) -> None:
+    evidence, steps = Evidence.none(9), torch.zeros(9)
+    for view in range(3):
+        operator = random_operator(seed + view, rays=11, elements=9)
+        mask = torch.rand(11, generator=torch.Generator().manual_seed(seed + view))
+        evidence.add(operator, Vote(mask, torch.ones(11)))
+        steps += sa3d_gradient_step(operator, mask, lam)
+    combined = (1 + lam) * evidence.object - lam * evidence.total
+    torch.testing.assert_close(combined, steps, rtol=1e-4, atol=1e-5)
+    clear = steps.abs() > 1e-4
+    share = evidence.object / evidence.total.clamp_min(1e-9)
+    above = share > lam / (1 + lam)
+    assert torch.equal(evidence.labels(lam)[clear], steps[clear] > 0)
+    assert torch.equal(evidence.labels(lam)[clear], above[clear])
+
+
+def test_threshold_by_hand() -> None:
+    evidence = Evidence(torch.tensor([2.0, 3.0, 1.0, 0.0]), torch.tensor([3.0, 4.0, 4.0, 0.0]))
+    assert evidence.labels(1.0).tolist() == [True, True, False, False]
+    # lambda 2: more than two thirds are needed.
+    assert evidence.labels(2.0).tolist() == [False, True, False, False]
+    assert evidence.labels(0.25).tolist() == [True, True, True, False]
+
+
+def test_vote_by_hand() -> None:
+    operator = ViewOperator(
+        crow=torch.tensor([0, 2, 3]),
+        col=torch.tensor([0, 1, 1]),
+        weight=torch.tensor([0.5, 0.25, 1.0]),
+        keys=torch.tensor([7, 9]),
+    ).bind(torch.tensor([3, 7, 9]))
+    evidence = Evidence.none(3)
+    evidence.add(operator, Vote(torch.tensor([1.0, 0.5]), torch.tensor([1.0, 0.2])))
+    assert evidence.object.tolist() == pytest.approx([0, 0.5, 0.25 + 0.1])
+    assert evidence.total.tolist() == pytest.approx([0, 0.5, 0.25 + 0.2])
+
+
+def test_taking_a_vote_back() -> None:
+    first, second = (random_operator(seed, rays=11, elements=9) for seed in (1, 2))
+    kept = Vote(torch.rand(11), torch.rand(11))
+    gone = Vote(torch.rand(11), torch.rand(11))
+    expected, evidence = Evidence.none(9), Evidence.none(9)
+    expected.add(first, kept)
+    evidence.add(second, gone)
+    evidence.add(first, kept)
+    evidence.add(second, gone, sign=-1)
+    torch.testing.assert_close(evidence.object, expected.object, atol=1e-6, rtol=0)
+    torch.testing.assert_close(evidence.total, expected.total, atol=1e-6, rtol=0)
+    assert (evidence.object >= 0).all()
+    assert (evidence.total >= 0).all()
+
+
+def test_share_counts_the_unknown_with_the_prior() -> None:
+    evidence = Evidence(torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.0, 1.0, 1.0]))
+    assert evidence.share(0.3, 0.25).tolist() == pytest.approx([0.3, 1.075 / 1.25, 0.075 / 1.25])
+
+
+def test_no_evidence_labels_nothing() -> None:
+    assert not Evidence.none(4).labels().any()

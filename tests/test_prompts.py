@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from sa3d.errors import SA3DError
+from sa3d.prompts import Prompt, load_prompts, prompt_from_json
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "is empty"),
+        ({"text": ""}, "is empty"),
+        ({"points": ((1, 2),)}, "1 points but 0 labels"),
+        ({"points": ((1, 2),), "labels": (2,)}, "labels must be"),
+        ({"points": ((1, 2),), "labels": (0,)}, "background points only"),
+        ({"points": ((1, 2), (1, 2)), "labels": (1, 0)}, "both object and background"),
+        ({"text": "x", "object": "a/b"}, "becomes a folder"),
+        ({"text": "x", "object": "a\\b"}, "becomes a folder"),
+        ({"text": "x", "object": ".."}, "becomes a folder"),
+        ({"text": "x", "object": "  "}, "becomes a folder"),
+    ],
+)
+def test_nonsense_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(SA3DError, match=message):
+        Prompt("a.png", **values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"points": ((10.0, 0.0),), "labels": (1,)}, r"point \(10, 0\) lies outside the image"),
+        ({"points": ((-1.0, 0.0),), "labels": (1,)}, "outside the image"),
+        ({"box": (5.0, 1.0, 2.0, 3.0)}, "is empty"),
+        ({"box": (1.0, 1.0, 11.0, 3.0)}, "outside the image"),
+        ({"box": (1.0, 1.0, 4.0, 4.0), "points": ((6.0, 6.0),), "labels": (1,)}, "outside the box"),
+    ],
+)
+def test_outside_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(SA3DError, match=message):
+        Prompt("a.png", **values).check_against(10, 8)
+
+
+def test_inside_is_fine() -> None:
+    Prompt("a.png", points=((9.0, 7.0), (0.0, 0.0)), labels=(1, 0)).check_against(10, 8)
+    Prompt("a.png", box=(0.0, 0.0, 9.0, 7.0)).check_against(10, 8)
+    # A background point may lie outside the box.
+    box = (1.0, 1.0, 4.0, 4.0)
+    Prompt("a.png", box=box, points=((6.0, 6.0),), labels=(0,)).check_against(10, 8)
+
+
+coordinates = st.tuples(st.floats(0, 500), st.floats(0, 500))
+
+
+@given(points=st.lists(coordinates, min_size=1, max_size=5, unique=True), text=st.text())
+def test_json_round_trip(points: list[tuple[float, float]], text: str) -> None:
+    labels = (1,) + (0,) * (len(points) - 1)
+    box = (0.0, 0.0, 500.0, 500.0)
+    prompt = Prompt("v.png", "cup", tuple(points), labels, box, text=text or None)
+    entry = json.loads(json.dumps(prompt.to_json()))
+    assert prompt_from_json(entry, Path()) == prompt
+
+
+def test_masks(tmp_path: Path) -> None:
+    mask = np.zeros((4, 6), dtype=bool)
+    mask[1:3, 2:5] = True
+    for name, pixels in {
+        "grey.png": mask.astype(np.uint8) * 255,
+        "low.png": mask.astype(np.uint8),
+        "rgb.png": np.repeat(mask[..., None], 3, axis=2).astype(np.uint8) * 200,
+        "bit.png": mask,
+    }.items():
+        Image.fromarray(pixels).save(tmp_path / name)
+        prompt = prompt_from_json({"view": "a.png", "mask": name}, tmp_path)
+        np.testing.assert_array_equal(prompt.load_mask(6, 4), mask, err_msg=name)
+    np.testing.assert_array_equal(Prompt("a.png", mask=mask).load_mask(6, 4), mask)
+    assert Prompt("a.png", text="cup").load_mask(6, 4) is None
+
+
+def test_bad_masks(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((4, 6), dtype=np.uint8)).save(tmp_path / "empty.png")
+    (tmp_path / "text.png").write_text("no image")
+    for name, size, message in (
+        ("empty.png", (6, 4), "is empty"),
+        ("empty.png", (5, 4), "6 x 4 px, but view 'a.png' is 5 x 4 px"),
+        ("text.png", (6, 4), "cannot read"),
+        ("none.png", (6, 4), "cannot read"),
+    ):
+        with pytest.raises(SA3DError, match=message):
+            Prompt("a.png", mask=tmp_path / name).load_mask(*size)
+
+
+def test_prompts_file(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.json"
+    file.write_text(
+        json.dumps({"prompts": [{"view": "a", "points": [[1, 2]]}, {"view": "b", "text": "cup"}]})
+    )
+    first, second = load_prompts(file)
+    assert first == Prompt("a", points=((1.0, 2.0),), labels=(1,))
+    assert (second.object, second.text) == ("object", "cup")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "holds no prompts"),
+        ('{"prompts": []}', "holds no prompts"),
+        ('{"prompts": [3]}', '"view"'),
+        ('{"prompts": [{"view": "a", "point": [[1, 2]]}]}', "unknown key 'point'"),
+        ('{"prompts": [{"view": "a", "points": [1, 2]}]}', "points are"),
+        ('{"prompts": [{"view": "a", "box": [1, 2, 3]}]}', "points are"),
+    ],
+)
+def test_bad_prompts_files(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "prompts.json").write_text(content)
+    with pytest.raises(SA3DError, match=message):
+        load_prompts(tmp_path / "prompts.json")
+
+
+def test_missing_prompts_file(tmp_path: Path) -> None:
+    with pytest.raises(SA3DError, match="cannot read prompts file"):
+        load_prompts(tmp_path / "prompts.json")
