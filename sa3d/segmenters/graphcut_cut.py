@@ -82,6 +82,15 @@ def grab_cut(
     return (labels & 1).astype(bool), models
 
 
+def models_of_samples(appearance: np.ndarray) -> ColourModels:
+    """Colour models of samples [2, M, 3] uint8 alone, object first."""
+    side = max(4, int(np.sqrt(appearance.shape[1])))
+    rows = [_rows_of(appearance[1], side), _rows_of(appearance[0], side)]
+    labels = np.full((2 * rows[0].shape[0], side), BACKGROUND, np.uint8)
+    labels[rows[0].shape[0] :] = OBJECT
+    return grab_cut(np.concatenate(rows), labels, 1)[1]
+
+
 def cut_again(colours: np.ndarray, trimap: np.ndarray, models: ColourModels) -> np.ndarray:
     """Cut once under other labels with colour models that were learnt before: [h, w] bool."""
     import cv2

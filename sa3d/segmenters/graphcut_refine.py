@@ -10,10 +10,12 @@ from sa3d.segmenters import graphcut_trimaps as trimaps
 from sa3d.segmenters.graphcut_clicks import discs, spread_clicks, stamp_clicks
 from sa3d.segmenters.graphcut_cut import (
     BACKGROUND,
+    MAYBE_BACKGROUND,
     MAYBE_OBJECT,
     OBJECT,
     ColourModels,
     grab_cut,
+    models_of_samples,
 )
 from sa3d.segmenters.graphcut_evidence import colour_evidence, nearby_evidence
 from sa3d.segmenters.graphcut_roi import Roi, fitted
@@ -31,6 +33,12 @@ NEARBY, NEARBY_REACH = 0.5, 0.12
 
 CANDIDATE_OFFSET = 1.0
 """Evidence (nats) taken from every pixel for the tight candidate, added for the loose one."""
+
+ELSEWHERE = 0.6
+"""Share of the colours of other views, where they are given, in the evidence of colour."""
+
+CLEAR_EVIDENCE = 1.0
+"""Where the mask is uncertain, colours of other views decide the start from here (nats)."""
 
 CLICK_SUPERPIXELS = 700
 """Superpixels over which a correction spreads."""
@@ -84,8 +92,12 @@ def refine(
     trimap = trimaps.mask_trimap(distance, size, trimaps.NORMAL)
     _correct(trimap, superpixels, clicks, size)
     mask, models = _learn_colours(rgb, trimap, appearance)
+    colour = colour_evidence(rgb, models)
+    if appearance is not None:
+        elsewhere = colour_evidence(rgb, models_of_samples(appearance))
+        colour = (1 - ELSEWHERE) * colour + ELSEWHERE * elsewhere
     evidence = (
-        colour_evidence(rgb, models)
+        colour
         + NEARBY * nearby_evidence(lab, mask, max(3, round(NEARBY_REACH * size)))
         + PRIOR * trimaps.relative_depth(distance, PRIOR_DEPTH * size)
     )
@@ -109,7 +121,13 @@ def _learn_colours(
     height, width = trimap.shape
     region = Roi(0, 0, width, height, *fitted(width, height, LEARNING_SIDE_PX))
     small = trimap[region.nearest_rows][:, region.nearest_columns]
-    mask, models = grab_cut(region.crop(rgb), small, ITERATIONS, appearance)
+    colours = region.crop(rgb)
+    if appearance is not None:
+        known = colour_evidence(colours, models_of_samples(appearance))
+        uncertain = small >= MAYBE_BACKGROUND
+        small[uncertain & (known > CLEAR_EVIDENCE)] = MAYBE_OBJECT
+        small[uncertain & (known < -CLEAR_EVIDENCE)] = MAYBE_BACKGROUND
+    mask, models = grab_cut(colours, small, ITERATIONS, appearance)
     return region.paste(mask, trimap.shape), models
 
 

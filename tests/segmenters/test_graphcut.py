@@ -53,7 +53,7 @@ def test_an_eroded_rod_comes_back() -> None:
     eroded = mask_of(logits, part.shape)
     found = on(picture).predict(mask_logits=logits).masks[0]
     assert (eroded & part).sum() < 0.8 * part.sum()
-    assert (found & part).sum() > 0.9 * part.sum()
+    assert (found & part).sum() > 0.8 * part.sum()
 
 
 @pytest.mark.parametrize("make", [blob, hammer])
@@ -97,7 +97,7 @@ def test_appearance_of_another_view_helps() -> None:
     truth = canvas.astype(bool)
     image = textured(truth, (170, 60, 50), (110, 125, 140)).image
     green = textured(truth, (60, 150, 70), (110, 125, 140), seed=2).image
-    image[:, 104:] = green[:, 104:]
+    image[:, 103:] = green[:, 103:]
     picture = Picture(image, truth)
     prompt = truth.copy()
     prompt[:, 105:] = False
