@@ -2,9 +2,18 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+
+from nerfstudio_plugin.cli import main
+from sa3d.scene import Scene
+from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene
+
+_TURNED = torch.tensor([[0.0, -1.0, 0.0, 0.1], [1.0, 0.0, 0.0, 0.2], [0.0, 0.0, 1.0, 0.3]])
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -45,3 +54,101 @@ def shared_run(request):
     if not (config.is_file() and data.is_dir()):
         pytest.skip(f"no real run at {config} (with images at {data})")
     return config, data
+
+
+@pytest.fixture(scope="session")
+def photographed(tmp_path_factory):
+    """A ball and a crate on a table, as a run would give them. Read only."""
+    return analytic_scene(tmp_path_factory.mktemp("photographed"), size=(96, 72), prepare=False)
+
+
+@dataclass
+class CommandLine:
+    """``sa3d`` in this process, on the analytic scene: ``field`` stands for the run's model."""
+
+    folder: Path
+    scene: AnalyticScene
+    capture: pytest.CaptureFixture | None
+    field: object
+
+    def open_scene(
+        self, load_config, data=None, device="auto", prepare_config=None, cache_dir=None
+    ):
+        cache = cache_dir or self.folder / "sa3d_cache"
+        run = SimpleNamespace(
+            field=self.field,
+            views=self.scene.scene.views,
+            dataparser_transform=_TURNED,
+            dataparser_scale=0.5,
+            load_config=load_config,
+            checkpoint_path=Path("step-000000002.ckpt"),
+            data=self.folder,
+            config=SimpleNamespace(method_name="nerfacto"),
+        )
+        return run, Scene(self.field, run.views, cache, prepare_config, "cpu")
+
+    def run(self, *argv):
+        """Exit code, stdout and stderr."""
+        try:
+            code = main([str(part) for part in argv])
+        except SystemExit as leaving:
+            code = leaving.code
+        out, err = self.capture.readouterr()
+        return code, out, err
+
+    def succeeds(self, *argv):
+        """Run, expect success, return stdout."""
+        code, out, err = self.run(*argv)
+        assert code == 0, err
+        return out
+
+    def refuses(self, *argv):
+        """Run, expect exit code 2 and exactly one line, return the line."""
+        code, _, err = self.run(*argv)
+        lines = err.strip().splitlines()
+        assert code == 2, err
+        assert len(lines) == 1, err
+        assert lines[0].startswith("error: "), err
+        return lines[0]
+
+    def segment_ball(self, output, *more):
+        """``sa3d segment`` with one click on the ball."""
+        click = ("--view", "frame_00000", "--points", "52,34", "--object", "ball")
+        return self.segment(output, *click, *more)
+
+    def segment(self, output, *more):
+        """Arguments of ``sa3d segment``; the grid is as coarse as the pictures are small."""
+        run = ("--load-config", "config.yml", "--prepare.resolution", "40")
+        return ("segment", *run, "--output", output, *more)
+
+
+@pytest.fixture
+def command_line(photographed, tmp_path, monkeypatch, capsys):
+    """The command line on an analytic scene, without Nerfstudio."""
+    monkeypatch.chdir(tmp_path)
+    made = CommandLine(tmp_path, photographed, capsys, photographed.field)
+    fake = SimpleNamespace(
+        open_scene=made.open_scene, default_cache_root=lambda _: tmp_path / "sa3d_cache"
+    )
+    monkeypatch.setitem(sys.modules, "nerfstudio_plugin.scene_loading", fake)
+    return made
+
+
+@pytest.fixture(scope="session")
+def saved_ball(photographed, tmp_path_factory):
+    """A folder holding ``sa3d_cache`` and ``ball``, a segmentation of the ball. Read only."""
+    folder = tmp_path_factory.mktemp("saved")
+    made = CommandLine(folder, photographed, None, photographed.field)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        fake = SimpleNamespace(open_scene=made.open_scene)
+        patch.setitem(sys.modules, "nerfstudio_plugin.scene_loading", fake)
+        assert main([str(part) for part in made.segment_ball("ball")]) == 0
+    return folder
+
+
+@pytest.fixture
+def ball(command_line, saved_ball):
+    """A copy of the ball's segmentation and its cache, in the working directory."""
+    shutil.copytree(saved_ball, command_line.folder, dirs_exist_ok=True)
+    return command_line.folder / "ball"
