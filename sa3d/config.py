@@ -11,7 +11,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from sa3d.errors import SA3DError
-from sa3d.object_loop import LoopConfig
+from sa3d.loop_config import LoopConfig
 from sa3d.scene import PrepareConfig
 
 if sys.version_info >= (3, 11):

@@ -16,7 +16,7 @@ import torch
 from sa3d.events import Event, Finished, RoundDone, RoundStarted
 from sa3d.final_masks import final_mask
 from sa3d.inverse_rendering import Evidence, Vote
-from sa3d.object_loop import LoopConfig
+from sa3d.loop_config import LoopConfig
 from sa3d.scene import Scene
 from sa3d.segmentation import ObjectSegmentation, Segmentation
 from sa3d.session import Session

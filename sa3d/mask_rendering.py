@@ -47,3 +47,14 @@ def render_mask(
     values = torch.stack([evidence.share(prior, prior_weight), known], dim=-1)
     probability, known = render_share(operator, values).unbind(dim=-1)
     return RenderedMask(probability, known)
+
+
+def agreement(mask: Tensor, rendered: RenderedMask) -> float:
+    """IoU of a view's mask [R] with what other views say there, counting only what they know.
+
+    A pixel counts as far as its light comes from elements with evidence: a view that is the first
+    to see an object's back does not disagree with anybody. 0 when nothing is shared.
+    """
+    mine, theirs = mask > 0.5, rendered.probability > 0.5
+    shared = (rendered.known * (mine & theirs)).sum()
+    return float(shared / (rendered.known * (mine | theirs)).sum().clamp_min(1e-6))

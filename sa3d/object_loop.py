@@ -4,50 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sa3d.appearance import AppearanceMemory
-from sa3d.convergence import ConvergenceConfig, best_round, is_converged, verdict
+from sa3d.convergence import best_round, is_converged, verdict
 from sa3d.errors import SA3DError
 from sa3d.events import Event, Finished, RoundDone, RoundStarted, ViewDone
 from sa3d.inverse_rendering import Evidence, Vote
-from sa3d.mask_rendering import RenderedMask, render_mask
+from sa3d.loop_config import LoopConfig
+from sa3d.mask_rendering import RenderedMask, agreement, render_mask
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.segmentation import ObjectSegmentation, ViewRecord
 from sa3d.segmenter import MaskPrediction, PromptableSegmenter
-from sa3d.self_prompting import SelfPromptConfig, self_prompt
+from sa3d.self_prompting import self_prompt
 from sa3d.user_prompts import segment_user_prompts
 from sa3d.view_schedule import camera_distances, held_out_views, outward_order
-
-
-@dataclass
-class LoopConfig:
-    """How the loop decides."""
-
-    min_agreement: float = 0.5
-    """A view's mask counts only if its IoU with the mask rendered from the other views is this."""
-    lam: float = 1.0
-    """SA3D's lambda: an element is object where its evidence share exceeds lambda/(1+lambda)."""
-    prior: float = 0.5
-    """Evidence share of an element nobody has voted on: undecided. Less starves the prompts of
-    parts the first view did not see (measured, see docs/adr/0003)."""
-    prior_weight: float = 0.05
-    """How much evidence outweighs the prior, in units of one fully lit pixel."""
-    user_confidence: float = 4.0
-    """How much a view prompted by the user counts, beside 1 for a self-prompted one."""
-    inertia: float = 0.03
-    """A view's mask is replaced only by one whose IoU with the other views is this much better."""
-    held_out: float = 0.1
-    """Share of the views that is segmented but never votes: it measures, it does not decide."""
-    appearance_views: int = 8
-    """Accepted views a segmenter without weights learns the object's appearance from; 0: none."""
-    prompting: SelfPromptConfig = field(default_factory=SelfPromptConfig)
-    convergence: ConvergenceConfig = field(default_factory=ConvergenceConfig)
 
 
 @dataclass(frozen=True)
@@ -196,9 +172,9 @@ class ObjectLoop:
             prompt.mask_logits,
             multimask_output=True,
         )
-        choice = self._choose(prediction, probability, index)
+        choice = self._choose(prediction, rendered, index)
         if vote is not None:
-            kept = _iou(vote.mask > 0.5, rendered.probability > 0.5)
+            kept = agreement(vote.mask, rendered)
             if kept >= self.config.min_agreement and choice.agreement < kept + self.config.inertia:
                 self._cast(index, vote.mask, float(vote.confidence[0]))
                 reason = f"kept: IoU {kept:.2f} with the other views"
@@ -215,7 +191,7 @@ class ObjectLoop:
         record = ViewRecord("accepted", choice.agreement, choice.score, confidence, choice.mask)
         return record, f"IoU {choice.agreement:.2f} with the other views"
 
-    def _choose(self, prediction: MaskPrediction, probability: Tensor, index: int) -> _Choice:
+    def _choose(self, prediction: MaskPrediction, rendered: RenderedMask, index: int) -> _Choice:
         """The candidate with the best predicted IoU.
 
         Not the one that agrees most with the rendered mask: that one copies the prompt, and the
@@ -223,8 +199,8 @@ class ObjectLoop:
         """
         best = int(prediction.scores.argmax())
         mask = prediction.masks[best]
-        agreement = _iou(self._at_rays(mask, index).cpu() > 0.5, probability.reshape(-1) > 0.5)
-        return _Choice(mask, float(prediction.scores[best]), agreement)
+        shared = agreement(self._at_rays(mask, index), rendered)
+        return _Choice(mask, float(prediction.scores[best]), shared)
 
     def _render(self, index: int) -> RenderedMask:
         return render_mask(
@@ -293,14 +269,9 @@ class ObjectLoop:
         """IoU of the user's mask with what all the *other* views say about that view: drift."""
         vote = self._votes[index]
         self._retract(index)
-        others = self._render(index).probability > 0.5
+        others = self._render(index)
         self._cast(index, vote.mask, self.config.user_confidence)
-        return _iou(vote.mask > 0.5, others)
-
-
-def _iou(one: Tensor, other: Tensor) -> float:
-    """Intersection over union of two bool tensors; 0 when both are empty."""
-    return float((one & other).sum() / (one | other).sum().clamp_min(1))
+        return agreement(vote.mask, others)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -119,9 +119,9 @@ def _extent(points: Tensor) -> float:
 
 
 def _interior(inside: Tensor) -> Tensor:
-    """How far a pixel lies inside, in (0, 1]: averaging twice prefers middles over borders."""
+    """How far a pixel lies inside, in [0, 1]: averaging twice prefers middles over borders."""
     values = inside[None, None].float()
-    side = max(3, int(inside.sum().sqrt() * 0.15) // 2 * 2 + 1)
+    side = max(3, int(inside.sum().sqrt() * 0.4) // 2 * 2 + 1)
     for _ in range(2):
         values = torch.nn.functional.avg_pool2d(values, side, 1, side // 2)
     return values[0, 0]

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from sa3d.errors import SA3DError
 from sa3d.events import Event
-from sa3d.object_loop import LoopConfig, ObjectLoop
+from sa3d.loop_config import LoopConfig
+from sa3d.object_loop import ObjectLoop
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation

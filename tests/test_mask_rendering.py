@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from sa3d.inverse_rendering import Evidence
-from sa3d.mask_rendering import MIN_ACCUMULATION, render_mask, render_share
+from sa3d.mask_rendering import (
+    MIN_ACCUMULATION,
+    RenderedMask,
+    agreement,
+    render_mask,
+    render_share,
+)
 from sa3d.segmentation import Segmentation
 from sa3d.testing.analytic_scene import AnalyticScene
 from sa3d.view_operator import ViewOperator
@@ -57,3 +63,18 @@ def test_exact_votes_render_as_the_exact_mask(
         known = rendered.known[torch.from_numpy(truth).reshape(-1)]
         assert (known > 0.5).float().mean() > 0.95
         assert rendered.probability.max() <= 1 + 1e-5
+
+
+def test_agreement_counts_only_what_the_others_know() -> None:
+    """Hand-computed: 2 of 3 known pixels shared; the fourth claims what nobody knows."""
+    rendered = RenderedMask(
+        probability=torch.tensor([1.0, 1.0, 1.0, 0.5, 0.0]),
+        known=torch.tensor([1.0, 1.0, 1.0, 0.0, 1.0]),
+    )
+    assert agreement(torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0]), rendered) == pytest.approx(2 / 3)
+
+
+def test_agreement_of_masks_that_share_nothing_is_zero() -> None:
+    rendered = RenderedMask(torch.tensor([1.0, 0.0]), torch.ones(2))
+    assert agreement(torch.tensor([0.0, 1.0]), rendered) == 0
+    assert agreement(torch.zeros(2), RenderedMask(torch.zeros(2), torch.zeros(2))) == 0

@@ -1,0 +1,33 @@
+"""The settings of the loop, all in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sa3d.convergence import ConvergenceConfig
+from sa3d.self_prompting import SelfPromptConfig
+
+
+@dataclass
+class LoopConfig:
+    """How the loop decides."""
+
+    min_agreement: float = 0.5
+    """A view's mask counts only if its IoU with the mask rendered from the other views is this."""
+    lam: float = 1.0
+    """SA3D's lambda: an element is object where its evidence share exceeds lambda/(1+lambda)."""
+    prior: float = 0.5
+    """Evidence share of an element nobody has voted on: undecided. Less starves the prompts of
+    parts the first view did not see (measured, see docs/adr/0003)."""
+    prior_weight: float = 0.05
+    """How much evidence outweighs the prior, in units of one fully lit pixel."""
+    user_confidence: float = 4.0
+    """How much a view prompted by the user counts, beside 1 for a self-prompted one."""
+    inertia: float = 0.03
+    """A view's mask is replaced only by one whose IoU with the other views is this much better."""
+    held_out: float = 0.1
+    """Share of the views that is segmented but never votes: it measures, it does not decide."""
+    appearance_views: int = 8
+    """Accepted views a segmenter without weights learns the object's appearance from; 0: none."""
+    prompting: SelfPromptConfig = field(default_factory=SelfPromptConfig)
+    convergence: ConvergenceConfig = field(default_factory=ConvergenceConfig)

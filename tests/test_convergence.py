@@ -1,0 +1,80 @@
+"""When the loop stops, which round it answers with, and what it says about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sa3d.convergence import CLEARLY, ConvergenceConfig, best_round, is_converged, verdict
+from sa3d.events import RoundDone
+
+ROUND = RoundDone(
+    object="mug",
+    round=1,
+    flips=0,
+    labelled=1000,
+    accepted=9,
+    rejected=1,
+    agreement=0.9,
+    unvoted_agreement=0.9,
+    prompt_agreement=0.9,
+    changed_views=0,
+    seconds=1.0,
+)
+
+
+def test_converged_needs_few_flips_and_settled_views() -> None:
+    config = ConvergenceConfig(flip_tolerance=0.01)
+    assert is_converged([replace(ROUND, flips=10)], config)
+    assert not is_converged([replace(ROUND, flips=11)], config)
+    assert not is_converged([replace(ROUND, changed_views=1)], config)
+    assert not is_converged([], config)
+
+
+def test_only_the_last_round_counts() -> None:
+    restless, calm = replace(ROUND, flips=500), replace(ROUND, round=2)
+    assert is_converged([restless, calm], ConvergenceConfig())
+    assert not is_converged([calm, restless], ConvergenceConfig())
+
+
+def test_drift_is_answered_with_the_round_before_it() -> None:
+    drifted = replace(ROUND, round=2, prompt_agreement=0.7)
+    assert best_round([ROUND, drifted]) == 0
+
+
+def test_noise_does_not_bring_an_earlier_round_back() -> None:
+    slightly_less = replace(ROUND, round=2, prompt_agreement=0.9 - CLEARLY / 2)
+    assert best_round([ROUND, slightly_less]) == 1
+
+
+def test_agreement_of_voters_stands_in_where_no_view_was_held_out() -> None:
+    first = replace(ROUND, unvoted_agreement=None, agreement=0.95)
+    second = replace(ROUND, unvoted_agreement=None, agreement=0.6, round=2)
+    assert best_round([first, second]) == 0
+
+
+agreements = st.floats(0, 1)
+
+
+@given(st.lists(st.tuples(agreements, agreements), min_size=1, max_size=6))
+def test_never_answers_with_clearly_less_agreement_than_any_round(
+    values: list[tuple[float, float]],
+) -> None:
+    rounds = [
+        replace(ROUND, round=i + 1, unvoted_agreement=u, prompt_agreement=p)
+        for i, (u, p) in enumerate(values)
+    ]
+    chosen = best_round(rounds)
+    assert sum(values[chosen]) >= max(u + p for u, p in values) - CLEARLY - 1e-9
+
+
+def test_verdict_names_what_a_user_should_know() -> None:
+    text = verdict([ROUND, replace(ROUND, round=2)], 0, converged=False)
+    assert "not converged" in text
+    assert "2 rounds" in text
+    assert "round 1 kept" in text
+    assert "0.90" in text
+    assert "1 view rejected" in text
+    assert verdict([], -1, converged=False) == "lifted from the prompted views alone"

@@ -1,0 +1,218 @@
+"""The whole loop on an analytic scene with a segmenter that knows the answers, or errs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from sa3d.convergence import ConvergenceConfig
+from sa3d.errors import SA3DError
+from sa3d.evaluation import iou, mean_iou_over_views
+from sa3d.events import Finished, RoundDone, ViewDone
+from sa3d.final_masks import final_mask
+from sa3d.loop_config import LoopConfig
+from sa3d.object_loop import ObjectLoop
+from sa3d.prompts import Prompt
+from sa3d.session import Session
+from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene
+from sa3d.testing.oracle_segmenter import OracleErrors, OracleSegmenter
+
+
+@pytest.fixture(scope="module")
+def analytic(tmp_path_factory: pytest.TempPathFactory) -> AnalyticScene:
+    return analytic_scene(tmp_path_factory.mktemp("analytic"), num_views=14)
+
+
+def oracle(analytic: AnalyticScene, errors: OracleErrors | None = None) -> OracleSegmenter:
+    views = analytic.scene.views
+    return OracleSegmenter(
+        {view.name: view.image() for view in views},
+        {
+            view.name: {name: masks[i] for name, masks in analytic.masks.items()}
+            for i, view in enumerate(views)
+        },
+        errors,
+    )
+
+
+def prompt(analytic: AnalyticScene, name: str = "ball", view: int = 0) -> Prompt:
+    return Prompt(analytic.scene.views[view].name, name, mask=analytic.masks[name][view])
+
+
+def mean_iou(analytic: AnalyticScene, session: Session, name: str) -> float:
+    result = session.result()
+    views = range(len(analytic.scene.views))
+    masks = [final_mask(analytic.scene, result, name, i)[0] for i in views]
+    return mean_iou_over_views(masks, list(analytic.masks[name]))
+
+
+def test_one_prompted_view_becomes_a_mask_in_every_view(analytic: AnalyticScene) -> None:
+    session = Session(analytic.scene, oracle(analytic))
+    session.add_prompts([prompt(analytic)])
+    events = list(session.run())
+    assert isinstance(events[-1], Finished)
+    assert events[-1].converged
+    assert mean_iou(analytic, session, "ball") > 0.95
+
+
+def test_every_view_reports_an_outcome_with_its_reason(analytic: AnalyticScene) -> None:
+    session = Session(analytic.scene, oracle(analytic))
+    session.add_prompts([prompt(analytic)])
+    events = list(session.run())
+    first = [e for e in events if isinstance(e, ViewDone) and e.round == 1]
+    assert {e.view for e in first} == {v.name for v in analytic.scene.views[1:]}
+    assert all(e.reason for e in first)
+    done = next(e for e in events if isinstance(e, RoundDone))
+    assert done.accepted == sum(e.outcome == "accepted" for e in first)
+    assert done.rejected == sum(e.outcome == "rejected" for e in first)
+    assert sum(e.outcome == "held out" for e in first) >= 1
+    assert done.unvoted_agreement is not None
+
+
+def test_objects_do_not_touch_each_other(analytic: AnalyticScene) -> None:
+    session = Session(analytic.scene, oracle(analytic))
+    session.add_prompts([prompt(analytic, "ball"), prompt(analytic, "crate", view=5)])
+    list(session.run())
+    labels = session.result().labels()
+    assert set(labels.unique().tolist()) == {-1, 0, 1}
+    for name in ("ball", "crate"):
+        assert mean_iou(analytic, session, name) > 0.95
+
+
+def test_several_prompted_views_count_as_the_user_said(analytic: AnalyticScene) -> None:
+    session = Session(analytic.scene, oracle(analytic))
+    session.add_prompts([prompt(analytic, view=0), prompt(analytic, view=7)])
+    list(session.run())
+    records = session.result().object("ball").views
+    assert [i for i, r in records.items() if r.outcome == "prompted"] == [0, 7]
+    mask = records[7].mask
+    assert mask is not None
+    np.testing.assert_array_equal(mask, analytic.masks["ball"][7])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_gate_keeps_a_segmenter_that_finds_nothing_from_voting(
+    analytic: AnalyticScene, seed: int
+) -> None:
+    segmenter = oracle(analytic, OracleErrors(empty=0.3, seed=seed))
+    session = Session(analytic.scene, segmenter)
+    session.add_prompts([prompt(analytic)])
+    events = list(session.run())
+    rejected = [e for e in events if isinstance(e, ViewDone) and e.outcome == "rejected"]
+    assert rejected
+    assert all("gate" in e.reason for e in rejected)
+    assert mean_iou(analytic, session, "ball") > 0.9
+
+
+def test_a_second_round_changes_nothing_at_the_fixed_point(analytic: AnalyticScene) -> None:
+    session = Session(analytic.scene, oracle(analytic))
+    session.add_prompts([prompt(analytic)])
+    rounds = [e for e in session.run() if isinstance(e, RoundDone)]
+    assert rounds[-1].flips <= 0.01 * rounds[-1].labelled
+    assert rounds[-1].changed_views == 0
+
+
+def test_votes_are_replaced_not_doubled(analytic: AnalyticScene) -> None:
+    config = LoopConfig(convergence=ConvergenceConfig(max_rounds=3, flip_tolerance=-1))
+    session = Session(analytic.scene, oracle(analytic), config)
+    session.add_prompts([prompt(analytic)])
+    totals = []
+    for event in session.run():
+        if isinstance(event, RoundDone):
+            totals.append(float(session.result().object("ball").evidence.total.sum()))
+    assert len(totals) == 3
+    assert totals[2] == pytest.approx(totals[1], rel=1e-3)
+
+
+def test_no_rounds_gives_the_lifted_view(analytic: AnalyticScene) -> None:
+    config = LoopConfig(convergence=ConvergenceConfig(max_rounds=0))
+    session = Session(analytic.scene, oracle(analytic), config)
+    session.add_prompts([prompt(analytic)])
+    list(session.run())
+    assert set(session.result().object("ball").views) == {0}
+
+
+def test_stopping_anywhere_leaves_a_usable_result(analytic: AnalyticScene) -> None:
+    session = Session(analytic.scene, oracle(analytic))
+    session.add_prompts([prompt(analytic)])
+    events: Iterator[object] = iter(session.run())
+    for _ in range(5):
+        next(events)
+    mask, _ = final_mask(analytic.scene, session.result(), "ball", 0)
+    assert iou(mask, analytic.masks["ball"][0]) > 0.8
+    assert session.result().object("ball").verdict == "stopped before the end"
+
+
+def test_the_loop_is_deterministic(analytic: AnalyticScene) -> None:
+    hashes = set()
+    for _ in range(2):
+        session = Session(analytic.scene, oracle(analytic, OracleErrors(leak=0.3, seed=1)))
+        session.add_prompts([prompt(analytic)])
+        list(session.run())
+        evidence = session.result().object("ball").evidence
+        hashes.add(hashlib.sha256(evidence.object.numpy().tobytes()).hexdigest())
+    assert len(hashes) == 1
+
+
+class _DriftingSegmenter(OracleSegmenter):
+    """Agrees with whatever it is shown, but a little smaller every time: the enemy."""
+
+    def predict(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        prediction = super().predict(*args, **kwargs)
+        self.calls = getattr(self, "calls", 0) + 1
+        keep = max(0.0, 1 - 0.012 * self.calls)
+        masks = prediction.masks.copy()
+        for mask in masks:
+            rows = np.flatnonzero(mask.any(axis=1))
+            if len(rows):
+                mask[rows[0] : rows[0] + round((1 - keep) * len(rows))] = False
+        return type(prediction)(masks, prediction.scores, prediction.logits)
+
+
+def test_a_drifting_loop_is_not_answered_with_its_last_round(analytic: AnalyticScene) -> None:
+    base = oracle(analytic)
+    segmenter = _DriftingSegmenter.__new__(_DriftingSegmenter)
+    segmenter.__dict__.update(base.__dict__)
+    config = LoopConfig(
+        inertia=-1.0, convergence=ConvergenceConfig(max_rounds=4, flip_tolerance=-1)
+    )
+    loop = ObjectLoop(analytic.scene, segmenter, "ball", [prompt(analytic)], config)
+    last = list(loop.run())[-1]
+    assert isinstance(last, Finished)
+    assert last.chosen_round < last.rounds
+    assert "agreed less" in last.verdict
+
+
+def test_a_restored_round_has_the_evidence_it_had(analytic: AnalyticScene) -> None:
+    loop = ObjectLoop(analytic.scene, oracle(analytic), "ball", [prompt(analytic)], LoopConfig())
+    list(loop.run())
+    before = loop.evidence.total.clone()
+    loop._restore(dict(loop.records), dict(loop._votes))
+    torch.testing.assert_close(loop.evidence.total, before, rtol=1e-4, atol=1e-4)
+
+
+def test_prompts_that_cannot_be_followed_are_refused_at_once(analytic: AnalyticScene) -> None:
+    session = Session(analytic.scene, oracle(analytic))
+    name = analytic.scene.views[0].name
+    with pytest.raises(SA3DError, match="no prompt"):
+        session.add_prompts([])
+    with pytest.raises(SA3DError, match="outside the image"):
+        session.add_prompts([Prompt(name, points=((1000, 3),), labels=(1,))])
+    with pytest.raises(SA3DError, match="nowhere"):
+        session.add_prompts([Prompt("nowhere.png", box=(1, 1, 5, 5))])
+    assert not session.result().objects
+
+
+def test_a_prompt_on_the_sky_says_that_nothing_is_there(analytic: AnalyticScene) -> None:
+    everything = np.any([masks[0] for masks in analytic.masks.values()], axis=0)
+    sky = ~everything
+    if sky.sum() < 20:
+        pytest.skip("the analytic scene fills its first view")
+    session = Session(analytic.scene, oracle(analytic))
+    session.add_prompts([Prompt(analytic.scene.views[0].name, "sky", mask=sky)])
+    with pytest.raises(SA3DError, match="no density"):
+        list(session.run())
