@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import fields
 from functools import cached_property
 
 import torch
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.field_components.field_heads import FieldHeadNames
+from nerfstudio.model_components.renderers import RGBRenderer
 from nerfstudio.models.nerfacto import NerfactoModel
 from torch import Tensor
 
@@ -122,6 +124,7 @@ class NerfactoRadianceField:
                 accumulation=empty,
                 positions=empty.reshape(0, samples, 3),
                 weights=empty.reshape(0, samples),
+                sample_rgb=empty.reshape(0, samples, 3),
             )
         return FieldRender(
             rgb=torch.cat([chunk.rgb for chunk in chunks]),
@@ -129,30 +132,61 @@ class NerfactoRadianceField:
             accumulation=torch.cat([chunk.accumulation for chunk in chunks]),
             positions=torch.cat([chunk.positions for chunk in chunks]),
             weights=torch.cat([chunk.weights for chunk in chunks]),
+            sample_rgb=torch.cat([c.sample_rgb for c in chunks if c.sample_rgb is not None]),
         )
 
     def _render_chunk(self, rays: Rays) -> FieldRender:
-        model = self._model
         bundle = RayBundle(
             origins=rays.origins.to(self.device, torch.float32).contiguous(),
             directions=rays.directions.to(self.device, torch.float32).contiguous(),
             pixel_area=torch.ones(len(rays), 1, device=self.device),
             camera_indices=torch.zeros(len(rays), 1, dtype=torch.long, device=self.device),
         )
+        return self.render_bundle(bundle)
+
+    @torch.no_grad()
+    def render_bundle(
+        self,
+        bundle: RayBundle,
+        keep: Callable[[Tensor], Tensor] | None = None,
+        background: Tensor | None = None,
+    ) -> FieldRender:
+        """Render Nerfstudio's own rays, all at once; where near and far ends are set, they hold.
+
+        Args:
+            bundle: R rays on the field's device.
+            keep: how much of the density stays at positions [..., 3], as a factor [...]; samples
+                are placed by what stays, so what a removed part hid is sampled as finely as the
+                rest. None keeps everything.
+            background: [3] in [0, 1], behind everything; None takes the model's own.
+
+        Raises:
+            SA3DError: the field's density is not a number somewhere along the rays.
+        """
+        model = self._model
+        density_fns = model.density_fns
+        if keep is not None:
+            density_fns = [_scaled(density_fn, keep) for density_fn in density_fns]
         assert model.collider is not None
-        samples, _, _ = model.proposal_sampler(
-            model.collider(bundle), density_fns=model.density_fns
-        )
+        samples, _, _ = model.proposal_sampler(model.collider(bundle), density_fns=density_fns)
+        positions = samples.frustums.get_positions()
         density, features = model.field.get_density(samples)
         _reject_nan(density)
+        if keep is not None:
+            density = density * keep(positions)[..., None]
         weights = samples.get_weights(density)
-        colours = model.field.get_outputs(samples, density_embedding=features)
+        colours = model.field.get_outputs(samples, density_embedding=features)[FieldHeadNames.RGB]
+        if background is None:
+            rgb = model.renderer_rgb(rgb=colours, weights=weights)
+        else:
+            rgb = RGBRenderer.combine_rgb(colours, weights, background).clamp(0, 1)
         return FieldRender(
-            rgb=model.renderer_rgb(rgb=colours[FieldHeadNames.RGB], weights=weights),
+            rgb=rgb,
             depth=model.renderer_depth(weights=weights, ray_samples=samples)[..., 0],
             accumulation=model.renderer_accumulation(weights=weights)[..., 0],
-            positions=samples.frustums.get_positions(),
+            positions=positions,
             weights=weights[..., 0],
+            sample_rgb=colours,
         )
 
     @torch.no_grad()
@@ -171,6 +205,15 @@ class NerfactoRadianceField:
         density = torch.cat(parts) if parts else torch.zeros(0, device=self.device)
         _reject_nan(density)
         return density
+
+
+def _scaled(
+    density_fn: Callable[[Tensor], Tensor], keep: Callable[[Tensor], Tensor]
+) -> Callable[[Tensor], Tensor]:
+    def scaled(positions: Tensor) -> Tensor:
+        return density_fn(positions) * keep(positions)[..., None]
+
+    return scaled
 
 
 def _reject_nan(density: Tensor) -> None:

@@ -1,0 +1,51 @@
+"""Which rays can meet an object: axis-aligned boxes in world space, and the slab test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from sa3d.object_volume import ObjectVolume
+
+_MOST_BOXES = 512
+"""Testing a ray against more takes longer than rendering it."""
+_MARGIN = 1
+"""Voxels around an object within which its interpolated share may still count."""
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Axis-aligned boxes; ``low`` and ``high`` are [B, 3], world."""
+
+    low: Tensor
+    high: Tensor
+
+    def meet(self, origins: Tensor, directions: Tensor) -> Tensor:
+        """Whether rays [R, 3] pass through a box in front of their origin, bool [R]."""
+        safe = torch.where(directions.abs() < 1e-9, 1e-9, directions)[:, None]
+        first = (self.low - origins[:, None]) / safe
+        second = (self.high - origins[:, None]) / safe
+        enter = torch.minimum(first, second).amax(dim=-1)
+        leave = torch.maximum(first, second).amin(dim=-1)
+        return ((leave >= enter) & (leave >= 0)).any(dim=-1)
+
+
+def boxes_of(volume: ObjectVolume) -> Boxes:
+    """Boxes around everything that counts as object in a volume, each a cube of voxels."""
+    coarse, side = torch.nonzero(volume.share > 0.5), 1
+    while len(coarse) > _MOST_BOXES:
+        coarse, side = torch.unique(coarse // 2, dim=0), side * 2
+    low = coarse * side + volume.corner - _MARGIN
+    high = low + side + 2 * _MARGIN
+    corners = torch.stack(
+        [torch.where(torch.tensor(upper).to(low.device), high, low) for upper in _CORNERS]
+    )
+    unit = (corners.to(torch.float32) / volume.grid.resolution).clamp(0, 1)
+    world = volume.grid.bounds.to_world(unit)  # [8, B, 3]; extreme at corners, contracted or not
+    return Boxes(world.amin(dim=0), world.amax(dim=0))
+
+
+_CORNERS = tuple(product((False, True), repeat=3))
