@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import fields
-from functools import cached_property
 
 import torch
 from nerfstudio.cameras.rays import RayBundle
@@ -65,6 +64,8 @@ class NerfactoRadianceField:
         if rays_per_chunk < 1:
             raise ValueError(f"rays_per_chunk must be positive, is {rays_per_chunk}")
         self._model = model.eval()
+        self._bounds = _bounds(model)
+        self._fingerprint = ""
         self._rays_per_chunk = rays_per_chunk
 
     @property
@@ -72,30 +73,21 @@ class NerfactoRadianceField:
         """Where the field is evaluated and its results lie."""
         return self._model.device
 
-    @cached_property
+    @property
     def bounds(self) -> Bounds:
         """The space nerfacto's hash grid lives in.
 
         With scene contraction the model contracts raw world positions to [-2, 2]^3; its scene box
         plays no part. Without, the box is the space, and there is no density outside.
         """
-        contraction = self._model.field.spatial_distortion
-        if contraction is not None:
-            return Bounds("contracted" if contraction.order == float("inf") else "contracted-l2")
-        low, high = self._model.field.aabb.tolist()
-        return Bounds("box", aabb=(tuple(low), tuple(high)))
+        return self._bounds
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over the weights and the options that shape the rendering."""
-        config = self._model.config
-        known = {field.name for field in fields(config)}
-        options = {name: getattr(config, name) for name in _RENDERING_OPTIONS if name in known}
-        digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
-        for key, value in sorted(self._model.state_dict().items()):
-            digest.update(f"{key}:{value.dtype}:{tuple(value.shape)}".encode())
-            digest.update(value.detach().contiguous().cpu().numpy().data)
-        return digest.hexdigest()
+        if not self._fingerprint:
+            self._fingerprint = _fingerprint(self._model)
+        return self._fingerprint
 
     @torch.no_grad()
     def render(self, rays: Rays, camera_index: int = -1) -> FieldRender:
@@ -205,6 +197,24 @@ class NerfactoRadianceField:
         density = torch.cat(parts) if parts else torch.zeros(0, device=self.device)
         _reject_nan(density)
         return density
+
+
+def _bounds(model: NerfactoModel) -> Bounds:
+    contraction = model.field.spatial_distortion
+    if contraction is not None:
+        return Bounds("contracted" if contraction.order == float("inf") else "contracted-l2")
+    low, high = model.field.aabb.tolist()
+    return Bounds("box", aabb=(tuple(low), tuple(high)))
+
+
+def _fingerprint(model: NerfactoModel) -> str:
+    known = {field.name for field in fields(model.config)}
+    options = {name: getattr(model.config, name) for name in _RENDERING_OPTIONS if name in known}
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
+    for key, value in sorted(model.state_dict().items()):
+        digest.update(f"{key}:{value.dtype}:{tuple(value.shape)}".encode())
+        digest.update(value.detach().contiguous().cpu().numpy().data)
+    return digest.hexdigest()
 
 
 def _scaled(

@@ -122,6 +122,10 @@ def _check_supported(config: TrainerConfig, load_config: Path) -> None:
     model = getattr(config.pipeline, "model", None)
     target = getattr(model, "_target", None)
     if not isinstance(model, NerfactoModelConfig) or target not in _SUPPORTED_MODELS:
+        if base := getattr(config.pipeline, "base_config", None):
+            raise SA3DError(
+                f"{load_config} is a segmentation, not a scene: give the run it was made in, {base}"
+            )
         name = getattr(target, "__name__", "unknown")
         raise SA3DError(
             f"{load_config} is a run of {config.method_name!r} (model {name}), which cannot be "

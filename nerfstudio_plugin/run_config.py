@@ -20,7 +20,7 @@ from nerfstudio.engine.trainer import TrainerConfig
 
 from sa3d.errors import SA3DError
 
-_TRUSTED_PACKAGES = frozenset({"nerfstudio", "torch", "pathlib"})
+_TRUSTED_PACKAGES = frozenset({"nerfstudio", "torch", "pathlib", "nerfstudio_plugin", "sa3d"})
 _GENERIC_ALIASES = frozenset({"operator.getitem", "_operator.getitem"})
 _PLUGIN_GROUPS = ("nerfstudio.method_configs", "nerfstudio.dataparser_configs")
 # Keys are written in alphabetical order, so a file that was cut short lacks the last of these.

@@ -1,0 +1,230 @@
+"""The pipeline of ``ns-train sa3d``: one trainer step is one view prepared or visited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from nerfstudio.engine.callbacks import (
+    TrainingCallback,
+    TrainingCallbackAttributes,
+    TrainingCallbackLocation,
+)
+from nerfstudio.engine.trainer import Trainer
+from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
+from nerfstudio.utils.rich_utils import CONSOLE
+from torch import Tensor
+from torch.nn import Parameter
+
+from nerfstudio_plugin.cli_prompts import PromptOptions
+from nerfstudio_plugin.datamanager import SA3DDataManager, SA3DDataManagerConfig
+from nerfstudio_plugin.loading import OpenedRun, open_run
+from nerfstudio_plugin.model import SA3DModel, SA3DModelConfig
+from nerfstudio_plugin.scene_loading import open_scene
+from nerfstudio_plugin.shown_objects import ShownObjects
+from nerfstudio_plugin.training_steps import SegmentingSteps
+from sa3d.checkpoint import save_segmentation
+from sa3d.errors import SA3DError
+from sa3d.object_loop import LoopConfig
+from sa3d.scene import PrepareConfig
+from sa3d.segmenters import load_segmenter
+
+SEGMENTATION_FOLDER = "segmentation"
+"""Where a finished run leaves its segmentation, beside its ``config.yml``."""
+
+
+@dataclass
+class SA3DPipelineConfig(PromptOptions, VanillaPipelineConfig):
+    """What to segment, in which run, and how."""
+
+    _target: type = field(default_factory=lambda: SA3DPipeline)
+    datamanager: SA3DDataManagerConfig = field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default_factory=SA3DDataManagerConfig
+    )
+    model: SA3DModelConfig = field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default_factory=SA3DModelConfig
+    )
+    base_config: Path | None = None
+    """config.yml of the trained run to segment in. Always needed."""
+    cache_dir: Path | None = None
+    """Where scene caches lie; sa3d_cache beside the base run's config.yml if left out."""
+    segmenter: str = "graphcut"
+    """graphcut (no weights needed), a short name of SAM weights, a hub id or a folder with them."""
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+
+class SA3DPipeline(VanillaPipeline):
+    """Segments in a trained run while "training", and shows the result afterwards."""
+
+    config: SA3DPipelineConfig
+
+    def __init__(
+        self,
+        config: SA3DPipelineConfig,
+        device: str | torch.device,
+        test_mode: Literal["test", "val", "inference"] = "val",
+        world_size: int = 1,
+        local_rank: int = 0,
+        grad_scaler: Any = None,
+    ) -> None:
+        """Open the base run; with ``test_mode`` "val", as ns-train does, also get ready to segment.
+
+        Raises:
+            SA3DError: anything about the run or the prompts that the user has to put right.
+        """
+        torch.nn.Module.__init__(self)
+        if world_size > 1:
+            raise SA3DError("ns-train sa3d runs on one GPU; give --machine.num-devices 1")
+        if config.base_config is None:
+            raise SA3DError(
+                "no scene to segment in; give --pipeline.base-config with the config.yml of a "
+                "trained nerfacto run"
+            )
+        self.config, self.test_mode, self.world_size = config, test_mode, world_size
+        where = _device(device)
+        self._steps: SegmentingSteps | None = None
+        self._trainer: Trainer | None = None
+        if test_mode == "val":
+            prompts = config.read_prompts()
+            run, scene = open_scene(
+                config.base_config, config.datamanager.data, where, config.prepare, config.cache_dir
+            )
+            segmenter = load_segmenter(config.segmenter, where)
+            self._steps = SegmentingSteps(scene, segmenter, prompts, config.loop, self._show)
+        else:
+            run = open_run(config.base_config, data=config.datamanager.data, device=where)
+        _describe_data(config.datamanager, run)
+        self.datamanager: SA3DDataManager = config.datamanager.setup(  # pyright: ignore[reportIncompatibleVariableOverride]
+            device=where, test_mode=test_mode
+        )
+        self._model = SA3DModel(config.model, run, self._steps.names if self._steps else [])
+        self._fingerprint = run.field.fingerprint
+        self._work = self._steps.run() if self._steps else iter(())
+
+    def _show(self, shown: ShownObjects) -> None:
+        assert isinstance(self._model, SA3DModel)
+        self._model.show(shown)
+
+    def get_train_loss_dict(
+        self, step: int
+    ) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+        """Prepare or visit the next view; stops the trainer after the last.
+
+        Returns:
+            No outputs; as loss how much the view's mask disagrees with the other views, a number
+            that nothing is optimized by; no metrics.
+        """
+        done = next(self._work, None)
+        disagreement = 0.0
+        if done is not None:
+            disagreement, most = done.disagreement, self._steps.most_steps if self._steps else 0
+            for line in done.text.splitlines():
+                CONSOLE.print(f"[{step + 1}/{most}] {line}", markup=False, highlight=False)
+        elif self._trainer is not None:
+            self._trainer.stop_training = True
+        loss = torch.tensor(disagreement, device=self.device, requires_grad=True)
+        return {}, {"disagreement": loss}, {}
+
+    def get_eval_loss_dict(
+        self, step: int
+    ) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+        """Nothing: held-out views are judged in the loop itself."""
+        return {}, {"disagreement": torch.zeros((), device=self.device)}, {}
+
+    def get_training_callbacks(
+        self, training_callback_attributes: TrainingCallbackAttributes
+    ) -> list[TrainingCallback]:
+        """Complete the run's config.yml now; save the segmentation when training ends."""
+        trainer = training_callback_attributes.trainer
+        assert trainer is not None
+        assert self._steps is not None
+        self._trainer = trainer
+        self._complete_config(trainer)
+        return [
+            TrainingCallback(
+                where_to_run=[TrainingCallbackLocation.AFTER_TRAIN],
+                func=lambda step: self._save_segmentation(trainer.base_dir),
+            )
+        ]
+
+    def _complete_config(self, trainer: Trainer) -> None:
+        """Write what Nerfstudio's other commands need into config.yml: they open it by itself."""
+        assert self._steps is not None
+        assert self.config.base_config is not None
+        self.config.base_config = self.config.base_config.resolve()
+        trainer.config.output_dir = trainer.config.output_dir.resolve()
+        trainer.config.max_num_iterations = min(
+            trainer.config.max_num_iterations, self._steps.most_steps + 1
+        )
+        trainer.config.save_config()
+
+    def _save_segmentation(self, run_folder: Path) -> None:
+        segmentation = self._steps.result() if self._steps else None
+        if segmentation is None:
+            CONSOLE.print("[yellow]Stopped before the object was lifted: nothing to save.")
+            return
+        provenance = {
+            "load_config": str(self.config.base_config),
+            "data": str(self.config.datamanager.data),
+            "segmenter": self.config.segmenter,
+            "field": self._fingerprint,
+        }
+        folder = run_folder / SEGMENTATION_FOLDER
+        save_segmentation(segmentation, folder, provenance, overwrite=True)
+        CONSOLE.print(f"Segmentation saved to {folder}", markup=False, highlight=False)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """The objects as plain tensors; nothing of the NeRF, which stays in its own run."""
+        assert isinstance(self._model, SA3DModel)
+        return {} if self._model.shown is None else self._model.shown.tensors()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> None:
+        """Show the objects of a checkpoint.
+
+        Raises:
+            SA3DError: the checkpoint is incomplete, or the base run is not what it was.
+        """
+        shown = ShownObjects.from_tensors(state_dict, self.model.device)
+        if shown.field != self._fingerprint:
+            raise SA3DError(
+                f"the run {self.config.base_config} has changed since it was segmented (other "
+                "weights or settings); restore it, or segment again"
+            )
+        self._show(shown)
+
+    def load_pipeline(self, loaded_state: dict[str, Any], step: int) -> None:
+        """Show the objects of a checkpoint.
+
+        Raises:
+            SA3DError: see :meth:`load_state_dict`; or the checkpoint is to be trained further.
+        """
+        if self.test_mode == "val":
+            raise SA3DError(
+                "a segmentation cannot be trained further: run ns-train sa3d again without "
+                "--load-dir and --load-checkpoint (views prepared before are kept)"
+            )
+        self.load_state_dict(loaded_state)
+
+    def get_param_groups(self) -> dict[str, list[Parameter]]:
+        """None: the NeRF is frozen."""
+        return {}
+
+
+def _device(device: str | torch.device) -> Literal["cpu", "cuda"]:
+    wants_gpu = torch.device(device).type == "cuda"
+    return "cuda" if wants_gpu and torch.cuda.is_available() else "cpu"
+
+
+def _describe_data(config: SA3DDataManagerConfig, run: OpenedRun) -> None:
+    """Copy where the base run's images are, and how they are read, unless it is known already."""
+    config.data = run.data.resolve()
+    if config.dataparser is None:
+        base = run.config.pipeline.datamanager
+        config.dataparser = deepcopy(base.dataparser)  # pyright: ignore[reportAttributeAccessIssue]
+    assert config.dataparser is not None
+    config.dataparser.data = config.data

@@ -1,0 +1,112 @@
+"""Segmenting as a sequence of steps, one view each, for a trainer to take one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from nerfstudio_plugin.shown_objects import ShownObjects, shown_objects
+from sa3d.events import Finished, RoundDone, RoundStarted, ViewDone
+from sa3d.object_loop import LoopConfig
+from sa3d.prompts import Prompt
+from sa3d.scene import Scene
+from sa3d.segmentation import Segmentation
+from sa3d.segmenter import PromptableSegmenter
+from sa3d.session import Session
+
+
+@dataclass(frozen=True)
+class Step:
+    """One view was prepared or visited.
+
+    Attributes:
+        text: what happened, in words.
+        disagreement: 1 - IoU between the view's mask and what the other views say of it; 0 for a
+            view that was prepared.
+    """
+
+    text: str
+    disagreement: float = 0.0
+
+
+class SegmentingSteps:
+    """Prepares a scene and runs the loop of every object in it, step by step."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        segmenter: PromptableSegmenter,
+        prompts: Sequence[Prompt],
+        config: LoopConfig,
+        show: Callable[[ShownObjects], None],
+    ) -> None:
+        """Check the prompts; nothing is evaluated yet.
+
+        Args:
+            show: called with the objects as they stand, after every view.
+
+        Raises:
+            SA3DError: a prompt names an unknown view, or lies outside its image.
+        """
+        for prompt in prompts:
+            camera = scene.views[scene.view_index(prompt.view)].camera
+            prompt.check_against(camera.width, camera.height)
+            prompt.load_mask(camera.width, camera.height)
+        self.names = list(dict.fromkeys(prompt.object for prompt in prompts))
+        self._scene, self._segmenter, self._prompts = scene, segmenter, prompts
+        self._config, self._show = config, show
+        self._session: Session | None = None
+        self._shown: ShownObjects | None = None
+
+    @property
+    def most_steps(self) -> int:
+        """How many steps it takes if no object's loop converges."""
+        rounds = self._config.convergence.max_rounds
+        return len(self._scene.views) * (1 + rounds * len(self.names)) + len(self._prompts)
+
+    def result(self) -> Segmentation | None:
+        """The segmentation as it stands, None if no view was lifted yet."""
+        return self._session.result() if self._session and self._shown else None
+
+    def run(self) -> Iterator[Step]:
+        """Prepare every view, then segment until every object is finished.
+
+        Raises:
+            SA3DError: see :meth:`sa3d.scene.Scene.prepare` and :meth:`sa3d.session.Session.run`.
+        """
+        for done in self._scene.prepare():
+            verb = "was prepared before" if done.cached else "prepared"
+            yield Step(f"{done.view}: {verb} ({done.index + 1} of {done.total} views)")
+        self._session = Session(self._scene, self._segmenter, self._config)
+        self._session.add_prompts(self._prompts)
+        heading: list[str] = []
+        for event in self._session.run():
+            if isinstance(event, ViewDone):
+                self._update(blocks=event.round == 0)
+                heading.append(f"{event.object}, {event.view}: {event.outcome} ({event.reason})")
+                yield Step("\n".join(heading), 1 - event.agreement)
+                heading = []
+            elif isinstance(event, RoundStarted):
+                heading.append(f"{event.object}: round {event.round}, {event.views} views")
+            elif isinstance(event, RoundDone):
+                self._update(blocks=True)
+                heading.append(_round_text(event))
+            elif isinstance(event, Finished):
+                self._update(blocks=True)
+                heading.append(f"{event.object}: {event.verdict}")
+        yield Step("\n".join(heading))
+
+    def _update(self, *, blocks: bool) -> None:
+        assert self._session is not None
+        earlier = None if blocks else self._shown
+        self._shown = shown_objects(self._scene, self._session.result(), earlier)
+        self._show(self._shown)
+
+
+def _round_text(done: RoundDone) -> str:
+    unvoted = "" if done.unvoted_agreement is None else f", {done.unvoted_agreement:.2f} unvoted"
+    return (
+        f"{done.object}: round {done.round} done in {done.seconds:.1f} s, {done.accepted} views "
+        f"accepted, {done.rejected} rejected, {done.flips} of {done.labelled} elements changed, "
+        f"agreement {done.agreement:.2f}{unvoted}"
+    )
