@@ -51,15 +51,17 @@ def open_demo(name: str) -> DemoScene:
         SA3DError: its files are missing.
     """
     folder = Path(__file__).parent / "demo_scenes" / name
-    runs = sorted(folder.glob("**/run/config.yml"))
+    load_config = folder / "run" / "config.yml"
     try:
         entries = json.loads((folder / "objects.json").read_text(encoding="utf-8"))["objects"]
         prompts = {entry["name"]: _prompt(entry["name"], entry["prompt"]) for entry in entries}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise SA3DError(f"the demo scene {name!r} is damaged ({error}): install again") from error
-    if not runs:
-        raise SA3DError(f"the demo scene {name!r} has no trained run in {folder}: install again")
-    return DemoScene(folder, runs[0], prompts)
+    if not load_config.is_file():
+        raise SA3DError(
+            f"the demo scene {name!r} has no trained run ({load_config}): install again"
+        )
+    return DemoScene(folder, load_config, prompts)
 
 
 def _prompt(name: str, entry: dict) -> Prompt:

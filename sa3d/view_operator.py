@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sa3d.errors import SA3DError
 from sa3d.geometry import Camera, Rays
 from sa3d.mask_grid import OUTSIDE, MaskGrid
 from sa3d.radiance_field import FieldRender, RadianceField
@@ -146,12 +147,20 @@ def build_view_operator(
     Args:
         min_weight: entries below this share of a ray's light are dropped.
         chunk: rays per call of the field; does not change the result.
+
+    Raises:
+        SA3DError: a rendering weight is not a number.
     """
     rays = camera.image_rays()
     renders = [
         field.render(rays[start : start + chunk], camera.index)
         for start in range(0, len(rays), chunk)
     ]
+    if not all(bool(torch.isfinite(render.weights).all()) for render in renders):
+        raise SA3DError(
+            "the NeRF renders NaN: its training diverged; open an earlier checkpoint, or "
+            "train again"
+        )
     operator = assemble(renders, grid, min_weight)
     shape = (camera.height, camera.width)
     return operator, ViewRender(

@@ -67,7 +67,7 @@ class CommandLine:
     """``sa3d`` in this process, on the analytic scene: ``field`` stands for the run's model."""
 
     folder: Path
-    scene: AnalyticScene
+    scene: AnalyticScene | None
     capture: pytest.CaptureFixture | None
     field: object
 
@@ -132,6 +132,12 @@ def command_line(photographed, tmp_path, monkeypatch, capsys):
     )
     monkeypatch.setitem(sys.modules, "nerfstudio_plugin.scene_loading", fake)
     return made
+
+
+@pytest.fixture
+def command_line_of_runs(tmp_path, capsys):
+    """The command line as it is, on real runs."""
+    return CommandLine(tmp_path, None, capsys, None)
 
 
 @pytest.fixture(scope="session")
