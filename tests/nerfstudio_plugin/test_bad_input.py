@@ -339,7 +339,7 @@ def test_ctrl_c_while_exporting_keeps_what_was_there(command_line, ball, monkeyp
 def test_ctrl_c_while_segmenting_saves_the_finished_objects(command_line, monkeypatch):
     prompts = [
         {"object": "ball", "view": "frame_00000.png", "points": [[52, 34]]},
-        {"object": "crate", "view": "frame_00003.png", "points": [[87, 36]]},
+        {"object": "crate", "view": "frame_00003.png", "points": [[62, 36]]},
     ]
     (command_line.folder / "prompts.json").write_text(json.dumps({"prompts": prompts}))
     from sa3d.object_loop import ObjectLoop
