@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -19,6 +20,12 @@ _MARGIN = 4
 _HALO = 2
 """Voxels beyond the lit ones that still take their neighbours' share."""
 
+_LIGHT = 0.95
+"""Share of the object's light its main elements hold; the rest is haze."""
+_BRIDGE = 1
+"""Voxels up to this far apart, along each axis, belong to one part."""
+_MIN_PART = 0.02
+"""Parts with less than this share of the brightest part's light are left out."""
 _CLOSING = 0.4
 """Share of a voxel's 27 neighbours, itself included, above which an unseen voxel joins them."""
 
@@ -64,7 +71,8 @@ def object_volume(scene: Scene, segmentation: Segmentation, name: str) -> Object
     """The object's block, from its elements' labels and shares and the scene's depths.
 
     A dark voxel belongs to the inside if elements of the object enclose it along at least two axes
-    and no camera has seen through it.
+    and no camera has seen through it. Faint elements and loose parts far from where most of the
+    object's light comes from are left out: masks throw them, through haze, on the background.
 
     Raises:
         SA3DError: no such object, or no element belongs to it.
@@ -79,23 +87,27 @@ def object_volume(scene: Scene, segmentation: Segmentation, name: str) -> Object
             f"object {name!r} is empty: no part of the scene belongs to it; add prompts to it"
         )
     cells = grid.cells(keys)
-    corner = (cells[own].amin(dim=0) - _MARGIN).clamp_min(0)
-    size = (cells[own].amax(dim=0) + 1 + _MARGIN).clamp_max(grid.resolution) - corner
+    main = own.clone()
+    main[own] = _main_parts(cells[own], segmentation.object(name).evidence.object[own])
+    corner = (cells[main].amin(dim=0) - _MARGIN).clamp_min(0)
+    size = (cells[main].amax(dim=0) + 1 + _MARGIN).clamp_max(grid.resolution) - corner
     near = ((cells >= corner) & (cells < corner + size)).all(dim=-1)
     x, y, z = (cells[near] - corner).unbind(dim=-1)
 
+    def block(values: Tensor) -> Tensor:
+        out = torch.zeros(tuple(size.tolist()), device=keys.device)
+        out[x, y, z] = values[near].float()
+        return out
+
     values = _centred_share(segmentation.probability(name), segmentation.threshold)
     values = torch.where(own, values, torch.where(labels == BACKGROUND, values.clamp_max(0.5), 0.0))
-    share = torch.zeros(tuple(size.tolist()), device=keys.device)
-    share[x, y, z] = values[near]
-    lit = torch.zeros_like(share, dtype=torch.bool)
-    lit[x, y, z] = True
+    lit = (block(~own) > 0) | ((block(own) > 0) & (_grown(block(main)) > 0))
+    share = torch.where(lit, block(values), 0.0)
     dark = _enclosed(share > 0.5) & ~lit
     dark[dark.clone()] = ~_seen(scene, torch.nonzero(dark) + corner, margin=1.0)
     share[dark] = 1
-    unlit = ~(lit | dark)
-    free = unlit.clone()
-    free[unlit] = _seen(scene, torch.nonzero(unlit) + corner, margin=0.0)
+    free = (_grown(share) > 0) & ~(lit | dark)
+    free[free.clone()] = _seen(scene, torch.nonzero(free) + corner, margin=0.0)
     return ObjectVolume(grid, corner, _with_halo(share, lit | dark, free), dark)
 
 
@@ -104,6 +116,51 @@ def cell_size(grid: MaskGrid, positions_unit: Tensor) -> Tensor:
     half = 0.5 / grid.resolution
     low, high = (grid.bounds.to_world(positions_unit + sign * half) for sign in (-1, 1))
     return (high - low).norm(dim=-1) / 3**0.5
+
+
+def _grown(values: Tensor) -> Tensor:
+    """Each voxel's largest value within ``_HALO`` voxels, [X, Y, Z]."""
+    return functional.max_pool3d(values[None, None], 2 * _HALO + 1, stride=1, padding=_HALO)[0, 0]
+
+
+def _main_parts(cells: Tensor, light: Tensor) -> Tensor:
+    """Which cells [N, 3] belong to the parts that hold the light [N], bool [N].
+
+    First the faintest cells go, ``1 - _LIGHT`` of all light, which are haze that would connect
+    everything; then connected parts with little light.
+    """
+    sorted_light, order = light.sort(descending=True)
+    before = sorted_light.cumsum(0) - sorted_light
+    main = torch.zeros_like(light, dtype=torch.bool)
+    main[order] = before < _LIGHT * light.sum()
+    main[main.clone()] = _large_parts(cells[main], light[main])
+    return main
+
+
+def _large_parts(cells: Tensor, light: Tensor) -> Tensor:
+    """Which cells [N, 3] lie in connected parts with a fair share of the light [N], bool [N]."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    span = int(cells.max()) + 2 * _BRIDGE + 1
+    keys, order = torch.sort(_flat(cells + _BRIDGE, span))
+    side = torch.arange(-_BRIDGE, _BRIDGE + 1, device=cells.device)
+    offsets = _flat(torch.cartesian_prod(side, side, side), span)
+    rows, columns = [], []
+    for offset in offsets[offsets > 0].tolist():
+        slot = torch.searchsorted(keys, keys + offset).clamp_max(len(keys) - 1)
+        found = keys[slot] == keys + offset
+        rows.append(order[found].cpu())
+        columns.append(order[slot[found]].cpu())
+    row, column = torch.cat(rows).numpy(), torch.cat(columns).numpy()
+    edges = coo_matrix((np.ones(len(row), dtype=bool), (row, column)), shape=(len(cells),) * 2)
+    part = torch.from_numpy(connected_components(edges, directed=False)[1]).to(cells)
+    total = light.new_zeros(int(part.max()) + 1).index_add_(0, part, light)
+    return total[part] >= _MIN_PART * total.max()
+
+
+def _flat(cells: Tensor, span: int) -> Tensor:
+    return (cells[:, 0] * span + cells[:, 1]) * span + cells[:, 2]
 
 
 def _centred_share(share: Tensor, threshold: float) -> Tensor:

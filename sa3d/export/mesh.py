@@ -29,7 +29,7 @@ class MeshConfig:
     """Density samples along each side of a mask grid voxel; fewer if the object is very large."""
     density_level: float | None = None
     """Density of the surface, per world unit; half the usual density on the surface by default."""
-    min_component: float = 0.02
+    min_component: float = 0.05
     """Loose parts smaller than this share of the largest part are dropped."""
 
 

@@ -80,7 +80,7 @@ def test_loose_parts_are_dropped(still_life: AnalyticScene, voted: Segmentation)
     speck = Evidence(evidence.object.clone(), evidence.total.clone())
     corner = torch.tensor([-0.8, -0.8, -0.45])
     near = (still_life.scene.elements.positions_world - corner).norm(dim=-1) < 0.12
-    speck.object[near] = speck.total[near] = 5.0
+    speck.object[near] = speck.total[near] = 50.0
     changed = replace(voted, objects={"ball": replace(voted.object("ball"), evidence=speck)})
     with_speck = object_mesh(still_life.scene, changed, "ball", MeshConfig(min_component=0.0))
     without = object_mesh(still_life.scene, changed, "ball", MeshConfig(min_component=0.3))
