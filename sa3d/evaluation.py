@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from sa3d.events import Event, Finished, RoundDone, RoundStarted
-from sa3d.final_masks import final_mask
+from sa3d.final_masks import final_masks
 from sa3d.inverse_rendering import Evidence, Vote
 from sa3d.loop_config import LoopConfig
 from sa3d.scene import Scene
@@ -52,11 +52,9 @@ def object_ious(
     Args:
         exact: by object, a mask [H, W] bool for each view of the scene, in order.
     """
+    masks = [final_masks(scene, segmentation, index) for index in range(len(scene.views))]
     return {
-        name: mean_iou_over_views(
-            [final_mask(scene, segmentation, name, index)[0] for index in range(len(scene.views))],
-            exact[name],
-        )
+        name: mean_iou_over_views([view[name][0] for view in masks], exact[name])
         for name in segmentation.objects
     }
 

@@ -13,12 +13,7 @@ from sa3d.segmentation import Segmentation
 def final_mask(
     scene: Scene, segmentation: Segmentation, name: str, view_index: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """An object's mask in a photograph, at the photograph's size.
-
-    The rendered mask knows what all views agree on, the segmenter's own mask of an accepted view
-    knows its edges: their mean decides. A rejected or unseen view goes by the rendered mask alone,
-    and a view where the user gave a mask keeps it. A pixel that several objects claim goes to the
-    most probable one.
+    """An object's mask in a photograph, and its probability; see :func:`final_masks`.
 
     Returns:
         mask: bool [H, W].
@@ -27,16 +22,28 @@ def final_mask(
     Raises:
         SA3DError: no such object.
     """
-    probability = _probability(scene, segmentation, name, view_index)
-    mask = probability > 0.5
-    earlier = True  # among equals the first object wins
-    for other in segmentation.objects:
-        if other == name:
-            earlier = False
-            continue
-        rival = _probability(scene, segmentation, other, view_index)
-        mask &= (rival < probability) if earlier else (rival <= probability)
-    return mask, probability
+    segmentation.object(name)
+    return final_masks(scene, segmentation, view_index)[name]
+
+
+def final_masks(
+    scene: Scene, segmentation: Segmentation, view_index: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """All objects' masks in a photograph, at the photograph's size: (mask, probability) by name.
+
+    The rendered mask knows what all views agree on, the segmenter's own mask of an accepted view
+    knows its edges: their mean decides. A rejected or unseen view goes by the rendered mask alone,
+    and a view where the user gave a mask keeps it. A pixel that several objects claim goes to the
+    most probable one, the first among equals.
+    """
+    probabilities = {
+        name: _probability(scene, segmentation, name, view_index) for name in segmentation.objects
+    }
+    winner = np.argmax(np.stack(list(probabilities.values())), axis=0)
+    return {
+        name: ((probability > 0.5) & (winner == position), probability)
+        for position, (name, probability) in enumerate(probabilities.items())
+    }
 
 
 def rendered_probability(

@@ -50,11 +50,14 @@ class Evidence:
         """Cast (``sign=1``) or take back (``sign=-1``) a view's vote."""
         pair = torch.stack([vote.mask * vote.confidence, vote.confidence], dim=-1)
         local = operator.splat_local(pair) * sign
-        self.object[operator.element_ids] += local[:, 0]
-        self.total[operator.element_ids] += local[:, 1]
-        if sign < 0:  # float subtraction may leave a trace below zero
-            self.object.clamp_min_(0)
-            self.total.clamp_min_(0)
+        seen = operator.element_ids
+        # Float subtraction may leave a trace below zero.
+        self.object[seen] = (self.object[seen] + local[:, 0]).clamp_min(0)
+        self.total[seen] = (self.total[seen] + local[:, 1]).clamp_min(0)
+
+    def at(self, element_ids: Tensor) -> Evidence:
+        """The evidence of some elements, [n] each."""
+        return Evidence(self.object[element_ids], self.total[element_ids])
 
     def share(self, prior: float, prior_weight: float) -> Tensor:
         """Share of evidence that says object, [N] in [0, 1].

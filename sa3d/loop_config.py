@@ -21,6 +21,11 @@ class LoopConfig:
     parts the first view did not see (measured, see docs/adr/0003)."""
     prior_weight: float = 0.05
     """How much evidence outweighs the prior, in units of one fully lit pixel."""
+    reach: float = 1.0
+    """Elements further from the lifted object than this share of its size start as background."""
+    max_gap: float = 0.15
+    """Neighbouring pixels further apart in 3D than this share of the lifted object's size are not
+    connected: what touches the object in a picture only is no part of it."""
     user_confidence: float = 4.0
     """How much a view prompted by the user counts, beside 1 for a self-prompted one."""
     inertia: float = 0.03

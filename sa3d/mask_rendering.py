@@ -32,21 +32,29 @@ def render_share(operator: ViewOperator, values: Tensor) -> Tensor:
 
     ``W v / W 1``: what pruning took away does not darken the mask.
     """
-    accumulation = operator.accumulation
-    if values.ndim > 1:
-        accumulation = accumulation[:, None]
-    mean = operator.render(values) / accumulation.clamp_min(MIN_ACCUMULATION)
-    return torch.where(accumulation < MIN_ACCUMULATION, 0.0, mean)
+    return _mean_along_rays(operator, values[operator.element_ids])
 
 
 def render_mask(
     operator: ViewOperator, evidence: Evidence, *, prior: float, prior_weight: float
 ) -> RenderedMask:
-    """Render an object's evidence share; elements nobody voted on count with the prior."""
-    known = evidence.total / (evidence.total + prior_weight)
-    values = torch.stack([evidence.share(prior, prior_weight), known], dim=-1)
-    probability, known = render_share(operator, values).unbind(dim=-1)
+    """Render an object's evidence share; elements nobody voted on count with the prior.
+
+    Costs as much as the view sees, not as much as the scene holds.
+    """
+    seen = evidence.at(operator.element_ids)
+    known = seen.total / (seen.total + prior_weight)
+    values = torch.stack([seen.share(prior, prior_weight), known], dim=-1)
+    probability, known = _mean_along_rays(operator, values).unbind(dim=-1)
     return RenderedMask(probability, known)
+
+
+def _mean_along_rays(operator: ViewOperator, values: Tensor) -> Tensor:
+    accumulation = operator.accumulation
+    if values.ndim > 1:
+        accumulation = accumulation[:, None]
+    mean = operator.render_local(values) / accumulation.clamp_min(MIN_ACCUMULATION)
+    return torch.where(accumulation < MIN_ACCUMULATION, 0.0, mean)
 
 
 def agreement(mask: Tensor, rendered: RenderedMask) -> float:

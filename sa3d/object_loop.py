@@ -22,8 +22,12 @@ from sa3d.scene import Scene
 from sa3d.segmentation import ObjectSegmentation, ViewRecord
 from sa3d.segmenter import MaskPrediction, PromptableSegmenter
 from sa3d.self_prompting import self_prompt
+from sa3d.surface_connection import connected_surface
 from sa3d.user_prompts import segment_user_prompts
 from sa3d.view_schedule import camera_distances, held_out_views, outward_order
+
+DOUBT = 0.5
+"""Evidence against elements out of reach: outweighs the prior, not a single view's vote."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class ObjectLoop:
         self.rounds: list[RoundDone] = []
         self.finished: Finished | None = None
         self._votes: dict[int, Vote] = {}
+        self._size = 0.0
+        self._far = torch.zeros(len(scene.elements), dtype=torch.bool, device=scene.device)
         self._appearance = AppearanceMemory(config.appearance_views)
         self._prompted = sorted({scene.view_index(prompt.view) for prompt in self.prompts})
         cameras = [view.camera for view in scene.views]
@@ -121,6 +127,8 @@ class ObjectLoop:
                 f"the prompt for {self.name!r} lands on nothing: the NeRF has no density along the "
                 "prompted pixels; prompt where the render shows a surface"
             )
+        self._measure_lifted()
+        self.evidence.total[self._far] += DOUBT
 
     def _round(self, number: int) -> Iterator[Event]:
         started = time.perf_counter()
@@ -198,9 +206,20 @@ class ObjectLoop:
         loop would learn nothing (measured, see docs/adr/0003).
         """
         best = int(prediction.scores.argmax())
-        mask = prediction.masks[best]
+        mask = self._connected(prediction.masks[best], rendered, index)
         shared = agreement(self._at_rays(mask, index), rendered)
         return _Choice(mask, float(prediction.scores[best]), shared)
+
+    def _connected(self, mask: np.ndarray, rendered: RenderedMask, index: int) -> np.ndarray:
+        """The mask without parts that touch the object in the picture but not in 3D."""
+        prepared = self.scene.prepared(index)
+        shape = (prepared.camera.height, prepared.camera.width)
+        claimed = (self._at_rays(mask, index) > 0.5).reshape(shape).cpu()
+        seeds = (rendered.probability > 0.5).reshape(shape).cpu()
+        gap = self.config.max_gap * self._size
+        stray = claimed & ~connected_surface(claimed, seeds, prepared.points_world, gap)
+        full = torch.nn.functional.interpolate(stray[None, None].float(), mask.shape)[0, 0] > 0
+        return mask & ~full.numpy()
 
     def _render(self, index: int) -> RenderedMask:
         return render_mask(
@@ -233,8 +252,19 @@ class ObjectLoop:
         """Back to an earlier round: its votes, counted afresh."""
         self.records, self._votes = records, votes
         self.evidence = Evidence.none(len(self.scene.elements), self.scene.device)
+        self.evidence.total[self._far] += DOUBT
         for index in sorted(votes):
             self.evidence.add(self.scene.prepared(index).operator, votes[index])
+
+    def _measure_lifted(self) -> None:
+        """The size of what was lifted (world units), and the elements out of its reach."""
+        positions = self.scene.elements.positions_world
+        lifted = positions[self.evidence.labels(self.config.lam)]
+        sample = lifted[:: len(lifted) // 100_000 + 1]
+        low, high = torch.quantile(sample, torch.tensor([0.05, 0.95]).to(sample), dim=0)
+        self._size = float((high - low).max())
+        reach = self.config.reach * self._size
+        self._far = ((positions < low - reach) | (positions > high + reach)).any(dim=-1)
 
     def _encode(self, index: int) -> None:
         """Make a view the segmenter's image, and tell it what nearby views taught."""

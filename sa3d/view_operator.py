@@ -82,9 +82,12 @@ class ViewOperator:
 
     def render(self, values: Tensor) -> Tensor:
         """``W v``: element values [N] or [N, K] to pixel sums [R] or [R, K]."""
-        local = values[self.element_ids]
+        return self.render_local(values[self.element_ids])
+
+    def render_local(self, values: Tensor) -> Tensor:
+        """``W v`` from this view's own elements, [n] or [n, K], as ``element_ids``."""
         columns = values.shape[1:].numel()
-        rendered = self._matrix @ local.reshape(len(self.keys), columns)
+        rendered = self._matrix @ values.reshape(len(self.keys), columns)
         return rendered.reshape(self.num_rays, *values.shape[1:])
 
     def splat(self, per_ray: Tensor) -> Tensor:

@@ -40,19 +40,22 @@ def _log_likelihood(flat: np.ndarray, model: np.ndarray) -> np.ndarray:
     return np.log(total)
 
 
-def nearby_evidence(lab: np.ndarray, mask: np.ndarray, radius: int) -> np.ndarray:
+def nearby_evidence(
+    lab: np.ndarray, mask: np.ndarray, decided: np.ndarray, radius: int
+) -> np.ndarray:
     """The same against one Gaussian each of the object's and background's colours in a window.
 
     Args:
         lab: [h, w, 3] float32.
         mask: [h, w] bool, what is taken for the object.
+        decided: [h, w] bool, the pixels to learn from.
         radius: half the window's side, pixels.
 
     Returns:
         [h, w] float32 nats, limited; 0 where the window holds one kind only.
     """
-    inside, seen_inside = _window_misfit(lab, mask, radius)
-    outside, seen_outside = _window_misfit(lab, ~mask, radius)
+    inside, seen_inside = _window_misfit(lab, mask & decided, radius)
+    outside, seen_outside = _window_misfit(lab, ~mask & decided, radius)
     ratio = np.clip(outside - inside, -NEARBY_LIMIT, NEARBY_LIMIT)
     return np.where(seen_inside & seen_outside, ratio, 0).astype(np.float32)
 

@@ -31,6 +31,9 @@ PRIOR, PRIOR_DEPTH = 2.5, 0.05
 NEARBY, NEARBY_REACH = 0.5, 0.12
 """Weight of the colours nearby, and the half side of their window (share of the size)."""
 
+UNDECIDED_PRIOR = -0.5
+"""Evidence (nats) where the mask does not know: a little against the object."""
+
 CANDIDATE_OFFSET = 1.0
 """Evidence (nats) taken from every pixel for the tight candidate, added for the loose one."""
 
@@ -90,19 +93,22 @@ def refine(
     distance, size = trimaps.smoothed_distance(soft)
     superpixels = Superpixels.of(rgb, CLICK_SUPERPIXELS) if len(clicks.wrong) else None
     trimap = trimaps.mask_trimap(distance, size, trimaps.NORMAL)
+    undecided = trimaps.undecided(soft, distance, size)
     _correct(trimap, superpixels, clicks, size)
-    mask, models = _learn_colours(rgb, trimap, appearance)
+    mask, models = _learn_colours(_without(rgb, undecided, trimap), trimap, appearance)
     colour = colour_evidence(rgb, models)
     if appearance is not None:
         elsewhere = colour_evidence(rgb, models_of_samples(appearance))
         colour = (1 - ELSEWHERE) * colour + ELSEWHERE * elsewhere
+    depth = trimaps.relative_depth(distance, PRIOR_DEPTH * size)
     evidence = (
         colour
-        + NEARBY * nearby_evidence(lab, mask, max(3, round(NEARBY_REACH * size)))
-        + PRIOR * trimaps.relative_depth(distance, PRIOR_DEPTH * size)
+        + NEARBY * nearby_evidence(lab, mask, ~undecided, max(3, round(NEARBY_REACH * size)))
+        + np.where(undecided, UNDECIDED_PRIOR, PRIOR * depth)
     )
     colours = main_colours(lab)
     certain = trimaps.mask_trimap(distance, size, trimaps.LOOSE)
+    certain[undecided & (certain == BACKGROUND)] = MAYBE_BACKGROUND
     _correct(certain, superpixels, clicks, size)
     normal = soft_cut(colours, evidence, certain)
     if not multimask:
@@ -112,6 +118,21 @@ def refine(
     beyond = np.where(normal, OBJECT, certain).astype(np.uint8)
     tight = soft_cut(colours, evidence - CANDIDATE_OFFSET, within)
     return [tight, normal, soft_cut(colours, evidence + CANDIDATE_OFFSET, beyond)]
+
+
+def _without(rgb: np.ndarray, undecided: np.ndarray, trimap: np.ndarray) -> np.ndarray:
+    """The picture with undecided pixels painted in colours of certain background.
+
+    Else the object's own unseen parts would teach the background's colours.
+    """
+    background = np.flatnonzero((trimap == BACKGROUND) & ~undecided)
+    count = int(undecided.sum())
+    if not count or not len(background):
+        return rgb
+    painted = rgb.copy()
+    source = background[np.linspace(0, len(background) - 1, count).astype(int)]
+    painted[undecided] = rgb.reshape(-1, 3)[source]
+    return painted
 
 
 def _learn_colours(

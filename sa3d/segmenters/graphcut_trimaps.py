@@ -36,6 +36,10 @@ GROWN = Band(0.12, 0.20)
 """Bands for learning colours, for the cut itself, and for regions grown from clicks."""
 
 
+UNDECIDED, UNDECIDED_OPENING, UNDECIDED_REACH = 0.2, 0.03, 0.5
+"""How near 0.5 a soft mask does not know; the half width such areas have at least, and how far
+beyond the mask's border they count (shares of its size)."""
+
 BLUR = 0.02
 """Standard deviation of the blur that calms an earlier mask's border, as a share of its size."""
 
@@ -92,6 +96,24 @@ def smoothed_distance(soft_mask: np.ndarray) -> tuple[np.ndarray, float]:
     blurred = cv2.GaussianBlur(soft_mask.astype(np.float32), (0, 0), max(BLUR * size, 0.3))
     smooth = blurred > 0.5
     return signed_distance(smooth if smooth.any() else soft_mask > 0.5), size
+
+
+def undecided(soft_mask: np.ndarray, distance: np.ndarray, size: float) -> np.ndarray:
+    """Where a soft mask does not know, beside the object and within its reach: [h, w] bool.
+
+    Values near 0.5 over an area, not along a border, mean that no other view has seen this part.
+
+    Args:
+        soft_mask: [h, w] in [0, 1].
+        distance: [h, w] signed distance to the mask's border, pixels.
+        size: sqrt of the mask's area, pixels.
+    """
+    import cv2
+
+    near_half = (np.abs(soft_mask - 0.5) < UNDECIDED).astype(np.uint8)
+    side = 2 * max(1, round(UNDECIDED_OPENING * size)) + 1
+    areas = cv2.morphologyEx(near_half, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
+    return (areas > 0) & (distance <= 0) & (distance > -UNDECIDED_REACH * size)
 
 
 def relative_depth(distance: np.ndarray, depth: float) -> np.ndarray:
