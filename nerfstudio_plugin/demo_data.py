@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,7 +10,7 @@ import numpy as np
 
 from sa3d.checkpoint import read_bitmap
 from sa3d.errors import SA3DError
-from sa3d.prompts import Prompt
+from sa3d.prompts import Prompt, load_prompts
 from sa3d.views import View
 
 DEMO_SCENES = ("room", "garden")
@@ -22,7 +21,7 @@ class DemoScene:
     """A still life with a trained nerfacto run, default prompts and exact masks.
 
     Attributes:
-        folder: holds ``transforms.json``, ``images/``, ``masks_gt/``, ``objects.json``.
+        folder: holds ``transforms.json``, ``images/``, ``masks_gt/``, ``prompts.json``.
         load_config: the trained run's ``config.yml``.
         prompts: one per object, by object.
     """
@@ -52,25 +51,9 @@ def open_demo(name: str) -> DemoScene:
     """
     folder = Path(__file__).parent / "demo_scenes" / name
     load_config = folder / "run" / "config.yml"
-    try:
-        entries = json.loads((folder / "objects.json").read_text(encoding="utf-8"))["objects"]
-        prompts = {entry["name"]: _prompt(entry["name"], entry["prompt"]) for entry in entries}
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise SA3DError(f"the demo scene {name!r} is damaged ({error}): install again") from error
+    prompts = {prompt.object: prompt for prompt in load_prompts(folder / "prompts.json")}
     if not load_config.is_file():
         raise SA3DError(
             f"the demo scene {name!r} has no trained run ({load_config}): install again"
         )
     return DemoScene(folder, load_config, prompts)
-
-
-def _prompt(name: str, entry: dict) -> Prompt:
-    """The points and the box; words are left out, as no embedded segmenter takes them."""
-    x0, y0, x1, y1 = entry["box"]
-    return Prompt(
-        view=entry["view"],
-        object=name,
-        points=tuple((x, y) for x, y in entry["points"]),
-        labels=tuple(entry["labels"]),
-        box=(x0, y0, x1, y1),
-    )
