@@ -99,8 +99,9 @@ class SA3DPipeline(VanillaPipeline):
         else:
             run = open_run(config.base_config, data=config.datamanager.data, device=where)
         _describe_data(config.datamanager, run)
-        self.datamanager: SA3DDataManager = config.datamanager.setup(  # pyright: ignore[reportIncompatibleVariableOverride]
-            device=where, test_mode=test_mode
+        own = deepcopy(config.datamanager)  # the data manager writes tensors into its config
+        self.datamanager: SA3DDataManager = (  # pyright: ignore[reportIncompatibleVariableOverride]
+            own.setup(device=where, test_mode=test_mode)
         )
         self._model = SA3DModel(config.model, run, self._steps.names if self._steps else [])
         self._fingerprint = run.field.fingerprint

