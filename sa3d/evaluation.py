@@ -72,11 +72,7 @@ def upper_bound(
         evidence = Evidence.none(len(scene.elements), scene.device)
         for index, mask in enumerate(masks):
             prepared = scene.prepared(index)
-            size = (prepared.camera.height, prepared.camera.width)
-            small = torch.nn.functional.interpolate(
-                torch.from_numpy(mask)[None, None].float(), size, mode="area"
-            )
-            share = small.reshape(-1).to(scene.device)
+            share = prepared.at_rays(mask).to(scene.device)
             evidence.add(prepared.operator, Vote(share, torch.ones_like(share)))
         objects[name] = ObjectSegmentation(name, (), evidence, {}, (), True, "exact masks voted")
     return Segmentation(

@@ -23,7 +23,7 @@ class LoopConfig:
     """How much evidence outweighs the prior, in units of one fully lit pixel."""
     reach: float = 1.0
     """Elements further from the lifted object than this share of its size start as background."""
-    max_gap: float = 0.15
+    max_gap: float = 0.3
     """Neighbouring pixels further apart in 3D than this share of the lifted object's size are not
     connected: what touches the object in a picture only is no part of it."""
     user_confidence: float = 4.0

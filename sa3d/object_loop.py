@@ -17,12 +17,13 @@ from sa3d.events import Event, Finished, RoundDone, RoundStarted, ViewDone
 from sa3d.inverse_rendering import Evidence, Vote
 from sa3d.loop_config import LoopConfig
 from sa3d.mask_rendering import RenderedMask, agreement, render_mask
+from sa3d.object_extent import Extent, inner_surface
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.segmentation import ObjectSegmentation, ViewRecord
 from sa3d.segmenter import MaskPrediction, PromptableSegmenter
 from sa3d.self_prompting import self_prompt
-from sa3d.surface_connection import connected_surface
+from sa3d.surface_connection import without_strays
 from sa3d.user_prompts import segment_user_prompts
 from sa3d.view_schedule import camera_distances, held_out_views, outward_order
 
@@ -206,20 +207,14 @@ class ObjectLoop:
         loop would learn nothing (measured, see docs/adr/0003).
         """
         best = int(prediction.scores.argmax())
-        mask = self._connected(prediction.masks[best], rendered, index)
+        mask = without_strays(
+            prediction.masks[best],
+            self.scene.prepared(index),
+            rendered.probability > 0.5,
+            self.config.max_gap * self._size,
+        )
         shared = agreement(self._at_rays(mask, index), rendered)
         return _Choice(mask, float(prediction.scores[best]), shared)
-
-    def _connected(self, mask: np.ndarray, rendered: RenderedMask, index: int) -> np.ndarray:
-        """The mask without parts that touch the object in the picture but not in 3D."""
-        prepared = self.scene.prepared(index)
-        shape = (prepared.camera.height, prepared.camera.width)
-        claimed = (self._at_rays(mask, index) > 0.5).reshape(shape).cpu()
-        seeds = (rendered.probability > 0.5).reshape(shape).cpu()
-        gap = self.config.max_gap * self._size
-        stray = claimed & ~connected_surface(claimed, seeds, prepared.points_world, gap)
-        full = torch.nn.functional.interpolate(stray[None, None].float(), mask.shape)[0, 0] > 0
-        return mask & ~full.numpy()
 
     def _render(self, index: int) -> RenderedMask:
         return render_mask(
@@ -231,11 +226,7 @@ class ObjectLoop:
 
     def _at_rays(self, mask: np.ndarray, index: int) -> Tensor:
         """A mask [H, W] at operator resolution: share of each pixel covered, [R]."""
-        camera = self.scene.prepared(index).camera
-        small = torch.nn.functional.interpolate(
-            torch.from_numpy(mask)[None, None].float(), (camera.height, camera.width), mode="area"
-        )
-        return small.reshape(-1).to(self.scene.device)
+        return self.scene.prepared(index).at_rays(mask).to(self.scene.device)
 
     def _cast(self, index: int, mask: Tensor, confidence: float) -> None:
         vote = Vote(mask, torch.full_like(mask, confidence))
@@ -258,13 +249,14 @@ class ObjectLoop:
 
     def _measure_lifted(self) -> None:
         """The size of what was lifted (world units), and the elements out of its reach."""
-        positions = self.scene.elements.positions_world
-        lifted = positions[self.evidence.labels(self.config.lam)]
-        sample = lifted[:: len(lifted) // 100_000 + 1]
-        low, high = torch.quantile(sample, torch.tensor([0.05, 0.95]).to(sample), dim=0)
-        self._size = float((high - low).max())
-        reach = self.config.reach * self._size
-        self._far = ((positions < low - reach) | (positions > high + reach)).any(dim=-1)
+        surfaces = [
+            inner_surface(self.scene.prepared(index), self._votes[index].mask.cpu() > 0.5)
+            for index in self._prompted
+        ]
+        extent = Extent.of(torch.cat(surfaces))
+        self._size = extent.size
+        grown = extent.grown(self.config.reach * extent.size)
+        self._far = ~grown.contains(self.scene.elements.positions_world)
 
     def _encode(self, index: int) -> None:
         """Make a view the segmenter's image, and tell it what nearby views taught."""

@@ -67,6 +67,12 @@ class PreparedView:
     render: ViewRender
     points_world: Tensor
 
+    def at_rays(self, mask: np.ndarray) -> Tensor:
+        """A mask [H, W] at operator resolution: share of each pixel covered, [R], on the CPU."""
+        size = (self.camera.height, self.camera.width)
+        pixels = torch.from_numpy(mask)[None, None].float()
+        return torch.nn.functional.interpolate(pixels, size, mode="area").reshape(-1)
+
 
 class Scene:
     """Views of a frozen radiance field, prepared once and segmented in many times."""

@@ -17,7 +17,7 @@ def test_shipped_scene_is_whole(name):
     meta = json.loads((demo.folder / "transforms.json").read_text())
     assert len(demo.prompts) >= 5
     for prompt in demo.prompts.values():
-        assert (demo.folder / prompt.view).is_file()
+        assert (demo.folder / "images" / prompt.view).is_file()
         assert len(list((demo.folder / "masks_gt" / prompt.object).glob("*.png"))) == len(
             meta["frames"]
         )
