@@ -36,7 +36,7 @@ import yaml
 from PIL import Image
 
 SCENES = Path(__file__).parents[1] / "nerfstudio_plugin" / "demo_scenes"
-STEPS = 5000
+STEPS = 4000
 TRAINER_ARGUMENTS = shlex.split("""
 --machine.device-type cpu --mixed-precision False --vis tensorboard
 --steps-per-save 1000
@@ -52,7 +52,6 @@ TRAINER_ARGUMENTS = shlex.split("""
 --pipeline.model.proposal-net-args-list.0.num-levels 4
 --pipeline.model.proposal-net-args-list.0.log2-hashmap-size 15
 --pipeline.model.proposal-warmup 500
---pipeline.model.use-gradient-scaling True
 --pipeline.model.camera-optimizer.mode off
 --pipeline.model.use-appearance-embedding False
 """)
