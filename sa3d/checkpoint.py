@@ -59,7 +59,7 @@ def save_segmentation(
     manifest = json.dumps(_to_json(segmentation, provenance or {}), indent=1, default=_plain)
     with atomic_folder(folder, overwrite=overwrite, ours=_is_ours) as temporary:
         (temporary / _MANIFEST).write_text(manifest, encoding="utf-8")
-        save_arrays(temporary / _ARRAYS, _arrays(segmentation))
+        save_arrays(temporary / _ARRAYS, _arrays(segmentation), compress=True)
         for name, one in segmentation.objects.items():
             for index, record in one.views.items():
                 if record.mask is not None:
