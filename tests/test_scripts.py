@@ -1,0 +1,71 @@
+"""The measuring scripts run and write what they say, on coarse settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.slow
+
+
+def run(script: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env={**os.environ, "TORCHDYNAMO_DISABLE": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_bench_writes_ratios(tmp_path: Path) -> None:
+    output = tmp_path / "benchmark.md"
+    run("bench.py", "--ray-side", "32", "--repeats", "1", "--output", str(output))
+    numbers = json.loads(output.with_suffix(".json").read_text())
+    assert numbers["first"]["nerf_calls"] >= 48
+    assert numbers["second_object"]["nerf_calls"] == 0
+    assert numbers["cached"]["nerf_calls"] == 0
+    updates = numbers["updates"]
+    assert updates["autograd on the dense grid"] > updates["closed form, vote (F and T)"]
+    errors = [mean for _, _, mean, _ in numbers["pruning"]]
+    assert errors == sorted(errors)
+    assert "| second object |" in output.read_text()
+
+
+def test_measure_scene_prints_every_stage(tmp_path: Path) -> None:
+    table = run(
+        "measure_scene.py",
+        *("--demo", "room", "--objects", "book", "--spread", "1"),
+        *("--prepare.ray-side", "48", "--cache-dir", str(tmp_path / "cache")),
+        *("--output", str(tmp_path / "out")),
+    )
+    [row] = json.loads((tmp_path / "out" / "numbers.json").read_text())["rows"]
+    assert row["object"] == "book"
+    assert f"{row['converged']:.3f}" in table
+    assert 0.5 < row["lifted"] < row["upper_bound"] <= 1
+    assert len(list((tmp_path / "out").glob("*.png"))) == 1
+
+
+def test_measure_segmenter_prints_a_table(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for folder in ("images", "masks_gt"):
+        (tmp_path / folder).mkdir()
+    picture = rng.integers(0, 40, (90, 120, 3)).astype(np.uint8)
+    picture[30:60, 40:80] += 180
+    truth = np.zeros((90, 120), np.uint8)
+    truth[30:60, 40:80] = 255
+    Image.fromarray(picture).save(tmp_path / "images" / "a.png")
+    Image.fromarray(truth).save(tmp_path / "masks_gt" / "a.png")
+    printed = run("measure_segmenter.py", str(tmp_path), "--prompts", "box", "--clicks", "1")
+    assert "box" in printed
