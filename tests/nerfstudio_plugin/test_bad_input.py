@@ -265,6 +265,7 @@ def full_disk_at(monkeypatch, call):
         savez(file, **arrays)
 
     monkeypatch.setattr(np, "savez", write)
+    monkeypatch.setattr(np, "savez_compressed", write)
 
 
 def stop_at(monkeypatch, kind, name, call):
