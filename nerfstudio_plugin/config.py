@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, ViewerConfig
@@ -9,6 +10,8 @@ from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
 from nerfstudio_plugin.pipeline import SA3DPipelineConfig
+from nerfstudio_plugin.run_config import read_run_config
+from sa3d.errors import SA3DError
 
 _NEVER = 10**9
 
@@ -23,9 +26,9 @@ class SA3DTrainerConfig(TrainerConfig):
 
     def set_experiment_name(self) -> None:
         """The base run's experiment name, unless one is given."""
-        base = self.pipeline.base_config
-        if self.experiment_name is None and base is not None and len(base.resolve().parents) > 3:
-            self.experiment_name = base.resolve().parents[2].name
+        if self.experiment_name is None and self.pipeline.base_config is not None:
+            with suppress(SA3DError):  # the pipeline says it
+                self.experiment_name = read_run_config(self.pipeline.base_config).experiment_name
         super().set_experiment_name()
 
 

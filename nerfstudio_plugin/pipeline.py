@@ -125,7 +125,7 @@ class SA3DPipeline(VanillaPipeline):
         if done is not None:
             disagreement, most = done.disagreement, self._steps.most_steps if self._steps else 0
             for line in done.text.splitlines():
-                CONSOLE.print(f"[{step + 1}/{most}] {line}", markup=False, highlight=False)
+                _say(f"[{step + 1}/{most}] {line}")
         elif self._trainer is not None:
             self._trainer.stop_training = True
         loss = torch.tensor(disagreement, device=self.device, requires_grad=True)
@@ -167,7 +167,7 @@ class SA3DPipeline(VanillaPipeline):
     def _save_segmentation(self, run_folder: Path) -> None:
         segmentation = self._steps.result() if self._steps else None
         if segmentation is None:
-            CONSOLE.print("[yellow]Stopped before the object was lifted: nothing to save.")
+            _say("Stopped before the object was lifted: nothing to save.")
             return
         provenance = {
             "load_config": str(self.config.base_config),
@@ -177,7 +177,7 @@ class SA3DPipeline(VanillaPipeline):
         }
         folder = run_folder / SEGMENTATION_FOLDER
         save_segmentation(segmentation, folder, provenance, overwrite=True)
-        CONSOLE.print(f"Segmentation saved to {folder}", markup=False, highlight=False)
+        _say(f"Segmentation saved to {folder}")
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """The objects as plain tensors; nothing of the NeRF, which stays in its own run."""
@@ -229,3 +229,8 @@ def _describe_data(config: SA3DDataManagerConfig, run: OpenedRun) -> None:
         config.dataparser = deepcopy(base.dataparser)  # pyright: ignore[reportAttributeAccessIssue]
     assert config.dataparser is not None
     config.dataparser.data = config.data
+
+
+def _say(line: str) -> None:
+    """Print a line as it is: names of files may look like markup."""
+    CONSOLE.print(line, markup=False, highlight=False, soft_wrap=True)
