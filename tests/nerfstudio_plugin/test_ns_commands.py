@@ -120,7 +120,7 @@ def test_ns_render_knows_the_extra_outputs(trained, tmp_path):
         "dataset",
         f"--load-config={run / 'config.yml'}",
         f"--output-path={tmp_path / 'renders'}",
-        "--split=test",
+        "--split=train+test",
         "--image-format=png",
         "--rendered-output-names",
         *OUTPUTS,
@@ -130,11 +130,12 @@ def test_ns_render_knows_the_extra_outputs(trained, tmp_path):
     for name in OUTPUTS:
         files = sorted((tmp_path / "renders/test" / name).glob("*.png"))
         assert [file.name for file in files] == ["frame_000.png", "frame_004.png"]
-        images[name] = [np.asarray(Image.open(file)).astype(int) for file in files]
+        files += sorted((tmp_path / "renders/train" / name).glob("*.png"))
+        images[name] = np.stack([np.asarray(Image.open(file)).astype(int) for file in files])
     assert images["removed_rgb"][0].shape == (24, 32, 3)  # much like rgb: all is grey fog here
     for name in ("mask", "object_rgb", "overlay"):
         assert images[name][0].shape == (24, 32, 3)
-        assert np.abs(images[name][0] - images["rgb"][0]).max() > 8, name
+        assert np.abs(images[name] - images["rgb"]).max() > 8, name
     assert images["rgba"][0].shape == (24, 32, 4)
 
 
@@ -155,7 +156,7 @@ def test_ns_viewer_shows_the_extra_outputs(trained, tmp_path):
     )
     try:
         page = wait_for_page(viewer, f"http://127.0.0.1:{port}")
-        picture, choices = look_through(port, (3.0, 0.0, 0.1), seconds=2 * MINUTES)
+        picture, choices = look_through(port, (3.0, 0.0, 0.1), seconds=8 * MINUTES)
     finally:
         viewer.terminate()
         viewer.wait(timeout=30)
