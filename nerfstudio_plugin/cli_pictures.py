@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sa3d.final_masks import final_mask
+from sa3d.final_masks import final_masks
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 from sa3d.storage import atomic_path
@@ -41,10 +41,8 @@ def overlay_sheet(
     tiles = []
     for index in chosen:
         image = scene.views[index].image()
-        for color, name in zip(
-            _cycled(len(segmentation.objects)), segmentation.objects, strict=True
-        ):
-            mask, _ = final_mask(scene, segmentation, name, index)
+        masks = final_masks(scene, segmentation, index).values()
+        for color, (mask, _) in zip(_cycled(len(masks)), masks, strict=True):
             image = overlaid(image, mask, color)
         tile = Image.fromarray(image)
         tile.thumbnail((_TILE_SIDE, _TILE_SIDE))

@@ -119,7 +119,6 @@ class ObjectLoop:
             self.records[index] = ViewRecord(
                 "prompted", 1.0, score, self.config.user_confidence, mask
             )
-
             yield ViewDone(
                 self.name, 0, self.scene.views[index].name, "prompted", 1.0, score, "user's prompt"
             )
