@@ -256,6 +256,11 @@ class ObjectLoop:
         self._size = extent.size
         grown = extent.grown(self.config.reach * extent.size)
         self._far = ~grown.contains(self.scene.elements.positions_world)
+        for index in self._prompted:  # what shows through a handle is no part of the object
+            vote = self._votes[index]
+            self._retract(index)
+            near = grown.contains(self.scene.prepared(index).points_world.reshape(-1, 3))
+            self._cast(index, vote.mask * near.to(vote.mask), self.config.user_confidence)
 
     def _encode(self, index: int) -> None:
         """Make a view the segmenter's image, and tell it what nearby views taught."""
