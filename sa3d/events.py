@@ -67,7 +67,10 @@ class RoundDone:
 
 @dataclass(frozen=True)
 class Finished:
-    """The loop stopped for one object; ``converged`` is False when a limit ended it."""
+    """The loop stopped for one object; ``converged`` is False when a limit ended it.
+
+    ``chosen_round`` counts from 1; 0 is what the prompted views lifted.
+    """
 
     object: str
     converged: bool

@@ -19,7 +19,7 @@ class LoopConfig:
     prior: float = 0.5
     """Evidence share of an element nobody has voted on: undecided. Less starves the prompts of
     parts the first view did not see (measured, see docs/adr/0003)."""
-    prior_weight: float = 0.05
+    prior_weight: float = 1.0
     """How much evidence outweighs the prior, in units of one fully lit pixel."""
     reach: float = 1.0
     """Elements further from the lifted object than this share of its size start as background."""

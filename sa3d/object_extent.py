@@ -9,11 +9,11 @@ from torch import Tensor
 
 from sa3d.scene import PreparedView
 
-CORE = 0.1
-"""Share of the points at either end of each axis that may be something else: what shows through a
-mug's handle belongs to the mask, and lies far behind."""
 ROBUST = 0.02
-"""Share of the points left out at either end of each axis, of those near the core."""
+"""Share of the points left out at either end of each axis."""
+NEAR = 3.0
+"""Points further from the median point than this many median distances are something else: what
+shows through a mug's handle belongs to the mask, and lies far behind."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,10 @@ class Extent:
 
     @classmethod
     def of(cls, points: Tensor) -> Extent:
-        """The robust extent of points [N, 3]: of those within one core size around the core."""
-        core = cls._between(points, CORE)
-        return cls._between(points[core.grown(core.size).contains(points)], ROBUST)
-
-    @classmethod
-    def _between(cls, points: Tensor, share: float) -> Extent:
-        low, high = torch.quantile(points, torch.tensor([share, 1 - share]).to(points), dim=0)
+        """The robust extent of points [N, 3], of which the smaller part may be elsewhere."""
+        distance = (points - points.median(dim=0).values).norm(dim=-1)
+        points = points[distance <= NEAR * distance.median()]
+        low, high = torch.quantile(points, torch.tensor([ROBUST, 1 - ROBUST]).to(points), dim=0)
         return cls(low, high)
 
     @property

@@ -78,21 +78,21 @@ class ObjectLoop:
             SA3DError: a prompted view shows nothing, or the object touches nothing in 3D.
         """
         yield from self._lift()
-        states = []
+        states = [(dict(self.records), dict(self._votes))]
         while len(self.rounds) < self.config.convergence.max_rounds:
             yield from self._round(len(self.rounds) + 1)
             states.append((dict(self.records), dict(self._votes)))
             if is_converged(self.rounds, self.config.convergence):
                 break
-        chosen = best_round(self.rounds) if self.rounds else -1
-        if states and chosen < len(states) - 1:
+        chosen = best_round(self.rounds, self.config.convergence)
+        if chosen < len(self.rounds):
             self._restore(*states[chosen])
         converged = is_converged(self.rounds, self.config.convergence)
         self.finished = Finished(
             object=self.name,
             converged=converged,
             rounds=len(self.rounds),
-            chosen_round=chosen + 1,
+            chosen_round=chosen,
             verdict=verdict(self.rounds, chosen, converged),
         )
         yield self.finished
@@ -228,7 +228,9 @@ class ObjectLoop:
         return self.scene.prepared(index).at_rays(mask).to(self.scene.device)
 
     def _cast(self, index: int, mask: Tensor, confidence: float) -> None:
-        vote = Vote(mask, torch.full_like(mask, confidence))
+        self._put(index, Vote(mask, torch.full_like(mask, confidence)))
+
+    def _put(self, index: int, vote: Vote) -> None:
         self._votes[index] = vote
         self.evidence.add(self.scene.prepared(index).operator, vote)
 
@@ -256,11 +258,12 @@ class ObjectLoop:
         self._size = extent.size
         grown = extent.grown(self.config.reach * extent.size)
         self._far = ~grown.contains(self.scene.elements.positions_world)
-        for index in self._prompted:  # what shows through a handle is no part of the object
-            vote = self._votes[index]
-            self._retract(index)
+        for index in self._prompted:  # what shows through a handle: the user has no say there
+            vote = self._retract(index)
+            assert vote is not None
             near = grown.contains(self.scene.prepared(index).points_world.reshape(-1, 3))
-            self._cast(index, vote.mask * near.to(vote.mask), self.config.user_confidence)
+            vote = Vote(vote.mask, vote.confidence * (near | (vote.mask < 0.5)).to(vote.confidence))
+            self._put(index, vote)
 
     def _encode(self, index: int) -> None:
         """Make a view the segmenter's image, and tell it what nearby views taught."""
@@ -296,7 +299,7 @@ class ObjectLoop:
         vote = self._votes[index]
         self._retract(index)
         others = self._render(index)
-        self._cast(index, vote.mask, self.config.user_confidence)
+        self._put(index, vote)
         return agreement(vote.mask, others)
 
 

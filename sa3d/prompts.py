@@ -49,10 +49,7 @@ class Prompt:
             raise SA3DError(f"{where} has background points only: add a point on the object")
         if not _is_plain_name(self.object):
             raise SA3DError(f"{where}: an object's name becomes a folder: no slashes, not empty")
-        seen: dict[tuple[float, float], int] = {}
-        for point, label in zip(self.points, self.labels, strict=True):
-            if seen.setdefault(point, label) != label:
-                raise SA3DError(f"{where}: point {point} is both object and background")
+        check_together([self])
 
     def check_against(self, width: int, height: int) -> None:
         """Check that everything lies inside the view's image.
@@ -174,6 +171,22 @@ def load_prompts(path: Path) -> list[Prompt]:
             f'prompts file {str(path)!r} holds no prompts: {{"prompts": [...]}} expected'
         )
     return [prompt_from_json(entry, path.parent) for entry in entries]
+
+
+def check_together(prompts: Sequence[Prompt]) -> None:
+    """Check that prompts for one object in one view do not contradict each other.
+
+    Raises:
+        SA3DError: a point is object in one and background in another.
+    """
+    seen: dict[tuple[float, float], int] = {}
+    for prompt in prompts:
+        for point, label in zip(prompt.points, prompt.labels, strict=True):
+            if seen.setdefault(point, label) != label:
+                raise SA3DError(
+                    f"prompt for {prompt.object!r} in {prompt.view!r}: point {point} is both"
+                    " object and background"
+                )
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -8,7 +8,7 @@ from sa3d.errors import SA3DError
 from sa3d.events import Event
 from sa3d.loop_config import LoopConfig
 from sa3d.object_loop import ObjectLoop
-from sa3d.prompts import Prompt
+from sa3d.prompts import Prompt, check_together
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 from sa3d.segmenter import PromptableSegmenter
@@ -30,7 +30,8 @@ class Session:
         """Add prompts; those of one object name belong together.
 
         Raises:
-            SA3DError: no prompts, an unknown view, or a prompt outside its image. Nothing is added.
+            SA3DError: no prompts, an unknown view, a prompt outside its image, or prompts of a view
+                that contradict each other. Nothing is added.
         """
         if not prompts:
             raise SA3DError("no prompt given: mark the object in at least one view")
@@ -38,10 +39,14 @@ class Session:
             camera = self.scene.views[self.scene.view_index(prompt.view)].camera
             prompt.check_against(camera.width, camera.height)
             prompt.load_mask(camera.width, camera.height)
+        loops: dict[str, ObjectLoop] = {}
         for name in dict.fromkeys(prompt.object for prompt in prompts):
             earlier = self._loops[name].prompts if name in self._loops else []
             mine = [*earlier, *(prompt for prompt in prompts if prompt.object == name)]
-            self._loops[name] = ObjectLoop(self.scene, self.segmenter, name, mine, self.config)
+            for view in {self.scene.view_index(prompt.view) for prompt in mine}:
+                check_together([p for p in mine if self.scene.view_index(p.view) == view])
+            loops[name] = ObjectLoop(self.scene, self.segmenter, name, mine, self.config)
+        self._loops |= loops
 
     def run(self) -> Iterator[Event]:
         """Run every object's loop that has not finished.

@@ -1,7 +1,8 @@
 """How well one prompted view becomes masks in all views, on scenes with exact masks.
 
 For every object and reference view: the single lifted view, the first pass, the converged result,
-and the upper bound (exact masks in every view). The prompt is the box of the exact mask.
+and the upper bound (exact masks in every view). The prompt is the box of the exact mask, with
+``--clicks`` also corrective clicks in the same view, as a user gives who looks at its mask.
 
     python scripts/measure_scene.py --load-config RUN/config.yml --data DATA \
         --masks skull=DATA/masks_gt --references 000024.jpg
@@ -32,9 +33,12 @@ from sa3d.scene import PrepareConfig, Scene
 from sa3d.segmentation import Segmentation
 from sa3d.segmenters import load_segmenter
 from sa3d.session import Session
+from sa3d.testing.simulated_user import box_of, prompt_until_right
 from sa3d.view_schedule import camera_distances
 
 COLUMNS = (*STAGES, "upper_bound")
+CONTENT = 0.9
+"""IoU of the prompted view's mask with which the simulated user clicks no further."""
 Masks = Mapping[int, np.ndarray]
 """Exact masks [H, W] bool by view index; views without one are not measured."""
 
@@ -55,6 +59,9 @@ class Options:
     """Prompted views; one run each."""
     spread: int = 0
     """This many references spread over the views that show the object, instead of naming them."""
+    clicks: int = 0
+    """After the box, a simulated user clicks up to so often where the mask of the prompted view is
+    most wrong, until its IoU is 0.9."""
     prompts: Path | None = None
     """A prompts.json instead of boxes: one run with all of it."""
     objects: tuple[str, ...] = ()
@@ -94,11 +101,14 @@ def spread_references(scene: Scene, masks: Masks, count: int) -> list[int]:
     return chosen
 
 
-def box_prompt(scene: Scene, name: str, index: int, mask: np.ndarray) -> Prompt:
-    """The box of an exact mask as a prompt."""
-    y, x = np.nonzero(mask)
-    box = (float(x.min()), float(y.min()), float(x.max()), float(y.max()))
-    return Prompt(scene.views[index].name, name, box=box)
+def reference_prompt(scene: Scene, name: str, index: int, exact: np.ndarray, clicks: int) -> Prompt:
+    """The box of an exact mask, and clicks where the segmenter needs them."""
+    prompt = Prompt(scene.views[index].name, name, box=box_of(exact))
+    if not clicks:
+        return prompt
+    segmenter = load_segmenter("graphcut")
+    scene.encode(index, segmenter)
+    return prompt_until_right(segmenter, exact, prompt, clicks=clicks, enough=CONTENT)
 
 
 def mean_ious(scene: Scene, result: Segmentation, exact: Mapping[str, Masks]) -> dict[str, float]:
@@ -201,7 +211,8 @@ def _runs(
     for name, exact in masks.items():
         chosen = [scene.view_index(reference) for reference in options.references]
         for index in chosen or spread_references(scene, exact, options.spread):
-            runs.append((scene.views[index].name, [box_prompt(scene, name, index, exact[index])]))
+            prompt = reference_prompt(scene, name, index, exact[index], options.clicks)
+            runs.append((scene.views[index].name, [prompt]))
     return runs
 
 

@@ -23,6 +23,7 @@ ROUND = RoundDone(
     changed_views=0,
     seconds=1.0,
 )
+CONFIG = ConvergenceConfig()
 
 
 def test_converged_needs_few_flips_and_settled_views() -> None:
@@ -40,19 +41,26 @@ def test_only_the_last_round_counts() -> None:
 
 
 def test_drift_is_answered_with_the_round_before_it() -> None:
-    drifted = replace(ROUND, round=2, prompt_agreement=0.7)
-    assert best_round([ROUND, drifted]) == 0
+    drifted = replace(ROUND, round=2, prompt_agreement=0.85)
+    assert best_round([ROUND, drifted], CONFIG) == 1
 
 
 def test_noise_does_not_bring_an_earlier_round_back() -> None:
     slightly_less = replace(ROUND, round=2, prompt_agreement=0.9 - CLEARLY / 2)
-    assert best_round([ROUND, slightly_less]) == 1
+    assert best_round([ROUND, slightly_less], CONFIG) == 2
 
 
 def test_agreement_of_voters_stands_in_where_no_view_was_held_out() -> None:
     first = replace(ROUND, unvoted_agreement=None, agreement=0.95)
     second = replace(ROUND, unvoted_agreement=None, agreement=0.6, round=2)
-    assert best_round([first, second]) == 0
+    assert best_round([first, second], CONFIG) == 1
+
+
+def test_rounds_that_lost_the_users_object_are_not_believed() -> None:
+    lost = replace(ROUND, prompt_agreement=0.79)
+    assert best_round([lost], CONFIG) == 0
+    assert best_round([lost], replace(CONFIG, min_prompt_agreement=0.7)) == 1
+    assert best_round([], CONFIG) == 0
 
 
 agreements = st.floats(0, 1)
@@ -66,15 +74,18 @@ def test_never_answers_with_clearly_less_agreement_than_any_round(
         replace(ROUND, round=i + 1, unvoted_agreement=u, prompt_agreement=p)
         for i, (u, p) in enumerate(values)
     ]
-    chosen = best_round(rounds)
-    assert sum(values[chosen]) >= max(u + p for u, p in values) - CLEARLY - 1e-9
+    chosen = best_round(rounds, replace(CONFIG, min_prompt_agreement=0.0))
+    assert sum(values[chosen - 1]) >= max(u + p for u, p in values) - CLEARLY - 1e-9
 
 
 def test_verdict_names_what_a_user_should_know() -> None:
-    text = verdict([ROUND, replace(ROUND, round=2)], 0, converged=False)
+    text = verdict([ROUND, replace(ROUND, round=2)], 1, converged=False)
     assert "not converged" in text
     assert "2 rounds" in text
     assert "round 1 kept" in text
     assert "0.90" in text
     assert "1 view rejected" in text
-    assert verdict([], -1, converged=False) == "lifted from the prompted views alone"
+    assert verdict([], 0, converged=False) == "lifted from the prompted views alone"
+    lost = verdict([replace(ROUND, prompt_agreement=0.61)], 0, converged=True)
+    assert "0.61" in lost
+    assert "prompt another view" in lost

@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from sa3d.inverse_rendering import Evidence, Vote, sa3d_gradient_step
 from sa3d.testing.analytic_scene import AnalyticScene
+from sa3d.testing.autograd_reference import autograd_step
 from sa3d.view_operator import ViewOperator
 
 
@@ -25,19 +25,6 @@ def random_operator(seed: int, rays: int, elements: int) -> ViewOperator:
     ).bind(torch.arange(elements))
 
 
-def autograd_step(operator: ViewOperator, mask: Tensor, lam: float) -> Tensor:
-    """SA3D's loss, written down as in the paper, and its gradient by torch."""
-    values = torch.rand(operator.num_elements, requires_grad=True)
-    ray = torch.repeat_interleave(torch.arange(operator.num_rays), operator.crow.diff())
-    rendered = torch.zeros(operator.num_rays).index_add(
-        0, ray, operator.weight * values[operator.element_ids[operator.col]]
-    )
-    loss = -(mask * rendered).sum() + lam * ((1 - mask) * rendered).sum()
-    loss.backward()
-    assert values.grad is not None
-    return -values.grad
-
-
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), lam=st.floats(0, 5))
 def test_closed_form_is_the_gradient_step(seed: int, lam: float) -> None:
@@ -48,7 +35,7 @@ def test_closed_form_is_the_gradient_step(seed: int, lam: float) -> None:
 
 
 @pytest.mark.parametrize("lam", [0.3, 1.0, 2.0])
-def test_closed_form_on_a_real_view(still_life: AnalyticScene, lam: float) -> None:
+def test_closed_form_on_an_analytic_view(still_life: AnalyticScene, lam: float) -> None:
     operator = still_life.scene.prepared(3).operator
     mask = torch.from_numpy(still_life.masks["ball"][3]).float().reshape(-1)
     step = sa3d_gradient_step(operator, mask, lam)

@@ -30,3 +30,17 @@ def test_inner_surface_leaves_the_border_out(still_life: AnalyticScene) -> None:
     single = torch.zeros_like(mask)
     single[int(mask.nonzero()[0])] = True
     assert len(inner_surface(view, single)) == 1
+
+
+def test_what_shows_through_a_handle_does_not_stretch_the_extent() -> None:
+    generator = torch.Generator().manual_seed(0)
+    mug = torch.rand(950, 3, generator=generator)
+    table_behind = torch.rand(50, 3, generator=generator) + torch.tensor([5.0, 0.0, 0.0])
+    assert Extent.of(torch.cat([mug, table_behind])).size < 1.0
+
+
+def test_a_long_thin_part_belongs_to_the_extent() -> None:
+    foot = torch.rand(500, 3, generator=torch.Generator().manual_seed(0))
+    stick = torch.zeros(500, 3)
+    stick[:, 2] = torch.linspace(1, 4, 500)
+    assert Extent.of(torch.cat([foot, stick])).size > 3.5

@@ -187,6 +187,33 @@ def test_a_drifting_loop_is_not_answered_with_its_last_round(analytic: AnalyticS
     assert "agreed less" in last.verdict
 
 
+class _OtherObjectSegmenter(OracleSegmenter):
+    """Answers the user, but finds something else, always the same, in every other view."""
+
+    def predict(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        prediction = super().predict(*args, **kwargs)
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.calls == 1:
+            return prediction
+        masks = np.zeros_like(prediction.masks)
+        masks[:, masks.shape[1] // 2 :] = True
+        return type(prediction)(masks, prediction.scores, prediction.logits)
+
+
+def test_a_loop_that_lost_the_object_is_answered_with_the_lifted_view(
+    analytic: AnalyticScene,
+) -> None:
+    segmenter = _OtherObjectSegmenter.__new__(_OtherObjectSegmenter)
+    segmenter.__dict__.update(oracle(analytic).__dict__)
+    config = LoopConfig(min_agreement=0.0, max_gap=1e9, reach=1e9)
+    loop = ObjectLoop(analytic.scene, segmenter, "ball", [prompt(analytic)], config)
+    last = list(loop.run())[-1]
+    assert isinstance(last, Finished)
+    assert last.chosen_round == 0
+    assert "prompt another view" in last.verdict
+    assert [record.outcome for record in loop.result().views.values()] == ["prompted"]
+
+
 def test_a_restored_round_has_the_evidence_it_had(analytic: AnalyticScene) -> None:
     loop = ObjectLoop(analytic.scene, oracle(analytic), "ball", [prompt(analytic)], LoopConfig())
     list(loop.run())
@@ -204,6 +231,13 @@ def test_prompts_that_cannot_be_followed_are_refused_at_once(analytic: AnalyticS
         session.add_prompts([Prompt(name, points=((1000, 3),), labels=(1,))])
     with pytest.raises(SA3DError, match="nowhere"):
         session.add_prompts([Prompt("nowhere.png", box=(1, 1, 5, 5))])
+    with pytest.raises(SA3DError, match="both object and background"):
+        session.add_prompts(
+            [
+                Prompt(name, points=((3, 3), (9, 9)), labels=(1, 1)),
+                Prompt(name.rpartition(".")[0] or name, points=((9, 9), (3, 4)), labels=(0, 1)),
+            ]
+        )
     assert not session.result().objects
 
 
