@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sa3d.events import RoundDone
 
-CLEARLY = 0.01
-"""Differences of summed agreements below this are noise."""
+CLEARLY = 0.005
+"""Differences of trust below this are noise."""
 
 
 @dataclass
@@ -19,9 +19,9 @@ class ConvergenceConfig:
     """Rounds over all views, at most."""
     flip_tolerance: float = 0.01
     """Converged when a round changes fewer than this share of the labelled elements."""
-    min_prompt_agreement: float = 0.8
-    """Where the other views agree less than this (IoU) with what the user marked, they have found
-    something else: what the prompted views alone lifted is the answer."""
+    min_trust: float = 0.8
+    """Mean of two IoUs: held-out views with the others, and the others with what the user marked.
+    Below this the views have found something else: what the prompted ones lifted is the answer."""
 
 
 def is_converged(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> bool:
@@ -36,27 +36,29 @@ def is_converged(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> bool
     return few_flips and last.changed_views == 0
 
 
+def trust(done: RoundDone) -> float:
+    """How far to believe a round, in [0, 1], judged by views that had no say.
+
+    The mean of how well the held-out views agree with the others, and the others with the user's
+    own masks. A loop that drifts disagrees with them more from round to round.
+    """
+    unvoted = done.agreement if done.unvoted_agreement is None else done.unvoted_agreement
+    return (unvoted + done.prompt_agreement) / 2
+
+
 def best_round(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> int:
     """Number of the round to answer with, 0 for what the prompted views lifted.
 
-    The latest unless an earlier one agrees clearly more, judged by views that had no say: the
-    held-out ones, and the user's own masks against what all the other views render there. A loop
-    that drifts disagrees with them more from round to round; one that lost the user's object
-    altogether is not believed at all.
+    The latest, unless an earlier one is trusted clearly more; none where the one trusted most has
+    lost the user's object altogether.
     """
-
-    def trust(number: int) -> float:
-        done = rounds[number - 1]
-        unvoted = done.agreement if done.unvoted_agreement is None else done.unvoted_agreement
-        return unvoted + done.prompt_agreement
-
     last = len(rounds)
     if last == 0:
         return 0
-    best = max(range(1, last + 1), key=lambda number: (trust(number), number))
-    chosen = best if trust(best) - trust(last) > CLEARLY else last
-    lost = rounds[chosen - 1].prompt_agreement < config.min_prompt_agreement
-    return 0 if lost else chosen
+    best = max(range(1, last + 1), key=lambda number: (trust(rounds[number - 1]), number))
+    clearly = trust(rounds[best - 1]) - trust(rounds[-1]) > CLEARLY
+    chosen = best if clearly else last
+    return chosen if trust(rounds[chosen - 1]) >= config.min_trust else 0
 
 
 def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool) -> str:
@@ -66,10 +68,10 @@ def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool) -> str:
     how = "converged" if converged else "stopped at the limit, not converged,"
     text = f"{how} after {len(rounds)} round{'s' if len(rounds) > 1 else ''}"
     if chosen == 0:
-        lost = max(done.prompt_agreement for done in rounds)
+        most = max(trust(done) for done in rounds)
         return (
-            f"{text}, but the other views found something else than what was marked (IoU"
-            f" {lost:.2f} at best): only what the prompted views show is kept; prompt another view"
+            f"{text}, but the other views found something else than what was marked (trust"
+            f" {most:.2f}): only what the prompted views show is kept; prompt another view"
         )
     kept = rounds[chosen - 1]
     if chosen < len(rounds):

@@ -14,6 +14,8 @@ class LoopConfig:
 
     min_agreement: float = 0.5
     """A view's mask counts only if its IoU with the mask rendered from the other views is this."""
+    agreement_weight: float = 0.25
+    """How much a candidate mask's IoU with the other views counts beside its predicted IoU."""
     lam: float = 1.0
     """SA3D's lambda: an element is object where its evidence share exceeds lambda/(1+lambda)."""
     prior: float = 0.5

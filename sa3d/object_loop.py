@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sa3d.appearance import AppearanceMemory
+from sa3d.candidate_choice import choose
 from sa3d.convergence import best_round, is_converged, verdict
 from sa3d.errors import SA3DError
 from sa3d.events import Event, Finished, RoundDone, RoundStarted, ViewDone
@@ -21,23 +22,13 @@ from sa3d.object_extent import Extent, inner_surface
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.segmentation import ObjectSegmentation, ViewRecord
-from sa3d.segmenter import MaskPrediction, PromptableSegmenter
+from sa3d.segmenter import PromptableSegmenter
 from sa3d.self_prompting import self_prompt
-from sa3d.surface_connection import without_strays
 from sa3d.user_prompts import segment_user_prompts
 from sa3d.view_schedule import camera_distances, held_out_views, outward_order
 
 DOUBT = 0.5
 """Evidence against elements out of reach: outweighs the prior, not a single view's vote."""
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """The segmenter's mask chosen for a view, [H, W] bool, and why."""
-
-    mask: np.ndarray
-    score: float
-    agreement: float
 
 
 class ObjectLoop:
@@ -180,7 +171,13 @@ class ObjectLoop:
             prompt.mask_logits,
             multimask_output=True,
         )
-        choice = self._choose(prediction, rendered, index)
+        choice = choose(
+            prediction,
+            prepared,
+            rendered,
+            max_gap=self.config.max_gap * self._size,
+            agreement_weight=self.config.agreement_weight,
+        )
         if vote is not None:
             kept = agreement(vote.mask, rendered)
             if kept >= self.config.min_agreement and choice.agreement < kept + self.config.inertia:
@@ -197,23 +194,8 @@ class ObjectLoop:
         self._cast(index, self._at_rays(choice.mask, index), confidence)
         self._appearance.learn(self.segmenter, index, choice.mask)
         record = ViewRecord("accepted", choice.agreement, choice.score, confidence, choice.mask)
-        return record, f"IoU {choice.agreement:.2f} with the other views"
-
-    def _choose(self, prediction: MaskPrediction, rendered: RenderedMask, index: int) -> _Choice:
-        """The candidate with the best predicted IoU.
-
-        Not the one that agrees most with the rendered mask: that one copies the prompt, and the
-        loop would learn nothing (measured, see docs/adr/0003).
-        """
-        best = int(prediction.scores.argmax())
-        mask = without_strays(
-            prediction.masks[best],
-            self.scene.prepared(index),
-            rendered.probability > 0.5,
-            self.config.max_gap * self._size,
-        )
-        shared = agreement(self._at_rays(mask, index), rendered)
-        return _Choice(mask, float(prediction.scores[best]), shared)
+        reason = f"IoU {choice.agreement:.2f} with the other views; candidate {choice.candidate}"
+        return record, reason
 
     def _render(self, index: int) -> RenderedMask:
         return render_mask(
