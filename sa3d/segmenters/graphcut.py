@@ -9,6 +9,7 @@ import numpy as np
 from sa3d.segmenter import MaskPrediction
 from sa3d.segmenters import graphcut_trimaps as trimaps
 from sa3d.segmenters.graphcut_appearance import sample_colours
+from sa3d.segmenters.graphcut_box import cut_box
 from sa3d.segmenters.graphcut_clean import clean
 from sa3d.segmenters.graphcut_clicks import spread_clicks, stamp_clicks
 from sa3d.segmenters.graphcut_cut import grab_cut
@@ -33,7 +34,7 @@ CLICK_SUPERPIXELS, IMAGE_SUPERPIXELS = 700, 900
 IMAGE_SIDE_PX = 400
 """Superpixels in a region around a prompt, and in the whole image at this longest side."""
 
-BOX_ITERATIONS, MASK_ITERATIONS = 5, 3
+CLICK_ITERATIONS = 3
 
 
 class GraphCutSegmenter:
@@ -142,23 +143,20 @@ class GraphCutSegmenter:
         return self._finish(roi, rgb, [clean(c, positive, negative) for c in cuts], prompt)
 
     def _from_box(self, prompt: CheckedPrompt, box: np.ndarray, multimask: bool) -> MaskPrediction:
+        import cv2
+
         image = self._current_image()
         roi = Roi.around(box, image.shape[:2], pad=BOX_PAD, max_side=ROI_SIDE_PX, max_zoom=BOX_ZOOM)
         rgb = roi.crop(image)
         positive, negative = roi.points(prompt.positive), roi.points(prompt.negative)
         corners = roi.points(box.reshape(2, 2)).reshape(4)
-        superpixels = (
-            Superpixels.of(rgb, CLICK_SUPERPIXELS) if len(positive) + len(negative) else None
-        )
-        cuts = []
-        for start in trimaps.BOX_STARTS[: 3 if multimask else 1]:
-            trimap = trimaps.box_trimap((roi.height, roi.width), corners, start)
-            if superpixels is not None:
-                spread_clicks(trimap, superpixels, positive, negative)
-                stamp_clicks(trimap, positive, negative)
-            mask, _ = grab_cut(rgb, trimap, BOX_ITERATIONS, self._appearance)
-            cuts.append(clean(mask, positive, negative))
-        return self._finish(roi, rgb, cuts, prompt)
+        clicks = None
+        if len(positive) + len(negative):
+            clicks = (Superpixels.of(rgb, CLICK_SUPERPIXELS), positive, negative)
+        lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+        cuts = cut_box(rgb, lab, corners, clicks, self._appearance)
+        found = self._finish(roi, rgb, [clean(c, positive, negative) for c in cuts], prompt)
+        return found if multimask else _chosen(found, np.argmax(found.scores, keepdims=True))
 
     def _from_clicks(self, prompt: CheckedPrompt, multimask: bool) -> MaskPrediction:
         """Grow regions over the whole image, refine each, keep the best."""
@@ -182,13 +180,13 @@ class GraphCutSegmenter:
                 trimap, self._image_superpixels, positive, negative, distance > -0.2 * size
             )
             stamp_clicks(trimap, positive, negative)
-            mask, _ = grab_cut(rgb, trimap, MASK_ITERATIONS, self._appearance)
+            mask, _ = grab_cut(rgb, trimap, CLICK_ITERATIONS, self._appearance)
             cuts.append(clean(mask, positive, negative))
         found = self._finish(whole, rgb, cuts, prompt)
         best = np.argsort(-found.scores, kind="stable")[: 3 if multimask else 1]
         best = np.resize(best, 3 if multimask else 1)
         best = best[np.argsort(found.masks[best].sum((1, 2)), kind="stable")]
-        return MaskPrediction(found.masks[best], found.scores[best], found.logits[best])
+        return _chosen(found, best)
 
     def _finish(
         self, roi: Roi, rgb: np.ndarray, cuts: list[np.ndarray], prompt: CheckedPrompt
@@ -210,6 +208,10 @@ def _prediction(masks: list[np.ndarray], scores: list[float]) -> MaskPrediction:
         scores=np.array(scores, np.float32),
         logits=np.stack([logits_from_mask(mask) for mask in masks]),
     )
+
+
+def _chosen(found: MaskPrediction, which: np.ndarray) -> MaskPrediction:
+    return MaskPrediction(found.masks[which], found.scores[which], found.logits[which])
 
 
 def _bounds_of(mask: np.ndarray, prompt: CheckedPrompt) -> np.ndarray:
