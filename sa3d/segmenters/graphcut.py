@@ -15,9 +15,9 @@ from sa3d.segmenters.graphcut_clicks import spread_clicks, stamp_clicks
 from sa3d.segmenters.graphcut_cut import grab_cut
 from sa3d.segmenters.graphcut_logits import logits_from_mask, logits_to_image
 from sa3d.segmenters.graphcut_refine import Corrections, refine
-from sa3d.segmenters.graphcut_regions import grow_regions
+from sa3d.segmenters.graphcut_regions import grow_regions, nested
 from sa3d.segmenters.graphcut_roi import Roi, fitted
-from sa3d.segmenters.graphcut_scores import score
+from sa3d.segmenters.graphcut_scores import predicted_iou, score
 from sa3d.segmenters.graphcut_superpixels import Superpixels
 from sa3d.segmenters.prompt_check import CheckedPrompt, checked_image
 
@@ -183,10 +183,11 @@ class GraphCutSegmenter:
             mask, _ = grab_cut(rgb, trimap, CLICK_ITERATIONS, self._appearance)
             cuts.append(clean(mask, positive, negative))
         found = self._finish(whole, rgb, cuts, prompt)
-        best = np.argsort(-found.scores, kind="stable")[: 3 if multimask else 1]
-        best = np.resize(best, 3 if multimask else 1)
-        best = best[np.argsort(found.masks[best].sum((1, 2)), kind="stable")]
-        return _chosen(found, best)
+        if not multimask:
+            return _chosen(found, np.argmax(found.scores, keepdims=True))
+        best = np.argsort(-found.scores, kind="stable")[:3]
+        cuts = sorted(cuts, key=lambda cut: int(cut.sum()))
+        return self._finish(whole, rgb, nested([cuts[i] for i in np.resize(best, 3)]), prompt)
 
     def _finish(
         self, roi: Roi, rgb: np.ndarray, cuts: list[np.ndarray], prompt: CheckedPrompt
@@ -198,7 +199,15 @@ class GraphCutSegmenter:
         box = None if prompt.box is None else roi.points(prompt.box.reshape(2, 2)).reshape(4)
         hw = self._current_image().shape[:2]
         cuts = sorted(cuts, key=lambda cut: int(cut.sum()))
-        scores = [score(lab, cut, positive, negative, box) for cut in cuts]
+        scores = [
+            predicted_iou(
+                score(lab, cut, positive, negative, box),
+                len(positive) + len(negative),
+                has_mask=prompt.mask_logits is not None,
+                has_box=box is not None,
+            )
+            for cut in cuts
+        ]
         return _prediction([roi.paste(cut, hw) for cut in cuts], scores)
 
 
