@@ -140,7 +140,7 @@ class GraphCutSegmenter:
             self._appearance,
             multimask=multimask,
         )
-        return self._finish(roi, rgb, [clean(c, positive, negative) for c in cuts], prompt)
+        return self._finish(roi, rgb, _cleaned(cuts, positive, negative), prompt)
 
     def _from_box(self, prompt: CheckedPrompt, box: np.ndarray, multimask: bool) -> MaskPrediction:
         import cv2
@@ -155,7 +155,7 @@ class GraphCutSegmenter:
             clicks = (Superpixels.of(rgb, CLICK_SUPERPIXELS), positive, negative)
         lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
         cuts = cut_box(rgb, lab, corners, clicks, self._appearance)
-        found = self._finish(roi, rgb, [clean(c, positive, negative) for c in cuts], prompt)
+        found = self._finish(roi, rgb, _cleaned(cuts, positive, negative), prompt)
         return found if multimask else _chosen(found, np.argmax(found.scores, keepdims=True))
 
     def _from_clicks(self, prompt: CheckedPrompt, multimask: bool) -> MaskPrediction:
@@ -217,6 +217,14 @@ def _prediction(masks: list[np.ndarray], scores: list[float]) -> MaskPrediction:
         scores=np.array(scores, np.float32),
         logits=np.stack([logits_from_mask(mask) for mask in masks]),
     )
+
+
+def _cleaned(
+    cuts: list[np.ndarray], positive: np.ndarray, negative: np.ndarray
+) -> list[np.ndarray]:
+    """Cleaned, and three of them nested again: cleaning takes and fills pieces of each alone."""
+    cuts = [clean(cut, positive, negative) for cut in cuts]
+    return nested([cuts[1], cuts[0], cuts[2]]) if len(cuts) == 3 else cuts
 
 
 def _chosen(found: MaskPrediction, which: np.ndarray) -> MaskPrediction:
