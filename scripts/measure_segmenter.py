@@ -1,7 +1,7 @@
 """Measure a 2D segmenter on pictures with true masks, and print a table.
 
     python scripts/measure_segmenter.py ../shared/data/grabcut50
-    python scripts/measure_segmenter.py ../shared/data/canclip --prompts refine
+    python scripts/measure_segmenter.py ../shared/data/canclip --prompts refine --output table.md
 
 A data folder holds ``images/NAME.jpg`` and ``masks_gt/NAME.png``, or ``masks_gt/OBJECT/NAME.png``
 (255 object, 128 not counted, 0 background).
@@ -22,7 +22,9 @@ import tyro
 
 from sa3d.segmenter import LOGITS_SIZE, MaskPrediction, PromptableSegmenter
 from sa3d.segmenters import load_segmenter
+from sa3d.storage import atomic_path
 
+SCORE_BINS = (0.0, 0.2, 0.4, 0.6, 0.8)
 DAMAGES = ("blurred", "shifted", "chunk", "eroded", "all")
 
 
@@ -55,50 +57,100 @@ class Args:
         data: folder with images and masks_gt.
         segmenter: name, hub id or local folder.
         prompts: which prompts to try.
-        clicks: corrective clicks after the box.
+        clicks: corrective clicks after the box, and clicks alone.
         limit: at most this many cases, 0 for all.
+        output: a markdown file for the table, besides printing it.
     """
 
     data: tyro.conf.Positional[Path]
     segmenter: str = "graphcut"
-    prompts: Literal["box", "refine", "both"] = "both"
+    prompts: Literal["box", "clicks", "refine", "all"] = "all"
     clicks: int = 5
     limit: int = 0
+    output: Path | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prediction: number of its case, IoU before, of the chosen and best candidate, CPU s."""
+
+    case: int
+    before: float
+    iou: float
+    best: float
+    seconds: float
 
 
 class Table:
-    """Collects IoU, score and time by row."""
+    """Collects predictions by kind of prompt, and the scores of three candidates."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
+        self.rows: dict[str, list[Row]] = defaultdict(list)
+        self.triples: dict[str, list[tuple[np.ndarray, list[float]]]] = defaultdict(list)
+        self.outside: list[float] = []
+        self.number = 0
 
     def add(
-        self,
-        row: str,
-        case: Case,
-        found: MaskPrediction,
-        seconds: float,
-        before: float = 0.0,
-        *,
-        first: int = 0,
+        self, name: str, case: Case, found: MaskPrediction, seconds: float, before: float = 0.0
     ) -> None:
-        """Note the IoU of candidate ``first`` and of the best one, and the prompt's own."""
+        """Note a prediction; the candidate with the highest score is the chosen one."""
         ious = [case.iou(mask) for mask in found.masks]
-        self.rows[row].append((before, ious[first], max(ious), seconds))
+        chosen = ious[int(found.scores.argmax())]
+        self.rows[name].append(Row(self.number, before, chosen, max(ious), seconds))
+        if len(ious) == 3:
+            self.triples[name].append((found.scores, ious))
+            pairs = zip(found.masks, found.masks[1:], strict=False)
+            self.outside += [float((a & ~b).sum() / max(a.sum(), 1)) for a, b in pairs]
 
-    def print(self) -> None:
-        """Means over the cases."""
-        print(
-            f"{'prompt':24} {'cases':>5} {'before':>7} {'IoU':>7} {'worst':>7}"
-            f" {'best of K':>9} {'ms':>7}"
-        )
-        for name, values in self.rows.items():
-            mean = np.mean(values, axis=0)
-            worst = min(value[1] for value in values)
-            print(
-                f"{name:24} {len(values):5} {mean[0]:7.3f} {mean[1]:7.3f} {worst:7.3f}"
-                f" {mean[2]:9.3f} {1000 * mean[3]:7.1f}"
+    def markdown(self) -> str:
+        """The predictions, then the scores of candidates beside their true IoU."""
+        lines = [
+            "| prompt | cases | before | mean IoU | even / odd cases | median | share > 0.8 | worst"
+            " | best of K | CPU s |",
+            "|---" * 10 + "|",
+        ]
+        for name, rows in self.rows.items():
+            ious = np.array([row.iou for row in rows])
+            odd = np.array([row.case % 2 for row in rows], bool)
+            halves = [f"{ious[half].mean():.3f}" if half.any() else "-" for half in (~odd, odd)]
+            before, best, spent = np.mean([(r.before, r.best, r.seconds) for r in rows], axis=0)
+            lines.append(
+                f"| {name} | {len(rows)} | {before:.3f} | {ious.mean():.3f} | {' / '.join(halves)}"
+                f" | {np.median(ious):.3f} | {(ious > 0.8).mean():.2f} | {ious.min():.3f}"
+                f" | {best:.3f} | {spent:.3f} |"
             )
+        if self.triples:
+            lines += self._score_lines()
+        return "\n".join(lines) + "\n"
+
+    def _score_lines(self) -> list[str]:
+        from scipy.stats import spearmanr
+
+        lines = [
+            "",
+            "Scores of three candidates; in the bins: mean true IoU (number of candidates).",
+            "",
+            "| prompt | Spearman | mean score | mean IoU | mean error | regret | "
+            + " | ".join(f"score {low:.1f}-{low + 0.2:.1f}" for low in SCORE_BINS)
+            + " |",
+            "|---" * (6 + len(SCORE_BINS)) + "|",
+        ]
+        for name, triples in self.triples.items():
+            scores = np.array([scores for scores, _ in triples])
+            ious = np.array([ious for _, ious in triples])
+            chosen = ious[np.arange(len(ious)), scores.argmax(1)]
+            level = np.clip((scores * 5).astype(int), 0, 4)
+            bins = [ious[level == k] for k in range(5)]
+            rank = spearmanr(scores.ravel(), ious.ravel())[0] if len(triples) > 2 else np.nan
+            lines.append(
+                f"| {name} | {rank:.2f} | {scores.mean():.3f} | {ious.mean():.3f}"
+                f" | {np.abs(scores - ious).mean():.3f} | {(ious.max(1) - chosen).mean():.3f} | "
+                + " | ".join(f"{b.mean():.2f} ({len(b)})" if len(b) else "-" for b in bins)
+                + " |"
+            )
+        share = np.mean([outside > 0 for outside in self.outside])
+        lines += ["", f"Candidates not wholly inside the next larger one: {share:.1%}."]
+        return lines
 
 
 def cases_of(data: Path) -> Iterator[Case]:
@@ -159,20 +211,32 @@ def centre_of_error(case: Case, mask: np.ndarray) -> tuple[np.ndarray, int]:
 
 def measure_box(segmenter: PromptableSegmenter, case: Case, clicks: int, table: Table) -> None:
     """A box, then clicks at the centre of the largest error with the last mask."""
-    start = time.perf_counter()
+    start = time.process_time()
     found = segmenter.predict(box=case.box)
-    table.add("box", case, found, time.perf_counter() - start)
-    start = time.perf_counter()
+    table.add("box", case, found, time.process_time() - start)
+    start = time.process_time()
     three = segmenter.predict(box=case.box, multimask_output=True)
-    table.add("box, multimask", case, three, time.perf_counter() - start)
+    table.add("box, multimask", case, three, time.process_time() - start)
     points, labels = [], []
     for number in range(1, clicks + 1):
         point, label = centre_of_error(case, found.masks[0])
         points, labels = [*points, point], [*labels, label]
         before = case.iou(found.masks[0])
-        start = time.perf_counter()
+        start = time.process_time()
         found = segmenter.predict(np.array(points), np.array(labels), case.box, found.logits[0])
-        table.add(f"box, {number} clicks", case, found, time.perf_counter() - start, before)
+        table.add(f"box, {number} clicks", case, found, time.process_time() - start, before)
+
+
+def measure_clicks(segmenter: PromptableSegmenter, case: Case, clicks: int, table: Table) -> None:
+    """Clicks alone, each at the centre of the largest error; no earlier mask is handed back."""
+    points, labels, mask = [], [], np.zeros_like(case.truth)
+    for number in range(1, clicks + 1):
+        point, label = centre_of_error(case, mask)
+        points, labels = [*points, point], [*labels, label]
+        start = time.process_time()
+        found = segmenter.predict(np.array(points), np.array(labels), multimask_output=True)
+        table.add(f"{number} clicks alone", case, found, time.process_time() - start)
+        mask = found.masks[int(found.scores.argmax())]
 
 
 def measure_refine(segmenter: PromptableSegmenter, case: Case, seed: int, table: Table) -> None:
@@ -180,22 +244,24 @@ def measure_refine(segmenter: PromptableSegmenter, case: Case, seed: int, table:
     for damage in DAMAGES:
         logits = damaged_logits(case.truth, damage, seed)
         before = case.iou(mask_of(logits, case.truth.shape))
-        start = time.perf_counter()
+        start = time.process_time()
         found = segmenter.predict(mask_logits=logits, multimask_output=True)
-        spent = time.perf_counter() - start
-        table.add(f"mask, {damage}", case, found, spent, before, first=1)
+        spent = time.process_time() - start
+        table.add(f"mask, {damage}", case, found, spent, before)
         if damage == "all":
             for _ in range(4):
-                found = segmenter.predict(mask_logits=found.logits[1], multimask_output=True)
-            table.add("mask, all, 5 times", case, found, spent, before, first=1)
+                found = segmenter.predict(
+                    mask_logits=found.logits[int(found.scores.argmax())], multimask_output=True
+                )
+            table.add("mask, all, 5 times", case, found, spent, before)
     logits = damaged_logits(case.truth, "exact", seed)
     for repetition in range(5):
         before = case.iou(mask_of(logits, case.truth.shape))
-        start = time.perf_counter()
+        start = time.process_time()
         found = segmenter.predict(mask_logits=logits)
         if repetition in (0, 4):
             name = "truth, once" if repetition == 0 else "truth, 5 times"
-            table.add(name, case, found, time.perf_counter() - start, before)
+            table.add(name, case, found, time.process_time() - start, before)
         logits = found.logits[0]
 
 
@@ -207,11 +273,17 @@ def main(args: Args) -> None:
         if args.limit and number >= args.limit:
             break
         segmenter.set_image(case.image)
-        if args.prompts != "refine":
+        table.number = number
+        if args.prompts in ("box", "all"):
             measure_box(segmenter, case, args.clicks, table)
-        if args.prompts != "box":
+        if args.prompts in ("clicks", "all"):
+            measure_clicks(segmenter, case, args.clicks, table)
+        if args.prompts in ("refine", "all"):
             measure_refine(segmenter, case, number, table)
-    table.print()
+    print(table.markdown(), end="")
+    if args.output:
+        with atomic_path(args.output) as path:
+            path.write_text(table.markdown())
 
 
 if __name__ == "__main__":

@@ -67,5 +67,12 @@ def test_measure_segmenter_prints_a_table(tmp_path: Path) -> None:
     truth[30:60, 40:80] = 255
     Image.fromarray(picture).save(tmp_path / "images" / "a.png")
     Image.fromarray(truth).save(tmp_path / "masks_gt" / "a.png")
-    printed = run("measure_segmenter.py", str(tmp_path), "--prompts", "box", "--clicks", "1")
-    assert "box" in printed
+    output = tmp_path / "table.md"
+    printed = run(
+        *("measure_segmenter.py", str(tmp_path), "--prompts", "box", "--clicks", "1"),
+        *("--output", str(output)),
+    )
+    [row] = [line for line in printed.splitlines() if line.startswith("| box |")]
+    assert float(row.split("|")[4]) > 0.9
+    assert row in output.read_text()
+    assert "Candidates not wholly inside the next larger one: 0.0%" in printed

@@ -9,14 +9,15 @@ import numpy as np
 from sa3d.segmenter import MaskPrediction
 from sa3d.segmenters import graphcut_trimaps as trimaps
 from sa3d.segmenters.graphcut_appearance import sample_colours
+from sa3d.segmenters.graphcut_box import cut_box
 from sa3d.segmenters.graphcut_clean import clean
 from sa3d.segmenters.graphcut_clicks import spread_clicks, stamp_clicks
 from sa3d.segmenters.graphcut_cut import grab_cut
 from sa3d.segmenters.graphcut_logits import logits_from_mask, logits_to_image
 from sa3d.segmenters.graphcut_refine import Corrections, refine
-from sa3d.segmenters.graphcut_regions import grow_regions
+from sa3d.segmenters.graphcut_regions import grow_regions, nested
 from sa3d.segmenters.graphcut_roi import Roi, fitted
-from sa3d.segmenters.graphcut_scores import score
+from sa3d.segmenters.graphcut_scores import predicted_iou, score
 from sa3d.segmenters.graphcut_superpixels import Superpixels
 from sa3d.segmenters.prompt_check import CheckedPrompt, checked_image
 
@@ -33,7 +34,7 @@ CLICK_SUPERPIXELS, IMAGE_SUPERPIXELS = 700, 900
 IMAGE_SIDE_PX = 400
 """Superpixels in a region around a prompt, and in the whole image at this longest side."""
 
-BOX_ITERATIONS, MASK_ITERATIONS = 5, 3
+CLICK_ITERATIONS = 3
 
 
 class GraphCutSegmenter:
@@ -139,26 +140,23 @@ class GraphCutSegmenter:
             self._appearance,
             multimask=multimask,
         )
-        return self._finish(roi, rgb, [clean(c, positive, negative) for c in cuts], prompt)
+        return self._finish(roi, rgb, _cleaned(cuts, positive, negative), prompt)
 
     def _from_box(self, prompt: CheckedPrompt, box: np.ndarray, multimask: bool) -> MaskPrediction:
+        import cv2
+
         image = self._current_image()
         roi = Roi.around(box, image.shape[:2], pad=BOX_PAD, max_side=ROI_SIDE_PX, max_zoom=BOX_ZOOM)
         rgb = roi.crop(image)
         positive, negative = roi.points(prompt.positive), roi.points(prompt.negative)
         corners = roi.points(box.reshape(2, 2)).reshape(4)
-        superpixels = (
-            Superpixels.of(rgb, CLICK_SUPERPIXELS) if len(positive) + len(negative) else None
-        )
-        cuts = []
-        for start in trimaps.BOX_STARTS[: 3 if multimask else 1]:
-            trimap = trimaps.box_trimap((roi.height, roi.width), corners, start)
-            if superpixels is not None:
-                spread_clicks(trimap, superpixels, positive, negative)
-                stamp_clicks(trimap, positive, negative)
-            mask, _ = grab_cut(rgb, trimap, BOX_ITERATIONS, self._appearance)
-            cuts.append(clean(mask, positive, negative))
-        return self._finish(roi, rgb, cuts, prompt)
+        clicks = None
+        if len(positive) + len(negative):
+            clicks = (Superpixels.of(rgb, CLICK_SUPERPIXELS), positive, negative)
+        lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+        cuts = cut_box(rgb, lab, corners, clicks, self._appearance)
+        found = self._finish(roi, rgb, _cleaned(cuts, positive, negative), prompt)
+        return found if multimask else _chosen(found, np.argmax(found.scores, keepdims=True))
 
     def _from_clicks(self, prompt: CheckedPrompt, multimask: bool) -> MaskPrediction:
         """Grow regions over the whole image, refine each, keep the best."""
@@ -182,13 +180,14 @@ class GraphCutSegmenter:
                 trimap, self._image_superpixels, positive, negative, distance > -0.2 * size
             )
             stamp_clicks(trimap, positive, negative)
-            mask, _ = grab_cut(rgb, trimap, MASK_ITERATIONS, self._appearance)
+            mask, _ = grab_cut(rgb, trimap, CLICK_ITERATIONS, self._appearance)
             cuts.append(clean(mask, positive, negative))
         found = self._finish(whole, rgb, cuts, prompt)
-        best = np.argsort(-found.scores, kind="stable")[: 3 if multimask else 1]
-        best = np.resize(best, 3 if multimask else 1)
-        best = best[np.argsort(found.masks[best].sum((1, 2)), kind="stable")]
-        return MaskPrediction(found.masks[best], found.scores[best], found.logits[best])
+        if not multimask:
+            return _chosen(found, np.argmax(found.scores, keepdims=True))
+        best = np.argsort(-found.scores, kind="stable")[:3]
+        cuts = sorted(cuts, key=lambda cut: int(cut.sum()))
+        return self._finish(whole, rgb, nested([cuts[i] for i in np.resize(best, 3)]), prompt)
 
     def _finish(
         self, roi: Roi, rgb: np.ndarray, cuts: list[np.ndarray], prompt: CheckedPrompt
@@ -200,7 +199,15 @@ class GraphCutSegmenter:
         box = None if prompt.box is None else roi.points(prompt.box.reshape(2, 2)).reshape(4)
         hw = self._current_image().shape[:2]
         cuts = sorted(cuts, key=lambda cut: int(cut.sum()))
-        scores = [score(lab, cut, positive, negative, box) for cut in cuts]
+        scores = [
+            predicted_iou(
+                score(lab, cut, positive, negative, box),
+                len(positive) + len(negative),
+                has_mask=prompt.mask_logits is not None,
+                has_box=box is not None,
+            )
+            for cut in cuts
+        ]
         return _prediction([roi.paste(cut, hw) for cut in cuts], scores)
 
 
@@ -210,6 +217,18 @@ def _prediction(masks: list[np.ndarray], scores: list[float]) -> MaskPrediction:
         scores=np.array(scores, np.float32),
         logits=np.stack([logits_from_mask(mask) for mask in masks]),
     )
+
+
+def _cleaned(
+    cuts: list[np.ndarray], positive: np.ndarray, negative: np.ndarray
+) -> list[np.ndarray]:
+    """Cleaned, and three of them nested again: cleaning takes and fills pieces of each alone."""
+    cuts = [clean(cut, positive, negative) for cut in cuts]
+    return nested([cuts[1], cuts[0], cuts[2]]) if len(cuts) == 3 else cuts
+
+
+def _chosen(found: MaskPrediction, which: np.ndarray) -> MaskPrediction:
+    return MaskPrediction(found.masks[which], found.scores[which], found.logits[which])
 
 
 def _bounds_of(mask: np.ndarray, prompt: CheckedPrompt) -> np.ndarray:

@@ -12,14 +12,13 @@ from sa3d.segmenters.graphcut_cut import (
     BACKGROUND,
     MAYBE_BACKGROUND,
     MAYBE_OBJECT,
-    OBJECT,
     ColourModels,
     grab_cut,
     models_of_samples,
 )
 from sa3d.segmenters.graphcut_evidence import colour_evidence, nearby_evidence
 from sa3d.segmenters.graphcut_roi import Roi, fitted
-from sa3d.segmenters.graphcut_softcut import main_colours, soft_cut
+from sa3d.segmenters.graphcut_softcut import main_colours, soft_cuts
 from sa3d.segmenters.graphcut_superpixels import Superpixels
 
 ITERATIONS, LEARNING_SIDE_PX = 2, 192
@@ -33,9 +32,6 @@ NEARBY, NEARBY_REACH = 0.5, 0.12
 
 UNDECIDED_PRIOR = -0.5
 """Evidence (nats) where the mask does not know: a little against the object."""
-
-CANDIDATE_OFFSET = 1.0
-"""Evidence (nats) taken from every pixel for the tight candidate, added for the loose one."""
 
 ELSEWHERE = 0.6
 """Share of the colours of other views, where they are given, in the evidence of colour."""
@@ -106,18 +102,10 @@ def refine(
         + NEARBY * nearby_evidence(lab, mask, ~undecided, max(3, round(NEARBY_REACH * size)))
         + np.where(undecided, UNDECIDED_PRIOR, PRIOR * depth)
     )
-    colours = main_colours(lab)
     certain = trimaps.mask_trimap(distance, size, trimaps.LOOSE)
     certain[undecided & (certain == BACKGROUND)] = MAYBE_BACKGROUND
     _correct(certain, superpixels, clicks, size)
-    normal = soft_cut(colours, evidence, certain)
-    if not multimask:
-        return [normal]
-    # Minimum cuts grow with the evidence: the tight one lies in the normal one, that in the loose.
-    within = np.where(normal, certain, BACKGROUND).astype(np.uint8)
-    beyond = np.where(normal, OBJECT, certain).astype(np.uint8)
-    tight = soft_cut(colours, evidence - CANDIDATE_OFFSET, within)
-    return [tight, normal, soft_cut(colours, evidence + CANDIDATE_OFFSET, beyond)]
+    return soft_cuts(main_colours(lab), evidence, certain, multimask=multimask)
 
 
 def _without(rgb: np.ndarray, undecided: np.ndarray, trimap: np.ndarray) -> np.ndarray:

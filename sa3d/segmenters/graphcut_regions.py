@@ -52,6 +52,18 @@ def grow_regions(
     return regions
 
 
+def nested(best_first: list[np.ndarray]) -> list[np.ndarray]:
+    """Masks [h, w] bool by growing area, each made to lie within the next; the best one stays."""
+    best = best_first[0]
+    others = sorted(best_first[1:], key=lambda mask: int(mask.sum()))
+    smaller, larger = [best], [best]
+    for mask in reversed([m for m in others if m.sum() <= best.sum()]):
+        smaller.insert(0, mask & smaller[0])
+    for mask in [m for m in others if m.sum() > best.sum()]:
+        larger.append(mask | larger[-1])
+    return smaller[:-1] + larger
+
+
 def _prefix_merits(superpixels: Superpixels, order: np.ndarray, distance: np.ndarray) -> np.ndarray:
     """Merit of the regions ``order[:k + 1]``, k = 0 ..: [len(order)]."""
     count = len(superpixels.areas)

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from sa3d.segmenters.graphcut_cut import NO_RECTANGLE, ColourModels, is_solvable
+from sa3d.segmenters.graphcut_cut import (
+    BACKGROUND,
+    NO_RECTANGLE,
+    OBJECT,
+    ColourModels,
+    is_solvable,
+)
 
 LEVELS = 48
 """Steps of the evidence channel: fine enough, and small beside colour edges."""
@@ -26,6 +32,9 @@ COLOUR_CONTRAST = 3.8
 FLAT_VARIANCE = 1e6
 """Variance of the colour channels in the two Gaussians: they must say nothing there."""
 
+CANDIDATE_OFFSET = 1.0
+"""Evidence (nats) taken from every pixel for the tight candidate, added for the loose one."""
+
 
 def main_colours(lab: np.ndarray) -> np.ndarray:
     """The two principal axes of the colours of [h, w, 3] Lab: [h, w, 2] uint8."""
@@ -36,6 +45,22 @@ def main_colours(lab: np.ndarray) -> np.ndarray:
     # Eigenvectors have no sign of their own; only differences of colours matter here.
     steps = np.clip(np.rint(projected * COLOUR_CONTRAST + 128), 0, 255)
     return steps.astype(np.uint8).reshape(*lab.shape[:2], 2)
+
+
+def soft_cuts(
+    colours: np.ndarray, evidence: np.ndarray, trimap: np.ndarray, *, multimask: bool
+) -> list[np.ndarray]:
+    """The minimum cut [h, w] bool; with ``multimask`` between a tighter and a looser one.
+
+    Minimum cuts grow with the evidence: the tight one lies in the normal one, that in the loose.
+    """
+    normal = soft_cut(colours, evidence, trimap)
+    if not multimask:
+        return [normal]
+    within = np.where(normal, trimap, BACKGROUND).astype(np.uint8)
+    beyond = np.where(normal, OBJECT, trimap).astype(np.uint8)
+    tight = soft_cut(colours, evidence - CANDIDATE_OFFSET, within)
+    return [tight, normal, soft_cut(colours, evidence + CANDIDATE_OFFSET, beyond)]
 
 
 def soft_cut(colours: np.ndarray, evidence: np.ndarray, trimap: np.ndarray) -> np.ndarray:

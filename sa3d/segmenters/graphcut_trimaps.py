@@ -1,4 +1,4 @@
-"""What a box or an earlier mask says about each pixel, as trimaps for the graph cut."""
+"""What an earlier mask says about each pixel, as trimaps for the graph cut."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from sa3d.segmenters.graphcut_cut import (
     OBJECT,
 )
 from sa3d.segmenters.graphcut_logits import signed_distance
-
-BOX_STARTS = ("ellipse", 0.8, 0.5)
-"""Where a box's object is assumed at first: the inscribed ellipse, or an inner part of the box."""
 
 
 @dataclass(frozen=True)
@@ -42,33 +39,6 @@ beyond the mask's border they count (shares of its size)."""
 
 BLUR = 0.02
 """Standard deviation of the blur that calms an earlier mask's border, as a share of its size."""
-
-
-def box_trimap(shape: tuple[int, int], box: np.ndarray, start: str | float) -> np.ndarray:
-    """Outside the box is background; inside, a first guess.
-
-    Args:
-        shape: h, w.
-        box: [4] x0, y0, x1, y1 in pixels, last included.
-        start: one of BOX_STARTS.
-    """
-    import cv2
-
-    height, width = shape
-    x0, y0 = np.floor(np.clip(box[:2], 0, (width - 1, height - 1))).astype(int)
-    x1, y1 = np.ceil(np.clip(box[2:], (x0, y0), (width - 1, height - 1))).astype(int)
-    trimap = np.full(shape, BACKGROUND, np.uint8)
-    trimap[y0 : y1 + 1, x0 : x1 + 1] = MAYBE_BACKGROUND
-    centre = (round((x0 + x1) / 2), round((y0 + y1) / 2))
-    half = np.array([x1 - x0, y1 - y0]) / 2
-    if isinstance(start, str):
-        axes = (max(1, round(half[0])), max(1, round(half[1])))
-        cv2.ellipse(trimap, centre, axes, 0, 0, 360, (MAYBE_OBJECT,), thickness=-1)
-    else:
-        dx, dy = np.maximum(np.round(start * half), 1).astype(int)
-        top, left = max(centre[1] - dy, 0), max(centre[0] - dx, 0)
-        trimap[top : centre[1] + dy + 1, left : centre[0] + dx + 1] = MAYBE_OBJECT
-    return trimap
 
 
 def mask_trimap(distance: np.ndarray, size: float, band: Band) -> np.ndarray:

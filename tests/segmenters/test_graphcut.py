@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from pictures import Picture, blob, blurred_logits, hammer, iou, mask_of, rod, t
 
 from sa3d.segmenters.graphcut import GraphCutSegmenter
 from sa3d.segmenters.graphcut_logits import logits_from_mask
+from sa3d.segmenters.graphcut_scores import predicted_iou
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -74,6 +76,67 @@ def test_candidates_of_a_mask_are_nested() -> None:
     assert not (tight & ~normal).any()
     assert not (normal & ~loose).any()
     assert tight.sum() < loose.sum()
+
+
+def clicks_of(picture: Picture, *, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Clicks on the object's pixels, evenly over their list."""
+    inside = np.argwhere(picture.truth)[:, ::-1]
+    points = inside[np.linspace(0, len(inside) - 1, count + 2).astype(int)[1:-1]]
+    return points, np.ones(count, int)
+
+
+@pytest.mark.parametrize("make", [blob, hammer])
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_candidates_are_nested_and_scored_in_range(make, count: int) -> None:
+    """Of a box and of clicks; of a mask below."""
+    picture = make()
+    prompt = clicks_of(picture, count=count) if count else (None, None, picture.box)
+    found = on(picture).predict(*prompt, multimask_output=True)
+    small, middle, large = found.masks
+    assert small.any()
+    assert not (small & ~middle).any()
+    assert not (middle & ~large).any()
+    assert ((found.scores >= 0) & (found.scores <= 1)).all()
+
+
+@pytest.mark.parametrize("make", [blob, hammer])
+def test_one_mask_is_the_best_scored_of_three(make) -> None:
+    picture = make()
+    three = on(picture).predict(box=picture.box, multimask_output=True)
+    one = on(picture).predict(box=picture.box)
+    assert one.scores[0] == three.scores.max()
+    assert (one.masks[0] == three.masks[three.scores.argmax()]).all()
+
+
+def test_a_box_without_surroundings_still_gives_a_mask() -> None:
+    picture = blob()
+    found = on(picture).predict(box=np.array([0, 0, 159, 119]))
+    assert iou(found.masks[0], picture.truth) > 0.6
+
+
+def test_background_in_the_box_is_recognised_by_its_colour_outside() -> None:
+    """A thin ring: most of the box, its middle too, is what also surrounds the box."""
+    canvas = np.zeros((120, 160), np.uint8)
+    cv2.circle(canvas, (80, 60), 38, (1,), 7)
+    picture = textured(canvas.astype(bool), (150, 90, 50), (110, 125, 140))
+    found = on(picture).predict(box=picture.box).masks[0]
+    assert not found[60, 80]
+    assert iou(found, picture.truth) > 0.85
+
+
+@pytest.mark.parametrize(("has_mask", "has_box"), [(True, False), (False, True), (False, False)])
+def test_predicted_iou_keeps_the_order(has_mask: bool, has_box: bool) -> None:
+    qualities = [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0]
+    found = [predicted_iou(q, 2, has_mask=has_mask, has_box=has_box) for q in qualities]
+    assert found[0] == 0
+    assert all(a < b for a, b in itertools.pairwise(found))
+    assert found[-1] <= 1
+
+
+def test_more_clicks_leave_less_open() -> None:
+    one, two, three = (predicted_iou(0.8, n, has_mask=False, has_box=False) for n in (1, 2, 3))
+    assert one == pytest.approx(1.4 * 0.8 - 0.7)
+    assert one < two < three
 
 
 def test_a_negative_click_corrects_a_leak() -> None:
