@@ -21,8 +21,11 @@ class LoopConfig:
     prior: float = 0.5
     """Evidence share of an element nobody has voted on: undecided. Less starves the prompts of
     parts the first view did not see (measured, see docs/adr/0003)."""
-    prior_weight: float = 1.0
-    """How much evidence outweighs the prior, in units of one fully lit pixel."""
+    prior_weight: float = 0.05
+    """How much evidence outweighs the prior in the result, in units of one fully lit pixel."""
+    prompt_prior_weight: float = 1.0
+    """The same while the loop runs. More: what one or two views have said stays in doubt, in the
+    prompts of the next ones, until more views say it (measured, see docs/adr/0003)."""
     reach: float = 1.0
     """Elements further from the lifted object than this share of its size start as background."""
     max_gap: float = 0.3

@@ -202,7 +202,7 @@ class ObjectLoop:
             self.scene.prepared(index).operator,
             self.evidence,
             prior=self.config.prior,
-            prior_weight=self.config.prior_weight,
+            prior_weight=self.config.prompt_prior_weight,
         )
 
     def _at_rays(self, mask: np.ndarray, index: int) -> Tensor:
