@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from sa3d.mask_rendering import RenderedMask, agreement
+from sa3d.object_extent import Extent
 from sa3d.scene import PreparedView
 from sa3d.segmenter import MaskPrediction
-from sa3d.surface_connection import without_strays
+from sa3d.stray_removal import without_strays
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ def choose(
     prediction: MaskPrediction,
     view: PreparedView,
     rendered: RenderedMask,
+    extent: Extent,
     *,
     max_gap: float,
     agreement_weight: float,
@@ -45,12 +47,13 @@ def choose(
 
     Args:
         rendered: what the other views say about this one.
-        max_gap: see :func:`sa3d.surface_connection.connected_surface`.
+        extent: where the object is known to be.
+        max_gap: see :func:`sa3d.stray_removal.without_strays`, world units.
     """
     seeds, count = rendered.probability > 0.5, len(prediction.scores)
     choices = []
     for number, score in enumerate(prediction.scores.tolist()):
-        mask = without_strays(prediction.masks[number], view, seeds, max_gap)
+        mask = without_strays(prediction.masks[number], view, seeds, extent, max_gap)
         shared = agreement(view.at_rays(mask).to(seeds.device), rendered)
         choices.append(Choice(mask, score, shared, f"{number + 1} of {count}"))
     return max(choices, key=lambda choice: choice.score + agreement_weight * choice.agreement)

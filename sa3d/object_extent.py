@@ -7,13 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sa3d.connected_surface import connected_surface
 from sa3d.scene import PreparedView
 
 ROBUST = 0.02
 """Share of the points left out at either end of each axis."""
-NEAR = 3.0
-"""Points further from the median point than this many median distances are something else: what
-shows through a mug's handle belongs to the mask, and lies far behind."""
+
+
+STEEP = 8.0
+"""Neighbouring pixels of one surface lie at most this many pixel widths apart in space."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,7 @@ class Extent:
 
     @classmethod
     def of(cls, points: Tensor) -> Extent:
-        """The robust extent of points [N, 3], of which the smaller part may be elsewhere."""
-        distance = (points - points.median(dim=0).values).norm(dim=-1)
-        points = points[distance <= NEAR * distance.median()]
+        """The robust extent of points [N, 3]."""
         low, high = torch.quantile(points, torch.tensor([ROBUST, 1 - ROBUST]).to(points), dim=0)
         return cls(low, high)
 
@@ -45,9 +45,21 @@ class Extent:
         return ((points >= self.low.to(points)) & (points <= self.high.to(points))).all(dim=-1)
 
 
-def inner_surface(view: PreparedView, mask: Tensor) -> Tensor:
-    """Surface points [n, 3] under a mask [R] bool, less its border: that sees beyond."""
-    shape = (1, view.camera.height, view.camera.width)
-    outside = (~mask).reshape(shape).float()
-    inner = torch.nn.functional.max_pool2d(outside, 3, 1, 1).reshape(-1) < 0.5
-    return view.points_world.reshape(-1, 3)[inner if inner.any() else mask]
+def own_surface(view: PreparedView, mask: Tensor) -> Tensor:
+    """Surface points [n, 3] of the object under a mask [R] bool.
+
+    Less the mask's border, which sees beyond, and less what shows through holes that the mask
+    overlooks, such as a mug's handle: that lies apart from the greater part of the surface.
+    """
+    claimed = mask.reshape(view.camera.height, view.camera.width)
+    outside = torch.nn.functional.max_pool2d((~claimed)[None].float(), 3, 1, 1)[0]
+    inner = outside < 0.5 if bool((outside < 0.5).any()) else claimed
+    middle = view.points_world[inner].median(dim=0).values
+    distance = (view.points_world - middle).norm(dim=-1).masked_fill(~inner, torch.inf)
+    seed = torch.zeros_like(claimed)
+    seed.view(-1)[distance.argmin()] = True
+    pixel = float(view.render.depth[claimed].median()) / view.camera.fx
+    body = connected_surface(claimed, seed, view.points_world, STEEP * pixel)
+    if 2 * int(body.sum()) > int(claimed.sum()) and bool((inner & body).any()):
+        inner = inner & body
+    return view.points_world[inner]

@@ -18,7 +18,7 @@ from sa3d.events import Event, Finished, RoundDone, RoundStarted, ViewDone
 from sa3d.inverse_rendering import Evidence, Vote
 from sa3d.loop_config import LoopConfig
 from sa3d.mask_rendering import RenderedMask, agreement, render_mask
-from sa3d.object_extent import Extent, inner_surface
+from sa3d.object_extent import Extent, own_surface
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.segmentation import ObjectSegmentation, ViewRecord
@@ -27,8 +27,8 @@ from sa3d.self_prompting import self_prompt
 from sa3d.user_prompts import segment_user_prompts
 from sa3d.view_schedule import camera_distances, held_out_views, outward_order
 
-DOUBT = 0.5
-"""Evidence against elements out of reach: outweighs the prior, not a single view's vote."""
+DOUBT = 0.02
+"""Evidence against elements out of reach: enough to tip an undecided one, not to outvote a view."""
 
 
 class ObjectLoop:
@@ -53,7 +53,7 @@ class ObjectLoop:
         self.rounds: list[RoundDone] = []
         self.finished: Finished | None = None
         self._votes: dict[int, Vote] = {}
-        self._size = 0.0
+        self._extent = Extent(torch.zeros(3), torch.zeros(3))
         self._far = torch.zeros(len(scene.elements), dtype=torch.bool, device=scene.device)
         self._appearance = AppearanceMemory(config.appearance_views)
         self._prompted = sorted({scene.view_index(prompt.view) for prompt in self.prompts})
@@ -175,7 +175,8 @@ class ObjectLoop:
             prediction,
             prepared,
             rendered,
-            max_gap=self.config.max_gap * self._size,
+            self._extent,
+            max_gap=self.config.max_gap * self._extent.size,
             agreement_weight=self.config.agreement_weight,
         )
         if vote is not None:
@@ -231,14 +232,13 @@ class ObjectLoop:
             self.evidence.add(self.scene.prepared(index).operator, votes[index])
 
     def _measure_lifted(self) -> None:
-        """The size of what was lifted (world units), and the elements out of its reach."""
+        """Where the lifted object is, and the elements out of its reach."""
         surfaces = [
-            inner_surface(self.scene.prepared(index), self._votes[index].mask.cpu() > 0.5)
+            own_surface(self.scene.prepared(index), self._votes[index].mask.cpu() > 0.5)
             for index in self._prompted
         ]
-        extent = Extent.of(torch.cat(surfaces))
-        self._size = extent.size
-        grown = extent.grown(self.config.reach * extent.size)
+        self._extent = Extent.of(torch.cat(surfaces))
+        grown = self._extent.grown(self.config.reach * self._extent.size)
         self._far = ~grown.contains(self.scene.elements.positions_world)
         for index in self._prompted:  # what shows through a handle: the user has no say there
             vote = self._retract(index)
@@ -282,7 +282,8 @@ class ObjectLoop:
         self._retract(index)
         others = self._render(index)
         self._put(index, vote)
-        return agreement(vote.mask, others)
+        said = (vote.confidence > 0).to(others.known)
+        return agreement(vote.mask, replace(others, known=others.known * said))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -8,6 +8,7 @@ import torch
 
 from sa3d.candidate_choice import Choice, choose
 from sa3d.mask_rendering import RenderedMask
+from sa3d.object_extent import Extent
 from sa3d.segmenter import LOGITS_SIZE, MaskPrediction
 from sa3d.testing.analytic_scene import AnalyticScene
 
@@ -25,7 +26,8 @@ def chosen(still_life: AnalyticScene, scores: list[float], weight: float) -> Cho
         np.zeros((2, LOGITS_SIZE, LOGITS_SIZE), np.float32),
     )
     rendered = RenderedMask(share, torch.ones_like(share))
-    return choose(prediction, view, rendered, max_gap=1e9, agreement_weight=weight)
+    everywhere = Extent(torch.full((3,), -1e9), torch.full((3,), 1e9))
+    return choose(prediction, view, rendered, everywhere, max_gap=1e9, agreement_weight=weight)
 
 
 @pytest.mark.parametrize(

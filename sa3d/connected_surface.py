@@ -1,28 +1,9 @@
-"""Which pixels of a mask belong to one surface: connected in the image *and* in 3D."""
+"""Flood fill over a view's pixels that stops where the surface does."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
-
-from sa3d.scene import PreparedView
-
-
-def without_strays(
-    mask: np.ndarray, view: PreparedView, seeds: Tensor, max_gap: float
-) -> np.ndarray:
-    """A mask [H, W] without parts that touch the object in the picture but not in 3D.
-
-    Args:
-        seeds: [R] bool at operator resolution, where the object is known to be.
-        max_gap: see :func:`connected_surface`.
-    """
-    shape = (view.camera.height, view.camera.width)
-    claimed = (view.at_rays(mask) > 0.5).reshape(shape)
-    connected = connected_surface(claimed, seeds.cpu().reshape(shape), view.points_world, max_gap)
-    stray = (claimed & ~connected)[None, None].float()
-    return mask & ~(torch.nn.functional.interpolate(stray, mask.shape)[0, 0] > 0).numpy()
 
 
 def connected_surface(mask: Tensor, seeds: Tensor, points_world: Tensor, max_gap: float) -> Tensor:

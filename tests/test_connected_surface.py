@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sa3d.surface_connection import connected_surface
+from sa3d.connected_surface import connected_surface
 
 WIDTH = 10
 STEP = torch.arange(WIDTH) >= 6
