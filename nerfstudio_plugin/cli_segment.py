@@ -20,6 +20,7 @@ from nerfstudio_plugin.cli_options import (
 from nerfstudio_plugin.cli_pictures import overlay_sheet
 from nerfstudio_plugin.cli_progress import ERR, OUT, follow, prepare_with_progress, rounds_table
 from nerfstudio_plugin.cli_prompts import PromptOptions
+from nerfstudio_plugin.cli_segmenters import with_chosen_segmenter
 from sa3d.checkpoint import refuse_to_replace, save_segmentation
 from sa3d.config import Settings
 from sa3d.events import Finished
@@ -45,7 +46,7 @@ examples:
   sa3d segment --load-config RUN/config.yml --view 000024.jpg --box 93,173 160,242 --output ball
   sa3d segment --load-config RUN/config.yml --view 000024.jpg --mask ball.png --output ball
   sa3d segment --load-config RUN/config.yml --prompts prompts.json --output all_objects
-  sa3d segment ... --segmenter sam-base --device cuda
+  sa3d segment ... --segmenter sam2.1-tiny            (sa3d segmenters lists them)
 
 prompts.json, for several objects or views:
   {"prompts": [{"object": "mug", "view": "000021.jpg", "points": [[99, 159]], "labels": [1]},
@@ -72,7 +73,9 @@ def main(arguments: Sequence[str]) -> None:
     command = parse(Segment, arguments, "sa3d segment", _HELP)
     prompts = command.read_prompts()
     refuse_to_replace(command.output, overwrite=command.overwrite)
-    segmenter = load_segmenter(command.settings.segmenter, torch_device(command.device))
+    device = torch_device(command.device)
+    command.settings = with_chosen_segmenter(command.settings, device)
+    segmenter = load_segmenter(command.settings.segmenter, device)
     run, scene = command.open(command.settings.prepare)
     session = prepared_session(scene, segmenter, command.settings, prompts)
     notes = provenance(run, command.settings, command.cache_dir)
