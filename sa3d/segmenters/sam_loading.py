@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import torch
 
 from sa3d.errors import SA3DError
+from sa3d.segmenters.hub import download, quiet_loading
 from sa3d.segmenters.memory import enough_memory
 from sa3d.segmenters.registry import EMBEDDED, label_of
 from sa3d.segmenters.sam import SamSegmenter
@@ -35,9 +34,6 @@ SEGMENTER_OF_TYPE: dict[str, type[SamFamilySegmenter]] = {
 """By ``model_type`` in config.json; weights published as a video model's hold the image model's."""
 
 OLDEST_TIMM = (1, 0)
-
-HUB_PROBE_S = 5.0
-"""How long to wait for the hub before saying that the weights cannot be had."""
 
 _ANOTHER = f"or use the embedded segmenter: --segmenter {EMBEDDED}"
 
@@ -116,44 +112,8 @@ def _local_source(path: Path) -> _Source | None:
 def _hub_source(hub_id: str) -> _Source:
     if not is_hub_id(hub_id):
         raise SA3DError(f"no such file or folder: {hub_id}")
-    folder = cached_folder(hub_id) or _download(hub_id)
+    folder = cached_folder(hub_id) or download(hub_id, "--segmenter", "sam-weights", _ANOTHER)
     return _Source(folder, None, label_of(hub_id), f"hf download {hub_id} --force-download")
-
-
-def _download(hub_id: str) -> Path:
-    """Fetch a model's files into the hub's cache.
-
-    Raises:
-        SA3DError: there is no network, no such model, or no permission.
-    """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-
-    elsewhere = (
-        f"where there is a network: hf download {hub_id} --local-dir sam-weights, and give that"
-        f" folder to --segmenter; {_ANOTHER}"
-    )
-    try:
-        # Loading itself retries for half a minute where the hub is out of reach.
-        get_hf_file_metadata(hf_hub_url(hub_id, CONFIG), timeout=HUB_PROBE_S)
-        return Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors"]))
-    except GatedRepoError as error:
-        raise SA3DError(
-            f"{hub_id} is handed out on request only: ask for access on its page of the hub, then:"
-            f" hf auth login; {_ANOTHER}"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise SA3DError(
-            f"the hub has no {hub_id} (or it is private: hf auth login): sa3d segmenters lists what"
-            f" there is, {_ANOTHER}"
-        ) from error
-    # The hub client raises its HTTP library's own errors, and that library changes.
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise SA3DError(
-            f"the weights {hub_id} are not on this machine and the hub cannot be reached"
-            f" ({reason}): {elsewhere}"
-        ) from error
 
 
 def _segmenter_class(source: _Source) -> type[SamFamilySegmenter]:
@@ -196,7 +156,7 @@ def _load(source: _Source, segmenter: type[SamFamilySegmenter]) -> tuple[Any, An
     processor_class = getattr(transformers, segmenter.image_processor_class)
     options = {"dtype": torch.float32, "local_files_only": True, "output_loading_info": True}
     try:
-        with _quiet(transformers):
+        with quiet_loading():
             if source.weights_file is None:
                 model, report = model_class.from_pretrained(source.folder, **options)
             else:
@@ -216,21 +176,6 @@ def _load(source: _Source, segmenter: type[SamFamilySegmenter]) -> tuple[Any, An
     if lost:  # transformers would make these up
         raise _damaged(source, f"{len(lost)} weights are missing, such as {lost[0]}")
     return model, processor
-
-
-@contextlib.contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """No bars and no notes about video weights loaded into an image model."""
-    logging = transformers.utils.logging
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _damaged(source: _Source, reason: str) -> SA3DError:
