@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from rich.console import Console
+
 from nerfstudio_plugin.cli_options import ReportOptions, parse, torch_device
 from nerfstudio_plugin.cli_progress import ERR, OUT
 from sa3d.config import Settings
@@ -22,6 +24,8 @@ examples:
   sa3d segmenters
   sa3d segmenters --json segmenters.json
 """
+
+_WIDTH = 120
 
 _RECOMMENDED = {"cpu": "sam2.1-tiny", "cuda": "sam2.1-large"}
 
@@ -44,7 +48,8 @@ def main(arguments: Sequence[str]) -> None:
     device = torch_device(command.device)
     here = {EMBEDDED, *(info.name for info in local_segmenters())}
     choice = choose_segmenter(device)
-    OUT.print(_table(here))
+    # Names are there to be copied: wide rather than cut.
+    Console(width=_WIDTH, highlight=False, soft_wrap=True).print(_table(here))
     OUT.print(f"--segmenter auto takes {choice.name}: {choice.reason}.")
     wanted = REGISTRY[_RECOMMENDED[device]]
     if wanted.name not in here:
@@ -69,7 +74,7 @@ def _table(here: set[str]) -> Any:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("name")
     table.add_column("here")
     for column in ("M par.", "MB", "CPU s/view"):

@@ -109,6 +109,11 @@ _TINY_VIT3 = {
 _REPVIT = {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]}
 
 
+def family_of(name: str) -> str:
+    """Family of a segmenter in the registry, as in FAMILIES."""
+    return _TRUE_SIZES[name][0]
+
+
 def true_size_sam(name: str) -> tuple[Any, Any]:
     """Model and image processor of a segmenter in the registry, with random weights."""
     family, encoder = _TRUE_SIZES[name]
