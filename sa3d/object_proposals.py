@@ -19,7 +19,12 @@ from sa3d.mask_generator import MaskGeneratorConfig, generate_masks, grid_points
 from sa3d.scene import Scene
 from sa3d.segmenter import PromptableSegmenter
 from sa3d.self_prompting import SelfPromptConfig, self_prompt
-from sa3d.standing_out import StandingOut, StandingOutConfig, find_standing_out
+from sa3d.standing_out import (
+    StandingOut,
+    StandingOutConfig,
+    find_standing_out,
+    in_many_frames,
+)
 from sa3d.view_schedule import camera_distances
 
 
@@ -33,8 +38,6 @@ class ProposalConfig:
     """An object is proposed only if it was found in this many of them."""
     min_overlap: float = 0.5
     """Masks of two views are the same object if their IoU in 3D is this."""
-    max_contained: float = 0.6
-    """Of two objects that share this much of the smaller one, the better supported one stays."""
     min_share: float = 0.0015
     """A cluster is proposed in a view if it fills this share of the image."""
     prompted_views: int = 2
@@ -168,11 +171,13 @@ class ObjectProposer:
         ]
 
     def _off_planes(self, index: int, standing_out: StandingOut) -> np.ndarray:
-        """Pixels [H, W] bool that see a surface in front of all planes."""
+    """Pixels [H, W] bool that see a surface off all planes and in many views' frames."""
         prepared = self.scene.prepared(index)
         off = prepared.render.accumulation.cpu() > 0.5
         for plane in standing_out.planes:
             off &= plane.height(prepared.points_world.cpu()) > standing_out.thickness
+        frames = in_many_frames(self.scene, prepared.points_world.cpu().reshape(-1, 3))
+        off &= (frames >= self.config.standing_out.min_frames).reshape(off.shape)
         camera = self.scene.views[index].camera
         large = torch.nn.functional.interpolate(
             off[None, None].float(), (camera.height, camera.width), mode="nearest"
@@ -255,5 +260,5 @@ def _members(
 
 
 def _rank(one: ProposedMask) -> float:
-    """Prefers good masks, and among them large ones: near views show more."""
-    return one.quality * float(np.sqrt(one.mask.sum()))
+    """Good masks go first."""
+    return one.quality

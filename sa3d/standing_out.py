@@ -13,10 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sa3d.scene import Scene
-
-_CELLS = 1 << 20
-"""Cells along each side of the lattice clusters are found on; what lies outside is left out."""
+from sa3d.scene import PreparedView, Scene
+from sa3d.touching import build_lattice, clusters
 
 
 @dataclass
@@ -34,6 +32,8 @@ class StandingOutConfig:
     """Surface further apart than about this, in footprints, is not connected."""
     min_views: int = 3
     """Surface seen in fewer views is noise."""
+    min_frames: float = 0.5
+    """Surface inside the frame of a smaller share of the views is background."""
     max_step: float = 6.0
     """Neighbouring pixels whose surfaces are further apart than this, in their own footprints,
     lie at an edge: their depth is between things and is not used."""
@@ -79,10 +79,15 @@ def find_standing_out(scene: Scene, config: StandingOutConfig) -> StandingOut:
     thickness = config.plane_thickness * footprint
     for plane in planes:
         solid &= plane.height(everything) > thickness
+    solid &= in_many_frames(scene, everything) >= config.min_frames
     view_ids = torch.cat([torch.full((len(p),), i) for i, p in enumerate(points)])
-    labels = cluster_points(
-        everything, solid, view_ids, config.cell * footprint, config.min_views
-    )
+    lattice = build_lattice(everything, solid, view_ids, config.cell * footprint, config.min_views)
+    centres = lattice.mean(everything)
+    grounded = torch.full((lattice.size,), not planes)
+    for plane in planes:
+        grounded |= plane.height(centres) < thickness + 3 * config.cell * footprint
+    normals = torch.cat([_normals(view) for view in views])
+    labels = _by_size(clusters(lattice, normals, everything, grounded), lattice.of_point)
     shapes = [(view.camera.height, view.camera.width) for view in views]
     split = labels.split([len(p) for p in points])
     return StandingOut(
@@ -129,58 +134,6 @@ def find_planes(
     return planes
 
 
-def cluster_points(
-    points: Tensor, solid: Tensor, view_ids: Tensor, cell: float, min_views: int
-) -> Tensor:
-    """Connected clusters of surface points.
-
-    Args:
-        points: [N, 3], world units.
-        solid: [N] bool, the points to cluster.
-        view_ids: int64 [N], the view each point is seen in.
-        cell: side of the lattice's cells; clusters are cells that touch, at corners too.
-        min_views: cells with points of fewer views are left out.
-
-    Returns:
-        int64 [N], numbered by falling number of points; -1 for points of no cluster.
-    """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    labels = torch.full((len(points),), -1)
-    cells = torch.floor(points / cell)
-    solid = solid & (cells.abs() < _CELLS // 2 - 1).all(dim=-1)
-    if not solid.any():
-        return labels
-    x, y, z = (cells[solid].long() + _CELLS // 2).unbind(dim=-1)
-    keys, slot = torch.unique((x * _CELLS + y) * _CELLS + z, return_inverse=True)
-    seen = torch.unique(slot * (int(view_ids.max()) + 1) + view_ids[solid])
-    views = torch.bincount(seen // (int(view_ids.max()) + 1), minlength=len(keys))
-    kept = views >= min_views
-    if not kept.any():
-        return labels
-    kept_keys = keys[kept]
-    steps = (-1, 0, 1)
-    offsets = [(a * _CELLS + b) * _CELLS + c for a in steps for b in steps for c in steps]
-    pairs = []
-    for offset in offsets:
-        if offset > 0:
-            there = torch.searchsorted(kept_keys, kept_keys + offset).clamp_max(len(kept_keys) - 1)
-            touch = kept_keys[there] == kept_keys + offset
-            pairs.append(torch.stack([torch.nonzero(touch)[:, 0], there[touch]]))
-    rows, columns = torch.cat(pairs, dim=1).numpy()
-    graph = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(kept_keys),) * 2)
-    _, component = connected_components(graph, directed=False)
-    of_key = torch.full((len(keys),), -1)
-    of_key[kept] = torch.from_numpy(component).long()
-    found = of_key[slot]
-    sizes = torch.bincount(found[found >= 0])
-    rank = torch.empty_like(sizes)
-    rank[sizes.argsort(descending=True, stable=True)] = torch.arange(len(sizes))
-    labels[solid] = torch.where(found >= 0, rank[found.clamp_min(0)], -1)
-    return labels
-
-
 def _refined(points: Tensor, plane: Plane, near: float) -> Plane:
     """The least-squares plane through the points near a plane, three times over."""
     for _ in range(3):
@@ -192,6 +145,37 @@ def _refined(points: Tensor, plane: Plane, near: float) -> Plane:
         normal = torch.linalg.eigh(spread).eigenvectors[:, 0]
         plane = Plane(normal, float(normal @ centre))
     return plane
+
+
+def in_many_frames(scene: Scene, points: Tensor) -> Tensor:
+    """Share of the views in whose frame points [N, 3] lie, hidden or not: [N]."""
+    inside = torch.zeros(len(points))
+    for view in scene.views:
+        xy, z = view.camera.project(points)
+        limit = torch.tensor([view.camera.width, view.camera.height])
+        inside += ((xy >= 0) & (xy < limit)).all(dim=-1) & (z > 0)
+    return inside / len(scene.views)
+
+
+def _by_size(of_cell: Tensor, of_point: Tensor) -> Tensor:
+    """Cluster of each point, numbered by falling number of points; -1 where there is none."""
+    if not len(of_cell):
+        return of_point
+    found = torch.where(of_point >= 0, of_cell[of_point.clamp_min(0)], -1)
+    order = torch.bincount(found[found >= 0]).argsort(descending=True, stable=True)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order))
+    return torch.where(found >= 0, rank[found.clamp_min(0)], -1)
+
+
+def _normals(view: PreparedView) -> Tensor:
+    """Surface normals [R, 3] towards the camera; zero at the frame's border."""
+    points = view.points_world.cpu()
+    across, down = points[1:-1, 2:] - points[1:-1, :-2], points[2:, 1:-1] - points[:-2, 1:-1]
+    normals = torch.nn.functional.normalize(torch.linalg.cross(across, down), dim=-1)
+    towards = view.camera.position.float().cpu() - points[1:-1, 1:-1]
+    normals = normals * (normals * towards).sum(dim=-1, keepdim=True).sign()
+    return torch.nn.functional.pad(normals, (0, 0, 1, 1, 1, 1)).reshape(-1, 3)
 
 
 def _firm(scene: Scene, index: int, max_step: float) -> Tensor:
