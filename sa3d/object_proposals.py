@@ -101,9 +101,7 @@ class ObjectProposer:
             found = self._from_clusters(index, standing_out)
             found += self._from_clicks(index, standing_out, found)
             self.masks += found
-            yield MasksProposed(
-                position, len(chosen), self.scene.views[index].name, len(found)
-            )
+            yield MasksProposed(position, len(chosen), self.scene.views[index].name, len(found))
 
     def objects(self) -> list[ObjectProposal]:
         """The objects the masks found so far mean, the best supported first."""
@@ -171,7 +169,7 @@ class ObjectProposer:
         ]
 
     def _off_planes(self, index: int, standing_out: StandingOut) -> np.ndarray:
-    """Pixels [H, W] bool that see a surface off all planes and in many views' frames."""
+        """Pixels [H, W] bool that see a surface off all planes and in many views' frames."""
         prepared = self.scene.prepared(index)
         off = prepared.render.accumulation.cpu() > 0.5
         for plane in standing_out.planes:
