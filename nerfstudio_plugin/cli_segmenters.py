@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -11,6 +11,8 @@ from rich.console import Console
 from nerfstudio_plugin.cli_options import ReportOptions, parse, torch_device
 from nerfstudio_plugin.cli_progress import ERR, OUT
 from sa3d.config import Settings
+from sa3d.detectors import local_detectors
+from sa3d.detectors.registry import REGISTRY as DETECTORS
 from sa3d.segmenters.choice import can_run, choose_segmenter, local_segmenters
 from sa3d.segmenters.registry import AUTO, EMBEDDED, REGISTRY, SegmenterInfo
 
@@ -49,11 +51,15 @@ def main(arguments: Sequence[str]) -> None:
     here = {EMBEDDED, *(info.name for info in local_segmenters())}
     choice = choose_segmenter(device)
     # Names are there to be copied: wide rather than cut.
-    Console(width=_WIDTH, highlight=False, soft_wrap=True).print(_table(here))
+    wide = Console(width=_WIDTH, highlight=False, soft_wrap=True)
+    wide.print(_table(here))
     OUT.print(f"--segmenter auto takes {choice.name}: {choice.reason}.")
     wanted = REGISTRY[_RECOMMENDED[device]]
     if wanted.name not in here:
         OUT.print(f"Recommended here ({device}): {wanted.name}. hf download {wanted.hub_id}")
+    OUT.print("Detectors for --text (--detector NAME), which a segmenter then follows:")
+    seen = {info.name for info in local_detectors()}
+    wide.print(_table(seen, DETECTORS))
     command.write_report(_report(here) | {"auto": asdict(choice), "recommended": wanted.name})
 
 
@@ -70,7 +76,7 @@ def with_chosen_segmenter(settings: Settings, device: str) -> Settings:
     return replace(settings, segmenter=choice.name)
 
 
-def _table(here: set[str]) -> Any:
+def _table(here: set[str], registry: Mapping[str, SegmenterInfo] = REGISTRY) -> Any:
     from rich import box
     from rich.table import Table
 
@@ -81,7 +87,7 @@ def _table(here: set[str]) -> Any:
         table.add_column(column, justify="right")
     table.add_column("licence")
     table.add_column("weights on the hub")
-    for info in REGISTRY.values():
+    for info in registry.values():
         table.add_row(
             info.name,
             "yes" if info.name in here else "-",

@@ -28,12 +28,14 @@ from nerfstudio_plugin.scene_loading import open_scene
 from nerfstudio_plugin.shown_objects import ShownObjects
 from nerfstudio_plugin.training_steps import SegmentingSteps
 from sa3d.checkpoint import save_segmentation
+from sa3d.detectors import load_detector
 from sa3d.errors import SA3DError
 from sa3d.object_loop import LoopConfig
 from sa3d.scene import PrepareConfig
 from sa3d.segmenters import load_segmenter
 from sa3d.segmenters.choice import choose_segmenter
 from sa3d.segmenters.registry import AUTO
+from sa3d.text_prompts import needs_words
 
 SEGMENTATION_FOLDER = "segmentation"
 """Where a finished run leaves its segmentation, beside its ``config.yml``."""
@@ -102,7 +104,12 @@ class SA3DPipeline(VanillaPipeline):
                 config.segmenter = choice.name
                 _say(f"segmenter: {choice.name} ({choice.reason})")
             segmenter = load_segmenter(config.segmenter, where)
-            self._steps = SegmentingSteps(scene, segmenter, prompts, config.loop, self._show)
+            detector = None
+            if any(needs_words(prompt) for prompt in prompts):
+                detector = load_detector(config.detector, where)
+            self._steps = SegmentingSteps(
+                scene, segmenter, prompts, config.loop, self._show, detector, config.words
+            )
         else:
             run = open_run(config.base_config, data=config.datamanager.data, device=where)
         _describe_data(config.datamanager, run)

@@ -9,15 +9,18 @@ import torch
 
 from sa3d.errors import SA3DError
 
+SMALLER = "take a smaller segmenter (--segmenter sam2.1-tiny, or graphcut, which needs the least)"
+
 _CPU_ALLOCATION_FAILED = ("not enough memory", "can't allocate memory", "cannot allocate memory")
 
 
 @contextlib.contextmanager
-def enough_memory(purpose: str) -> Iterator[None]:
+def enough_memory(purpose: str, remedy: str = SMALLER) -> Iterator[None]:
     """Turn a failed allocation in the block into one line with a remedy.
 
     Args:
         purpose: what the memory was for, such as "to load sam-huge".
+        remedy: what to take instead.
 
     Raises:
         SA3DError: there was too little memory.
@@ -28,8 +31,7 @@ def enough_memory(purpose: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise SA3DError(
-            f"too little memory {purpose}: take a smaller segmenter (--segmenter sam2.1-tiny, or"
-            " graphcut, which needs the least), or --device cpu if it was the GPU's"
+            f"too little memory {purpose}: {remedy}, or --device cpu if it was the GPU's"
         ) from error
 
 
