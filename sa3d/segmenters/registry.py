@@ -21,7 +21,9 @@ class SegmenterInfo:
         rank: expected quality of its masks, 1 best. From the models' papers, not measured here.
         parameters_m: millions of parameters used.
         download_mb: size of the weights' file, roughly.
-        cpu_s: seconds to encode a view on two CPU cores, roughly: what docs/segmenters.md measures.
+        cpu_s: seconds to encode a view on two CPU cores with nothing else running, roughly; the
+            largest are guessed from the smaller ones. docs/segmenters.md has what a shared machine
+            needed.
         licence: of the weights.
         gated: the hub hands the weights out on request only.
     """
