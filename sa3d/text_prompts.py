@@ -179,10 +179,13 @@ class WordSearch:
         judged = [(one, judge(self.scene, one, self._found, self.loop)) for one in found]
         judged.sort(key=lambda pair: -pair[1].total)
         kept: list[tuple[Found, Judgement]] = []
+        taken: set[int] = set()
         for one, judgement in judged:
-            seen_before = any(one is other for _, better in kept for other in better.same)
-            if not seen_before:
+            # Two sides of an object may share no pixel, but what a view between them finds.
+            mine = {id(one), *(id(other) for other in judgement.same)}
+            if not mine & taken:
                 kept.append((one, judgement))
+            taken |= mine
         return kept
 
     def _candidate(self, found: Found, judgement: Judgement) -> Candidate:
