@@ -21,6 +21,7 @@ from nerfstudio_plugin.cli_pictures import overlay_sheet
 from nerfstudio_plugin.cli_progress import ERR, OUT, follow, prepare_with_progress, rounds_table
 from nerfstudio_plugin.cli_prompts import PromptOptions
 from nerfstudio_plugin.cli_segmenters import with_chosen_segmenter
+from nerfstudio_plugin.cli_words import detector_for, words_to_prompts
 from sa3d.checkpoint import refuse_to_replace, save_segmentation
 from sa3d.config import Settings
 from sa3d.events import Finished
@@ -45,6 +46,7 @@ examples:
       --labels 1 0 --output ball            (1: on the object, 0: beside it)
   sa3d segment --load-config RUN/config.yml --view 000024.jpg --box 93,173 160,242 --output ball
   sa3d segment --load-config RUN/config.yml --view 000024.jpg --mask ball.png --output ball
+  sa3d segment --load-config RUN/config.yml --text "the red mug" --output mug
   sa3d segment --load-config RUN/config.yml --prompts prompts.json --output all_objects
   sa3d segment ... --segmenter sam2.1-tiny            (sa3d segmenters lists them)
 
@@ -74,9 +76,13 @@ def main(arguments: Sequence[str]) -> None:
     prompts = command.read_prompts()
     refuse_to_replace(command.output, overwrite=command.overwrite)
     device = torch_device(command.device)
+    detector = detector_for(prompts, command.detector, device)
     command.settings = with_chosen_segmenter(command.settings, device)
     segmenter = load_segmenter(command.settings.segmenter, device)
     run, scene = command.open(command.settings.prepare)
+    prompts, choices = words_to_prompts(
+        scene, segmenter, detector, prompts, command.words, command.settings.loop
+    )
     session = prepared_session(scene, segmenter, command.settings, prompts)
     notes = provenance(run, command.settings, command.cache_dir)
     finished: set[str] = set()
@@ -90,6 +96,7 @@ def main(arguments: Sequence[str]) -> None:
         raise
     segmentation = session.result()
     report = segmentation_report(segmentation, scene)
+    report["words"] = [choice.to_json() for choice in choices]
     save_segmentation(segmentation, command.output, notes, overwrite=command.overwrite)
     write_json(command.output / "results.json", report)
     overlay_sheet(scene, segmentation, command.output / "overlay.png")
@@ -108,7 +115,8 @@ def prepared_session(
             :meth:`sa3d.scene.Scene.prepare`.
     """
     Session(scene, segmenter, settings.loop).add_prompts(prompts)
-    prepare_with_progress(scene)
+    if not scene.is_prepared():
+        prepare_with_progress(scene)
     session = Session(scene, segmenter, settings.loop)
     views = [scene.views[scene.view_index(prompt.view)].name for prompt in prompts]
     session.add_prompts([replace(p, view=name) for p, name in zip(prompts, views, strict=True)])
