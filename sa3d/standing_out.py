@@ -22,7 +22,7 @@ class StandingOutConfig:
     """How clusters of surface are found; lengths are in pixel footprints (at operator resolution,
     the side of a pixel at the scene's median depth)."""
 
-    plane_share: float = 0.1
+    plane_share: float = 0.2
     """A plane is support or background if this share of all surface pixels lies on it."""
     plane_thickness: float = 2.0
     """Surface nearer to a plane than this, in footprints, lies on it."""
