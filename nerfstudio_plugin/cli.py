@@ -20,6 +20,7 @@ COMMANDS = {
     "export": "write a segmentation as masks, a point cloud or a mesh",
     "render": "pictures of a segmentation: mask, overlay, the object alone, or without it",
     "info": "what a run, a scene cache or a segmentation holds",
+    "segmenters": "which 2D segmenters there are, and which are on this machine",
     "demo": "segment a scene that comes with the program, and measure the result",
 }
 
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        lines = "\n".join(f"  {name:<9} {summary}" for name, summary in COMMANDS.items())
+        lines = "\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())
         print(_OVERVIEW.format(commands=lines))
         return 0
     if arguments[0] in ("-V", "--version"):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sa3d.errors import SA3DError
 from sa3d.prompts import DEFAULT_OBJECT, Prompt, load_prompts
+from sa3d.segmenters.registry import AUTO
+from sa3d.text_detector import checked_words
+from sa3d.text_prompts import WordsConfig
 
 
 @dataclass(kw_only=True)
@@ -25,7 +28,12 @@ class PromptOptions:
     mask: Path | None = None
     """Image of the view's size, non-zero where the object is."""
     text: str | None = None
-    """Words naming the object (no segmenter here understands words yet)."""
+    """Words naming the object, such as "the red mug"; without --view several views are searched.
+    With --points, too, they choose among what is found; beside --box or --mask they are a note."""
+    detector: str = AUTO
+    """What finds --text: "auto" (the best detector on this machine, else grounding-dino-tiny), a
+    name (`sa3d segmenters` lists them), a hub id, or a folder with weights."""
+    words: WordsConfig = field(default_factory=WordsConfig)
     object: str = DEFAULT_OBJECT
     """What to call the object; its masks go to a folder of that name."""
     prompts: Path | None = None
@@ -36,9 +44,10 @@ class PromptOptions:
         """The prompts; whether they fit the scene is not known yet.
 
         Raises:
-            SA3DError: none, contradictory, damaged, or words alone.
+            SA3DError: none, contradictory, or damaged.
         """
-        typed = bool(self.points or self.labels or self.box or self.mask or self.text)
+        marked = bool(self.points or self.labels or self.box or self.mask)
+        typed = marked or self.text is not None
         if self.prompts is not None:
             if typed or self.view is not None:
                 raise SA3DError(
@@ -48,17 +57,17 @@ class PromptOptions:
             found = load_prompts(self.prompts)
         elif not typed:
             raise SA3DError(
-                "no prompt given: mark the object with --view and --points, --box or --mask, or "
-                "name a file with --prompts"
+                "no prompt given: mark the object with --view and --points, --box or --mask, name "
+                "it with --text, or name a file with --prompts"
             )
-        elif self.view is None:
+        elif self.view is None and marked:
             raise SA3DError("say with --view which image the prompt is in")
         else:
-            found = [self._typed(self.view)]
-        _refuse_words(found)
+            found = [self._typed(self.view or "")]
         return found
 
     def _typed(self, view: str) -> Prompt:
+        text = None if self.text is None else checked_words(self.text)
         numbers = _numbers("--points", self.points)
         if len(numbers) % 2:
             raise SA3DError('--points are pairs "x,y x,y ...": one number is left over')
@@ -73,7 +82,7 @@ class PromptOptions:
             labels=self.labels or (1,) * len(points),
             box=(corners[0], corners[1], corners[2], corners[3]) if corners else None,
             mask=self.mask,
-            text=self.text,
+            text=text,
         )
 
 
@@ -82,13 +91,3 @@ def _numbers(option: str, tokens: Sequence[str]) -> list[float]:
         return [float(part) for token in tokens for part in token.split(",") if part.strip()]
     except ValueError as error:
         raise SA3DError(f"{option}: {error}; numbers like 120,80 expected") from error
-
-
-def _refuse_words(prompts: Sequence[Prompt]) -> None:
-    for prompt in prompts:
-        marked = prompt.points or prompt.box is not None or prompt.mask is not None
-        if prompt.text and not marked:
-            raise SA3DError(
-                f"words ({prompt.text!r}) are not supported yet by the available segmenters: mark "
-                "the object with points, a box or a mask (--points, --box, --mask)"
-            )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nerfstudio_plugin.cli import program_version
+from nerfstudio_plugin.cli_everything import refuse_prompts, segment_everything
 from nerfstudio_plugin.cli_options import (
     ReportOptions,
     RunOptions,
@@ -20,6 +21,8 @@ from nerfstudio_plugin.cli_options import (
 from nerfstudio_plugin.cli_pictures import overlay_sheet
 from nerfstudio_plugin.cli_progress import ERR, OUT, follow, prepare_with_progress, rounds_table
 from nerfstudio_plugin.cli_prompts import PromptOptions
+from nerfstudio_plugin.cli_segmenters import with_chosen_segmenter
+from nerfstudio_plugin.cli_words import detector_for, words_to_prompts
 from sa3d.checkpoint import refuse_to_replace, save_segmentation
 from sa3d.config import Settings
 from sa3d.events import Finished
@@ -44,8 +47,10 @@ examples:
       --labels 1 0 --output ball            (1: on the object, 0: beside it)
   sa3d segment --load-config RUN/config.yml --view 000024.jpg --box 93,173 160,242 --output ball
   sa3d segment --load-config RUN/config.yml --view 000024.jpg --mask ball.png --output ball
+  sa3d segment --load-config RUN/config.yml --everything --output all_objects
+  sa3d segment --load-config RUN/config.yml --text "the red mug" --output mug
   sa3d segment --load-config RUN/config.yml --prompts prompts.json --output all_objects
-  sa3d segment ... --segmenter sam-base --device cuda
+  sa3d segment ... --segmenter sam2.1-tiny            (sa3d segmenters lists them)
 
 prompts.json, for several objects or views:
   {"prompts": [{"object": "mug", "view": "000021.jpg", "points": [[99, 159]], "labels": [1]},
@@ -61,6 +66,8 @@ class Segment(ReportOptions, SettingsOptions, PromptOptions, RunOptions):
     """Folder to write the segmentation to."""
     overwrite: bool = False
     """Replace a segmentation that is there already."""
+    everything: bool = False
+    """No prompt: find all objects that several views agree on."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -70,12 +77,24 @@ def main(arguments: Sequence[str]) -> None:
         SA3DError: something the user can put right.
     """
     command = parse(Segment, arguments, "sa3d segment", _HELP)
-    prompts = command.read_prompts()
+    if command.everything:
+        refuse_prompts(command)
+    prompts = [] if command.everything else command.read_prompts()
     refuse_to_replace(command.output, overwrite=command.overwrite)
-    segmenter = load_segmenter(command.settings.segmenter, torch_device(command.device))
+    device = torch_device(command.device)
+    detector = detector_for(prompts, command.detector, device)
+    command.settings = with_chosen_segmenter(command.settings, device)
+    segmenter = load_segmenter(command.settings.segmenter, device)
     run, scene = command.open(command.settings.prepare)
-    session = prepared_session(scene, segmenter, command.settings, prompts)
     notes = provenance(run, command.settings, command.cache_dir)
+    if command.everything:
+        segmentation, table = segment_everything(scene, segmenter, command.settings)
+        _write(segmentation, scene, command, notes, table)
+        return
+    prompts, choices = words_to_prompts(
+        scene, segmenter, detector, prompts, command.words, command.settings.loop
+    )
+    session = prepared_session(scene, segmenter, command.settings, prompts)
     finished: set[str] = set()
     try:
         for event in follow(session.run(), len({prompt.object for prompt in prompts})):
@@ -86,11 +105,23 @@ def main(arguments: Sequence[str]) -> None:
             _save_finished(session.result(), finished, command, notes)
         raise
     segmentation = session.result()
-    report = segmentation_report(segmentation, scene)
+    print_outcome(segmentation)
+    words = {"words": [choice.to_json() for choice in choices]}
+    _write(segmentation, scene, command, notes, words)
+
+
+def _write(
+    segmentation: Segmentation,
+    scene: Scene,
+    command: Segment,
+    notes: dict[str, Any],
+    more: dict[str, Any],
+) -> None:
+    """Write the folder: the segmentation, its report with ``more`` in it, and the picture."""
+    report = segmentation_report(segmentation, scene) | more
     save_segmentation(segmentation, command.output, notes, overwrite=command.overwrite)
     write_json(command.output / "results.json", report)
     overlay_sheet(scene, segmentation, command.output / "overlay.png")
-    print_outcome(segmentation)
     OUT.print(f"segmentation: {command.output}   pictures: {command.output / 'overlay.png'}")
     command.write_report(report)
 
@@ -105,7 +136,8 @@ def prepared_session(
             :meth:`sa3d.scene.Scene.prepare`.
     """
     Session(scene, segmenter, settings.loop).add_prompts(prompts)
-    prepare_with_progress(scene)
+    if not scene.is_prepared():
+        prepare_with_progress(scene)
     session = Session(scene, segmenter, settings.loop)
     views = [scene.views[scene.view_index(prompt.view)].name for prompt in prompts]
     session.add_prompts([replace(p, view=name) for p, name in zip(prompts, views, strict=True)])

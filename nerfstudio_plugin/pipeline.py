@@ -28,10 +28,14 @@ from nerfstudio_plugin.scene_loading import open_scene
 from nerfstudio_plugin.shown_objects import ShownObjects
 from nerfstudio_plugin.training_steps import SegmentingSteps
 from sa3d.checkpoint import save_segmentation
+from sa3d.detectors import load_detector
 from sa3d.errors import SA3DError
 from sa3d.object_loop import LoopConfig
 from sa3d.scene import PrepareConfig
 from sa3d.segmenters import load_segmenter
+from sa3d.segmenters.choice import choose_segmenter
+from sa3d.segmenters.registry import AUTO
+from sa3d.text_prompts import needs_words
 
 SEGMENTATION_FOLDER = "segmentation"
 """Where a finished run leaves its segmentation, beside its ``config.yml``."""
@@ -52,8 +56,9 @@ class SA3DPipelineConfig(PromptOptions, VanillaPipelineConfig):
     """config.yml of the trained run to segment in. Always needed."""
     cache_dir: Path | None = None
     """Where scene caches lie; sa3d_cache beside the base run's config.yml if left out."""
-    segmenter: str = "graphcut"
-    """graphcut (no weights needed), a short name of SAM weights, a hub id or a folder with them."""
+    segmenter: str = AUTO
+    """auto (the best one on this machine), graphcut (embedded, needs no weights), a short name such
+    as sam2.1-tiny ("sa3d segmenters" lists them), a hub id, or a folder with weights."""
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
 
@@ -94,8 +99,17 @@ class SA3DPipeline(VanillaPipeline):
             run, scene = open_scene(
                 config.base_config, config.datamanager.data, where, config.prepare, config.cache_dir
             )
+            if config.segmenter == AUTO:
+                choice = choose_segmenter(where)
+                config.segmenter = choice.name
+                _say(f"segmenter: {choice.name} ({choice.reason})")
             segmenter = load_segmenter(config.segmenter, where)
-            self._steps = SegmentingSteps(scene, segmenter, prompts, config.loop, self._show)
+            detector = None
+            if any(needs_words(prompt) for prompt in prompts):
+                detector = load_detector(config.detector, where)
+            self._steps = SegmentingSteps(
+                scene, segmenter, prompts, config.loop, self._show, detector, config.words
+            )
         else:
             run = open_run(config.base_config, data=config.datamanager.data, device=where)
         _describe_data(config.datamanager, run)

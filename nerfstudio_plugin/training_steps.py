@@ -13,6 +13,8 @@ from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 from sa3d.segmenter import PromptableSegmenter
 from sa3d.session import Session
+from sa3d.text_detector import TextDetector
+from sa3d.text_prompts import WordsConfig, WordSearch, check_words, needs_words
 
 
 @dataclass(frozen=True)
@@ -39,21 +41,29 @@ class SegmentingSteps:
         prompts: Sequence[Prompt],
         config: LoopConfig,
         show: Callable[[ShownObjects], None],
+        detector: TextDetector | None = None,
+        words: WordsConfig | None = None,
     ) -> None:
         """Check the prompts; nothing is evaluated yet.
 
         Args:
             show: called with the objects as they stand, after every view.
+            detector: finds what prompts name in words; needed if one does.
+            words: how it is used.
 
         Raises:
             SA3DError: a prompt names an unknown view, or lies outside its image.
         """
         for prompt in prompts:
+            if needs_words(prompt):
+                check_words(scene, prompt)
+                continue
             camera = scene.views[scene.view_index(prompt.view)].camera
             prompt.check_against(camera.width, camera.height)
             prompt.load_mask(camera.width, camera.height)
         self.names = list(dict.fromkeys(prompt.object for prompt in prompts))
-        self._scene, self._segmenter, self._prompts = scene, segmenter, prompts
+        self._scene, self._segmenter, self._prompts = scene, segmenter, list(prompts)
+        self._detector, self._words = detector, words
         self._config, self._show = config, show
         self._session: Session | None = None
         self._shown: ShownObjects | None = None
@@ -72,14 +82,15 @@ class SegmentingSteps:
         """Prepare every view, then segment until every object is finished.
 
         Raises:
-            SA3DError: see :meth:`sa3d.scene.Scene.prepare` and :meth:`sa3d.session.Session.run`.
+            SA3DError: see :meth:`sa3d.scene.Scene.prepare`, :meth:`sa3d.session.Session.run` and
+                :meth:`sa3d.text_prompts.WordSearch.result`.
         """
         for done in self._scene.prepare():
             verb = "was prepared before" if done.cached else "prepared"
             yield Step(f"{done.view}: {verb} ({done.index + 1} of {done.total} views)")
+        heading = self._resolve_words()
         self._session = Session(self._scene, self._segmenter, self._config)
         self._session.add_prompts(self._prompts)
-        heading: list[str] = []
         for event in self._session.run():
             if isinstance(event, ViewDone):
                 self._update(blocks=event.round == 0)
@@ -95,6 +106,26 @@ class SegmentingSteps:
                 self._update(blocks=True)
                 heading.append(f"{event.object}: {event.verdict}")
         yield Step("\n".join(heading))
+
+    def _resolve_words(self) -> list[str]:
+        """Put what the detector finds in the place of words; says what that is."""
+        said = []
+        for position, prompt in enumerate(self._prompts):
+            if self._detector is None or not needs_words(prompt):
+                continue
+            search = WordSearch(
+                self._scene, self._segmenter, self._detector, prompt, self._words, self._config
+            )
+            for _ in search.run():
+                pass
+            choice = search.result()
+            self._prompts[position] = choice.prompt
+            best = choice.candidates[0]
+            said.append(
+                f"{choice.object}: {choice.text!r} found in {best.view} (score {best.score:.2f}, "
+                f"{len(choice.candidates) - 1} other candidates)"
+            )
+        return said
 
     def _update(self, *, blocks: bool) -> None:
         assert self._session is not None

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from sa3d.errors import SA3DError
 from sa3d.loop_config import LoopConfig
 from sa3d.scene import PrepareConfig
+from sa3d.segmenters.registry import AUTO
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,9 +30,10 @@ _Config = TypeVar("_Config")
 class Settings:
     """Everything that shapes a result."""
 
-    segmenter: str = "graphcut"
-    """The 2D segmenter: "graphcut" (embedded, needs no weights), a short name of SAM weights such
-    as "sam-base", a Hugging Face id ("owner/name"), or a folder with SAM weights."""
+    segmenter: str = AUTO
+    """The 2D segmenter: "auto" (the best one whose weights are on this machine), "graphcut"
+    (embedded, needs no weights), a short name such as "sam2.1-tiny" (`sa3d segmenters` lists them),
+    a Hugging Face id ("owner/name"), or a folder or .safetensors file with SAM weights."""
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
 

@@ -20,7 +20,7 @@ class Prompt:
     """What a user marked in one view.
 
     Attributes:
-        view: image name.
+        view: image name; empty with words alone, which are then looked for in several views.
         object: name of the object it belongs to.
         points: (x, y) pixel indices at the image's original size.
         labels: 1 object, 0 background, one per point.
@@ -122,7 +122,14 @@ def prompt_from_json(entry: Mapping[str, Any], folder: Path) -> Prompt:
         SA3DError: unknown keys, missing view, or values of the wrong kind.
     """
     known = {"view", "object", "points", "labels", "box", "mask", "text"}
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("view"), str):
+    if not isinstance(entry, Mapping):
+        raise SA3DError('every prompt is an object {"view": ..., ...}')
+    text = entry.get("text")
+    if text is not None and not isinstance(text, str):
+        raise SA3DError(f'the "text" of a prompt is words in quotes, not {text!r}')
+    words_alone = bool(text) and not {"points", "box", "mask"} & set(entry)
+    view = entry.get("view", "" if words_alone else None)
+    if not isinstance(view, str):
         raise SA3DError('every prompt needs a "view", the name of an image')
     unknown = sorted(set(entry) - known)
     if unknown:
@@ -138,18 +145,18 @@ def prompt_from_json(entry: Mapping[str, Any], folder: Path) -> Prompt:
             box = (x0, y0, x1, y1)
     except (TypeError, ValueError) as error:
         raise SA3DError(
-            f"prompt in {entry['view']!r}: points are [[x, y], ...], labels [1, 0, ...] "
+            f"prompt in {view!r}: points are [[x, y], ...], labels [1, 0, ...] "
             "and a box [x0, y0, x1, y1]"
         ) from error
     mask = entry.get("mask")
     return Prompt(
-        view=entry["view"],
+        view=view,
         object=str(entry.get("object", DEFAULT_OBJECT)),
         points=points,
         labels=labels,
         box=box,
         mask=None if mask is None else folder / mask,
-        text=entry.get("text"),
+        text=text,
     )
 
 

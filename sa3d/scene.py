@@ -21,7 +21,7 @@ from sa3d.errors import SA3DError
 from sa3d.geometry import Camera
 from sa3d.mask_grid import Elements, MaskGrid
 from sa3d.radiance_field import RadianceField
-from sa3d.segmenter import PromptableSegmenter
+from sa3d.segmenter import EncodesBatches, PromptableSegmenter
 from sa3d.storage import atomic_path, load_arrays, save_arrays
 from sa3d.view_operator import ViewOperator, ViewRender, build_view_operator, unproject
 from sa3d.views import View, find_view
@@ -144,19 +144,46 @@ class Scene:
         return self.views.index(find_view(self.views, name))
 
     def encode(self, index: int, segmenter: PromptableSegmenter) -> None:
-        """Make view ``index`` the segmenter's current image, from the cache where it is there."""
+        """Make view ``index`` the segmenter's current image, from the cache where it is there.
+
+        A segmenter that gains by it encodes the next views too: every view gets its turn.
+        """
         image = self.views[index].image()
-        digest = hashlib.sha256(image.tobytes()).hexdigest()[:16]
-        name = "".join(c if c.isalnum() or c in "-._" else "_" for c in segmenter.name)
-        path = self.cache / "encodings" / name / f"{index:05d}-{digest}.npz"
+        path = self._encoding_path(index, image, segmenter)
         if path.exists():
             try:
                 segmenter.restore_state(load_arrays(path))
                 return
             except SA3DError:
                 path.unlink()  # half a file from elsewhere: encode again
+        if isinstance(segmenter, EncodesBatches) and segmenter.batch_size > 1:
+            self._encode_from(index, segmenter)
+            segmenter.restore_state(load_arrays(path))
+            return
         segmenter.set_image(image)
         save_arrays(path, dict(segmenter.save_state()))
+
+    def _encode_from(self, index: int, segmenter: PromptableSegmenter) -> None:
+        """Encode one batch of views that are not in the cache: ``index`` and those after it."""
+        assert isinstance(segmenter, EncodesBatches)
+        paths: list[Path] = []
+        images: list[np.ndarray] = []
+        for turn in range(len(self.views)):
+            other = (index + turn) % len(self.views)
+            image = self.views[other].image()
+            path = self._encoding_path(other, image, segmenter)
+            if not path.exists():
+                paths.append(path)
+                images.append(image)
+            if len(images) == segmenter.batch_size:
+                break
+        for path, state in zip(paths, segmenter.encode_images(images), strict=True):
+            save_arrays(path, state)
+
+    def _encoding_path(self, index: int, image: np.ndarray, segmenter: PromptableSegmenter) -> Path:
+        digest = hashlib.sha256(image.tobytes()).hexdigest()[:16]
+        name = "".join(c if c.isalnum() or c in "-._" else "_" for c in segmenter.name)
+        return self.cache / "encodings" / name / f"{index:05d}-{digest}.npz"
 
     def _view_path(self, index: int) -> Path:
         return self.cache / "views" / f"{index:05d}.npz"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -98,4 +98,20 @@ class LearnsAppearance(Protocol):
 
     def set_appearance(self, samples: np.ndarray | None) -> None:
         """Use samples [V, 2, N, 3] of V other views in the coming predictions; None forgets."""
+        ...
+
+
+@runtime_checkable
+class EncodesBatches(Protocol):
+    """Optional: a segmenter that encodes several images faster together than one by one."""
+
+    batch_size: int
+    """How many images are worth encoding at once on this device; 1 if more gain nothing."""
+
+    def encode_images(self, images: Sequence[np.ndarray]) -> Sequence[Mapping[str, np.ndarray]]:
+        """Encode images [H, W, 3] uint8 RGB, of any sizes; the current image stays what it is.
+
+        Returns:
+            For each image what ``save_state`` gives after ``set_image``, up to rounding.
+        """
         ...

@@ -46,6 +46,25 @@ def outward_order(cameras: Sequence[Camera], start: Sequence[int]) -> list[int]:
     return order
 
 
+def spread_views(cameras: Sequence[Camera], count: int, start: Sequence[int] = ()) -> list[int]:
+    """``count`` views (or all, if there are fewer) that stand for the others, ``start`` first.
+
+    Each next one brings the views nearest, on average, to one that was chosen: a lone view far from
+    all others comes late. Ties go to the lower index.
+    """
+    distances = camera_distances(cameras)
+    chosen = list(dict.fromkeys(start))
+    nearest = torch.full((len(cameras),), torch.inf)
+    if chosen:
+        nearest = distances[chosen].min(dim=0).values
+    while len(chosen) < min(count, len(cameras)):
+        cost = torch.minimum(nearest, distances).sum(dim=1)
+        cost[chosen] = torch.inf
+        chosen.append(int(cost.argmin()))
+        nearest = torch.minimum(nearest, distances[chosen[-1]])
+    return chosen
+
+
 def held_out_views(order: Sequence[int], share: float) -> frozenset[int]:
     """Evenly spaced views of the schedule, ``share`` of them, that measure and never vote.
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+
 import pytest
 
 from sa3d.segmentation import Segmentation
 from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene, voted_segmentation
+
+# Tests mean the same on every machine: no downloaded weights are found, and none are fetched.
+os.environ["HF_HUB_CACHE"] = tempfile.mkdtemp(prefix="sa3d-no-hub-")
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,20 @@ class Edges:
         self.state = state["state"]
 
 
+class BatchOfTwo(Edges):
+    """Encodes two images at once."""
+
+    batch_size = 2
+
+    def __init__(self) -> None:
+        super().__init__("batch/1")
+        self.batches: list[int] = []
+
+    def encode_images(self, images: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        self.batches.append(len(images))
+        return [{"state": image[:2, :2].astype(np.float32)} for image in images]
+
+
 @pytest.fixture
 def views(tmp_path: Path) -> list[View]:
     shapes = {"ball": BALL, "crate": CRATE}
@@ -201,6 +215,17 @@ def test_encodings_are_cached(views: list[View], field: CountingField, tmp_path:
         path.write_bytes(b"half")
     scene.encode(0, segmenter)  # type: ignore[arg-type]
     assert segmenter.encoded == 3
+
+
+def test_encoding_in_batches(views: list[View], field: CountingField, tmp_path: Path) -> None:
+    scene = Scene(field, views, tmp_path / "cache", CONFIG)
+    one_by_one, segmenter = Edges(), BatchOfTwo()
+    for index in (2, 0, 1, 2):  # 2 and 0 together, then 1 alone
+        scene.encode(index, segmenter)  # type: ignore[arg-type]
+        scene.encode(index, one_by_one)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(segmenter.state, one_by_one.state)
+    assert segmenter.batches == [2, 1]
+    assert segmenter.encoded == 0
 
 
 def test_view_index(views: list[View], field: CountingField, tmp_path: Path) -> None:

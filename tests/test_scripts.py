@@ -76,3 +76,19 @@ def test_measure_segmenter_prints_a_table(tmp_path: Path) -> None:
     assert float(row.split("|")[4]) > 0.9
     assert row in output.read_text()
     assert "Candidates not wholly inside the next larger one: 0.0%" in printed
+
+
+def test_measure_backends_writes_a_row_for_each(tmp_path: Path) -> None:
+    output = tmp_path / "segmenters.md"
+    arguments = ("--tiny", "--device", "cpu", "--output", str(output))
+    run("measure_backends.py", "--names", "graphcut", *arguments)
+    run("measure_backends.py", "--names", "sam2.1-tiny", *arguments)
+    rows = json.loads(output.with_suffix(".json").read_text())
+    assert set(rows) == {"graphcut", "sam2.1-tiny"}
+    tiny = rows["sam2.1-tiny"]
+    assert 0.1 < tiny["parameters_m"] < 1
+    assert 0.1 < tiny["memory_gb"] < 3
+    features = 4 * 32 * 32 + 8 * 16 * 16 + 32 * 8 * 8
+    assert 2 * features < 1e6 * tiny["stored_mb"] < 2 * features + 2000
+    assert tiny["prompt_ms"] > 0
+    assert f"| sam2.1-tiny | {tiny['parameters_m']:.1f} |" in output.read_text()

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from sa3d.segmenter import LOGITS_SIZE, LearnsAppearance, MaskPrediction, PromptableSegmenter
+from sa3d.segmenter import (
+    LOGITS_SIZE,
+    EncodesBatches,
+    LearnsAppearance,
+    MaskPrediction,
+    PromptableSegmenter,
+)
+from sa3d.segmenters.graphcut_logits import logits_to_image
 
 
 def check_segmenter(make: Callable[[], PromptableSegmenter], image: np.ndarray) -> None:
@@ -31,6 +38,8 @@ def check_segmenter(make: Callable[[], PromptableSegmenter], image: np.ndarray) 
     check_mask_round_trip(segmenter, image)
     check_determinism(segmenter, make, image)
     check_state(segmenter, make(), image)
+    if isinstance(segmenter, EncodesBatches):
+        check_batch(segmenter, image)
     if isinstance(segmenter, LearnsAppearance):
         check_appearance(segmenter, image)
 
@@ -58,12 +67,13 @@ def check_predictions(segmenter: PromptableSegmenter, image: np.ndarray) -> None
     for kind, prompt in prompts(image).items():
         for count in (1, 3):
             found = segmenter.predict(**prompt, multimask_output=count == 3)
-            _check_prediction(found, count, image.shape[:2], kind)
+            check_prediction(found, count, image.shape[:2], kind)
 
 
-def _check_prediction(
+def check_prediction(
     found: MaskPrediction, count: int, image_hw: tuple[int, ...], kind: str
 ) -> None:
+    """Shapes, types and ranges of ``count`` candidates; ``kind`` names the prompt in messages."""
     shape = (count, *image_hw)
     assert found.masks.shape == shape, f"{kind}: masks are {found.masks.shape}, expected {shape}"
     assert found.masks.dtype == np.bool_, f"{kind}: masks are {found.masks.dtype}"
@@ -81,12 +91,9 @@ def _check_prediction(
 
 
 def _check_logits_agree(found: MaskPrediction, kind: str) -> None:
-    """Logits span the whole image: sampled at the pixels' places, their sign is the mask."""
-    height, width = found.masks.shape[1:]
-    rows = ((np.arange(height) + 0.5) / height * LOGITS_SIZE).astype(int)
-    columns = ((np.arange(width) + 0.5) / width * LOGITS_SIZE).astype(int)
+    """Logits span the whole image: stretched over it, their sign is the mask."""
     for mask, logits in zip(found.masks, found.logits, strict=True):
-        agree = float((mask == (logits[rows][:, columns] > 0)).mean())
+        agree = float((mask == (logits_to_image(logits, mask.shape) > 0)).mean())
         assert agree > 0.95, f"{kind}: logits and mask agree on {agree:.0%} of the pixels only"
 
 
@@ -98,7 +105,7 @@ def check_mask_round_trip(segmenter: PromptableSegmenter, image: np.ndarray) -> 
         segmenter.predict(mask_logits=first.logits[0]),
         segmenter.predict(**prompt, mask_logits=first.logits[0]),
     ):
-        _check_prediction(again, 1, image.shape[:2], "own logits")
+        check_prediction(again, 1, image.shape[:2], "own logits")
 
 
 def check_determinism(
@@ -122,11 +129,44 @@ def check_state(
     assert all(isinstance(value, np.ndarray) for value in state.values()), "state is not arrays"
     expected = {kind: segmenter.predict(**prompt) for kind, prompt in prompts(image).items()}
     fresh.restore_state(state)
+    for key, value in fresh.save_state().items():
+        assert np.array_equal(value, state[key]), f"{key}: restored, then saved, it differs"
     segmenter.set_image(np.ascontiguousarray(image[::-1, ::-1]))
     segmenter.restore_state(state)
     for kind, prompt in prompts(image).items():
         _check_equal(expected[kind], fresh.predict(**prompt), f"{kind}: restored elsewhere")
         _check_equal(expected[kind], segmenter.predict(**prompt), f"{kind}: restored")
+
+
+def check_batch(segmenter: EncodesBatches, image: np.ndarray) -> None:
+    """Images of several sizes, encoded together, give what they give one by one, up to rounding."""
+    assert isinstance(segmenter, PromptableSegmenter)
+    turned = np.ascontiguousarray(image[::-1, ::-1])
+    images = [image, turned, np.ascontiguousarray(image.transpose(1, 0, 2))]
+    segmenter.set_image(turned)
+    before = segmenter.predict(**prompts(turned)["box"])
+    states = segmenter.encode_images(images)
+    after = segmenter.predict(**prompts(turned)["box"])
+    _check_equal(before, after, "encode_images changed the current image")
+    assert len(states) == len(images), f"{len(states)} states for {len(images)} images"
+    for i, (one, together) in enumerate(zip(images, states, strict=True)):
+        segmenter.set_image(one)
+        _check_close(segmenter.save_state(), together, f"image {i} of a batch")
+        alone = segmenter.predict(**prompts(one)["box and clicks"])
+        segmenter.restore_state(together)
+        found = segmenter.predict(**prompts(one)["box and clicks"])
+        agree = float((alone.masks == found.masks).mean())
+        assert agree > 0.99, f"image {i} of a batch: masks agree on {agree:.1%} of the pixels"
+
+
+def _check_close(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], label: str) -> None:
+    assert set(a) == set(b), f"{label}: states hold {sorted(a)} and {sorted(b)}"
+    for key in a:
+        assert a[key].shape == b[key].shape, f"{label}: {key} differs in shape"
+        assert a[key].dtype == b[key].dtype, f"{label}: {key} differs in type"
+        one, other = a[key].astype(np.float64), b[key].astype(np.float64)
+        rounding = 0.01 * max(float(np.abs(one).max(initial=0)), 1e-6)
+        assert np.abs(one - other).max(initial=0) <= rounding, f"{label}: {key} differs"
 
 
 def check_errors(segmenter: PromptableSegmenter, image: np.ndarray) -> None:
@@ -175,7 +215,7 @@ def check_appearance(segmenter: LearnsAppearance, image: np.ndarray) -> None:
     assert samples.shape[::2] == (2, 3), f"samples are {samples.shape}"
     assert samples.dtype == np.uint8, f"samples are {samples.dtype}"
     segmenter.set_appearance(samples[None])
-    _check_prediction(segmenter.predict(**prompt), 1, image.shape[:2], "with appearance")
+    check_prediction(segmenter.predict(**prompt), 1, image.shape[:2], "with appearance")
     segmenter.set_appearance(None)
     _check_equal(before, segmenter.predict(**prompt), "appearance forgotten")
 

@@ -47,7 +47,9 @@ def damage(path):
         ("--points 52,34 --labels 7", "labels must be 1 (object) or 0 (background)"),
         ("--points 52,34 --object a/b", "no slashes"),
         ("", "no prompt given"),
-        ("--text mug", "words ('mug') are not supported yet"),
+        ("--text mug", "hf download IDEA-Research/grounding-dino-tiny"),
+        ("--text mug --detector yolo", "unknown detector 'yolo'; known: auto, grounding-dino-"),
+        ("--text ...", "the text is empty"),
         ("--mask missing.png", "cannot read mask 'missing.png'"),
         ("--points 52,34 --segmenter sum-base", "unknown segmenter 'sum-base'"),
         ("--points 52,34 --config foggy", "no config 'foggy'"),
@@ -89,7 +91,8 @@ def test_mask_of_another_size(command_line):
         ('{"prompts": [{"view": "frame_00000.png"}]}', "is empty: give points"),
         ('{"prompts": [{"view": "frame_00000.png", "point": [1, 2]}]}', "unknown key 'point'"),
         ('{"prompts": [{"view": "frame_00000.png", "points": [1, 2]}]}', "points are [[x, y]"),
-        ('{"prompts": [{"view": "frame_00000.png", "text": "mug"}]}', "not supported yet"),
+        ('{"prompts": [{"view": "frame_00000.png", "text": "mug"}]}', "--detector"),
+        ('{"prompts": [{"text": 3}]}', "words in quotes"),
     ],
 )
 def test_prompts_file(command_line, text, words):

@@ -15,10 +15,10 @@ def test_embedded() -> None:
 
 
 def test_local_folder(tiny_sam2: Path) -> None:
-    assert str(tiny_sam2) in load_segmenter(str(tiny_sam2)).name
+    assert load_segmenter(str(tiny_sam2)).name.startswith(tiny_sam2.name)
 
 
-@pytest.mark.parametrize("name", ["grabcut", "", "sam3", "./no/such/folder"])
+@pytest.mark.parametrize("name", ["grabcut", "", "sam4", "./no/such/folder"])
 def test_unknown_names_are_told_the_known_ones(name: str) -> None:
     with pytest.raises(SA3DError) as caught:
         load_segmenter(name)

@@ -1,0 +1,51 @@
+"""Text detectors, one file per backend: what ``--text`` asks where a named thing is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sa3d.detectors.registry import DEFAULT, REGISTRY, DetectorInfo
+from sa3d.errors import SA3DError
+from sa3d.segmenters.choice import PATIENCE_S
+from sa3d.segmenters.registry import AUTO
+from sa3d.segmenters.sam_files import cached_folder, is_hub_id
+from sa3d.text_detector import TextDetector
+
+
+def load_detector(name: str, device: str = "cpu") -> TextDetector:
+    """The text detector called ``name``.
+
+    Args:
+        name: "auto", a short name (see :mod:`sa3d.detectors.registry`), a hub id ("owner/name"), or
+            a folder with weights.
+        device: torch device.
+
+    Raises:
+        SA3DError: the name is unknown, or the weights cannot be had or do not fit into memory.
+    """
+    if name == AUTO:
+        name = choose_detector(device)
+    known = REGISTRY.get(name)
+    if known or is_hub_id(name) or (name and Path(name).expanduser().is_dir()):
+        from sa3d.detectors.loading import load_from
+
+        return load_from(known.hub_id if known and known.hub_id else name, device)
+    raise SA3DError(
+        f"unknown detector {name!r}; known: {AUTO}, {', '.join(REGISTRY)}, a hub id (owner/name),"
+        " or a folder with weights of Grounding DINO, OWLv2 or SAM 3"
+    )
+
+
+def choose_detector(device: str) -> str:
+    """The best detector on this machine that suits the device; the default if there is none.
+
+    Gated weights are only used when named.
+    """
+    fast = [info for info in local_detectors() if device != "cpu" or info.cpu_s <= 2 * PATIENCE_S]
+    usable = [info for info in fast if not info.gated]
+    return min(usable, key=lambda info: info.rank).name if usable else DEFAULT
+
+
+def local_detectors() -> list[DetectorInfo]:
+    """Detectors of the registry whose weights are complete on this machine."""
+    return [info for info in REGISTRY.values() if info.hub_id and cached_folder(info.hub_id)]

@@ -1,0 +1,119 @@
+"""How many objects `sa3d segment --everything` finds, on a demo scene with exact masks.
+
+An object is found if the mean IoU over all views of one result's final masks with its exact masks
+is at least 0.75 (views where neither has a pixel do not count). Recall: share of the exact objects
+that are found. Precision: share of the results that are one of them; each result and object counts
+once, matched best first. The exact objects are the scene's small ones: a table leg or a tree that
+is found lowers the precision.
+
+    python scripts/measure_everything.py --demo room --output outputs/everything
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+
+from nerfstudio_plugin.cli_pictures import overlay_sheet
+from nerfstudio_plugin.demo_data import open_demo
+from nerfstudio_plugin.scene_loading import open_scene
+from sa3d.config import load_settings
+from sa3d.evaluation import mean_iou_over_views
+from sa3d.everything import EverythingConfig, EverythingSession
+from sa3d.final_masks import final_masks
+from sa3d.loop_config import LoopConfig
+from sa3d.scene import Scene
+from sa3d.segmentation import Segmentation
+from sa3d.segmenters import load_segmenter
+
+FOUND = 0.75
+"""Mean IoU over views from which a result is an object."""
+
+
+@dataclass
+class Options:
+    """What to measure."""
+
+    demo: Literal["room", "garden"] = "room"
+    """The demo scene."""
+    segmenter: str = "graphcut"
+    """As for sa3d segment."""
+    cache_dir: Path | None = None
+    """Where scene caches lie."""
+    output: Path | None = None
+    """Folder for the picture and numbers.json."""
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    everything: EverythingConfig = field(default_factory=EverythingConfig)
+
+
+def iou_table(
+    scene: Scene, result: Segmentation, exact: dict[str, list[np.ndarray]]
+) -> dict[str, dict[str, float]]:
+    """Mean IoU over views of every exact object (outer key) with every result (inner key)."""
+    mine = [final_masks(scene, result, index) for index in range(len(scene.views))]
+    return {
+        name: {
+            found: mean_iou_over_views([view[found][0] for view in mine], masks)
+            for found in result.objects
+        }
+        for name, masks in exact.items()
+    }
+
+
+def matched(table: dict[str, dict[str, float]]) -> dict[str, tuple[str, float]]:
+    """Exact objects and results in pairs, the best pair first, each at most once."""
+    pairs = sorted(
+        ((value, name, found) for name, row in table.items() for found, value in row.items()),
+        reverse=True,
+    )
+    matches: dict[str, tuple[str, float]] = {}
+    for value, name, found in pairs:
+        if name not in matches and found not in {taken for taken, _ in matches.values()}:
+            matches[name] = (found, value)
+    return matches
+
+
+def main(options: Options) -> None:
+    """Find everything, print the table, write the picture."""
+    demo = open_demo(options.demo)
+    prepare = load_settings("demo").prepare
+    _, scene = open_scene(demo.load_config, demo.folder, "auto", prepare, options.cache_dir)
+    for _ in scene.prepare():
+        pass
+    started = time.perf_counter()
+    segmenter = load_segmenter(options.segmenter)
+    session = EverythingSession(scene, segmenter, options.loop, options.everything)
+    for _ in session.run():
+        pass
+    result, rows = session.result()
+    seconds = time.perf_counter() - started
+    exact = {name: demo.exact_masks(name, scene.views) for name in demo.prompts}
+    table = iou_table(scene, result, exact)
+    matches = matched(table)
+    hits = {name for name, (_, value) in matches.items() if value >= FOUND}
+    print("| object | best match | mean IoU |\n|---|---|---|")
+    for name in exact:
+        found, value = matches.get(name, ("-", 0.0))
+        print(f"| {name} | {found} | {value:.3f} |")
+    unmatched = [row.name for row in rows if row.name not in {matches[n][0] for n in hits}]
+    print(f"results that are none of them: {', '.join(unmatched) or 'none'}")
+    precision, recall = len(hits) / len(rows), len(hits) / len(exact)
+    print(f"precision {precision:.2f}, recall {recall:.2f} at {FOUND}; {seconds:.0f} s")
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
+        overlay_sheet(scene, result, options.output / f"{options.demo}.png")
+        numbers = {
+            "matches": matches, "precision": precision, "recall": recall, "seconds": seconds,
+            "objects": [asdict(row) for row in rows],
+        }  # fmt: skip
+        (options.output / f"{options.demo}.json").write_text(json.dumps(numbers, indent=1))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
