@@ -11,7 +11,7 @@ import torch
 FAMILIES = ("grounding-dino", "owlv2", "sam3")
 """``model_type`` of what :func:`save_tiny_detector` makes."""
 
-_LAYERS = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+_LAYERS: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
 _BERT_WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "the", "a", "red", "mug", "ball")
 _CLIP_SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 
@@ -39,7 +39,7 @@ def _grounding_dino() -> tuple[Any, Any]:
         depths=[1, 1, 1, 1],
         num_heads=[1, 1, 1, 1],
         window_size=4,
-        out_indices=[2, 3, 4],
+        out_indices=[2, 3, 4],  # pyright: ignore[reportCallIssue]
     )
     text = hub.BertConfig(
         **_LAYERS,
