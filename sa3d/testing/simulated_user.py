@@ -29,7 +29,7 @@ def next_click(
     deepest, click = 0.0, None
     for wrong, label in ((exact & ~mask, 1), (mask & ~exact, 0)):
         where = wrong if counted is None else wrong & counted
-        depth = distance_transform_edt(np.pad(where, 1))[1:-1, 1:-1]
+        depth = np.asarray(distance_transform_edt(np.pad(where, 1)))[1:-1, 1:-1]
         if depth.max() > deepest:
             deepest = float(depth.max())
             y, x = np.unravel_index(int(depth.argmax()), depth.shape)
