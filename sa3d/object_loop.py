@@ -27,8 +27,8 @@ from sa3d.self_prompting import self_prompt
 from sa3d.user_prompts import segment_user_prompts
 from sa3d.view_schedule import camera_distances, held_out_views, outward_order
 
-DOUBT = 0.02
-"""Evidence against elements out of reach: enough to tip an undecided one, not to outvote a view."""
+DOUBT = 0.5
+"""Evidence against elements out of reach, in units of the prior's weight: tips undecided ones."""
 
 
 class ObjectLoop:
@@ -93,12 +93,18 @@ class ObjectLoop:
         return ObjectSegmentation(
             name=self.name,
             prompts=tuple(self.prompts),
-            evidence=self.evidence,
+            evidence=self._evidence_in_result(),
             views=dict(self.records),
             rounds=tuple(self.rounds),
             converged=self.finished is not None and self.finished.converged,
             verdict=self.finished.verdict if self.finished else "stopped before the end",
         )
+
+    def _evidence_in_result(self) -> Evidence:
+        """The evidence, with doubt about far elements as light as the prior is in the result."""
+        total = self.evidence.total.clone()
+        total[self._far] -= DOUBT * (self.config.prompt_prior_weight - self.config.prior_weight)
+        return Evidence(self.evidence.object.clone(), total.clamp_min(0))
 
     def _lift(self) -> Iterator[Event]:
         for index in self._prompted:
@@ -119,7 +125,7 @@ class ObjectLoop:
                 "prompted pixels; prompt where the render shows a surface"
             )
         self._measure_lifted()
-        self.evidence.total[self._far] += DOUBT
+        self.evidence.total[self._far] += DOUBT * self.config.prompt_prior_weight
 
     def _round(self, number: int) -> Iterator[Event]:
         started = time.perf_counter()
@@ -227,7 +233,7 @@ class ObjectLoop:
         """Back to an earlier round: its votes, counted afresh."""
         self.records, self._votes = records, votes
         self.evidence = Evidence.none(len(self.scene.elements), self.scene.device)
-        self.evidence.total[self._far] += DOUBT
+        self.evidence.total[self._far] += DOUBT * self.config.prompt_prior_weight
         for index in sorted(votes):
             self.evidence.add(self.scene.prepared(index).operator, votes[index])
 
