@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from nerfstudio_plugin.cli_options import ReportOptions, parse, torch_device
-from nerfstudio_plugin.cli_progress import ERR, OUT
+from nerfstudio_plugin.cli_progress import OUT
 from sa3d.config import Settings
 from sa3d.detectors import local_detectors
 from sa3d.detectors.registry import REGISTRY as DETECTORS
@@ -72,7 +72,7 @@ def with_chosen_segmenter(settings: Settings, device: str) -> Settings:
     if settings.segmenter != AUTO:
         return settings
     choice = choose_segmenter(device)
-    ERR.print(f"segmenter: {choice.name} ({choice.reason})", markup=False, soft_wrap=True)
+    OUT.print(f"segmenter: {choice.name} ({choice.reason})", markup=False, soft_wrap=True)
     return replace(settings, segmenter=choice.name)
 
 

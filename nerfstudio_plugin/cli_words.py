@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from nerfstudio_plugin.cli_progress import ERR, OUT, prepare_with_progress, progress_bar, table
+from nerfstudio_plugin.cli_progress import OUT, prepare_with_progress, progress_bar, table
 from sa3d.detectors import load_detector
 from sa3d.loop_config import LoopConfig
 from sa3d.prompts import Prompt
@@ -28,7 +28,7 @@ def detector_for(prompts: Sequence[Prompt], name: str, device: str) -> TextDetec
         return None
     detector = load_detector(name, device)
     if name == AUTO:
-        ERR.print(f"detector: {detector.name}", markup=False, soft_wrap=True)
+        OUT.print(f"detector: {detector.name}", markup=False, soft_wrap=True)
     return detector
 
 

@@ -43,7 +43,7 @@ def test_what_is_here_is_said(
 def test_auto_says_which_and_why(capsys: pytest.CaptureFixture[str]) -> None:
     chosen = with_chosen_segmenter(Settings(), "cpu")
     assert chosen.segmenter == "graphcut"
-    said = capsys.readouterr().err
+    said = capsys.readouterr().out
     assert said.startswith("segmenter: graphcut (there are no weights of another one")
     assert with_chosen_segmenter(chosen, "cpu") is chosen
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().out == ""
