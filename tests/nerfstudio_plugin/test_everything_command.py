@@ -12,9 +12,11 @@ def test_everything_writes_a_segmentation_to_export_from(command_line):
     out = command_line.succeeds(*command_line.segment("all", "--everything"))
     folder = command_line.folder / "all"
     rows = json.loads((folder / "results.json").read_text())["found"]
-    assert out.splitlines()[0].split() == ["object", "views", "size", "agreement", "elements"]
+    chosen, header, *lines = out.splitlines()
+    assert chosen.startswith("segmenter: graphcut")
+    assert header.split() == ["object", "views", "size", "agreement", "elements"]
     names = [row["name"] for row in rows]
-    assert [line.split()[0] for line in out.splitlines()[1 : len(rows) + 1]] == names
+    assert [line.split()[0] for line in lines[: len(rows)]] == names
     assert (folder / "overlay.png").is_file()
     command_line.succeeds("export", "masks", "--segmentation", folder, "--output", "masks")
     assert {
