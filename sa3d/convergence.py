@@ -19,7 +19,7 @@ class ConvergenceConfig:
     """Rounds over all views, at most."""
     flip_tolerance: float = 0.01
     """Converged when a round changes fewer than this share of the labelled elements."""
-    min_trust: float = 0.8
+    min_trust: float = 0.875
     """Mean of two IoUs: held-out views with the others, and the others with what the user marked.
     Below this the views have found something else: what the prompted ones lifted is the answer."""
 

@@ -42,7 +42,7 @@ def test_only_the_last_round_counts() -> None:
 
 
 def test_drift_is_answered_with_the_round_before_it() -> None:
-    drifted = replace(ROUND, round=2, prompt_agreement=0.85)
+    drifted = replace(ROUND, round=2, prompt_agreement=0.87)
     assert best_round([ROUND, drifted], CONFIG) == 1
 
 
@@ -58,10 +58,10 @@ def test_agreement_of_voters_stands_in_where_no_view_was_held_out() -> None:
 
 
 def test_rounds_that_lost_the_users_object_are_not_believed() -> None:
-    lost = replace(ROUND, prompt_agreement=0.69)  # mean with 0.9 of the held-out views: 0.795
-    assert trust(lost) == pytest.approx(0.795)
+    lost = replace(ROUND, prompt_agreement=0.84)  # mean with 0.9 of the held-out views: 0.87
+    assert trust(lost) == pytest.approx(0.87)
     assert best_round([lost], CONFIG) == 0
-    assert best_round([lost], replace(CONFIG, min_trust=0.79)) == 1
+    assert best_round([lost], replace(CONFIG, min_trust=0.86)) == 1
     assert best_round([], CONFIG) == 0
 
 

@@ -50,7 +50,8 @@ def test_version(command_line):
 
 def test_segment_writes_a_segmentation_that_fits(command_line, photographed):
     out = command_line.succeeds(*command_line.segment_ball("seg/ball", "--json", "report.json"))
-    header, first, *_ = out.splitlines()
+    chosen, header, first, *_ = out.splitlines()
+    assert chosen.startswith("segmenter: graphcut")
     assert header.split() == [
         "object", "round", "flips", "accepted", "rejected", "agreement", "unvoted", "s"
     ]  # fmt: skip

@@ -31,7 +31,7 @@ def oracles(photographed, monkeypatch):
 def test_words_become_an_object(command_line, view):
     words = ("--text", "ball", "--object", "ball", "--json", "r.json")
     out = command_line.succeeds(*command_line.segment("seg", *view, *words))
-    assert out.startswith("ball: 'ball' by oracle\ncandidate ")
+    assert "\nball: 'ball' by oracle\ncandidate " in out
     assert "\n1, chosen " in out
     report = json.loads((command_line.folder / "r.json").read_text())
     [choice] = report["words"]
