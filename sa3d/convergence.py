@@ -20,8 +20,9 @@ class ConvergenceConfig:
     flip_tolerance: float = 0.01
     """Converged when a round changes fewer than this share of the labelled elements."""
     min_trust: float = 0.875
-    """Mean of two IoUs: held-out views with the others, and the others with what the user marked.
-    Below this the views have found something else: what the prompted ones lifted is the answer."""
+    """Where held-out views agree less than this (IoU) with the others, or the mean of that and of
+    how the others agree with the user's own masks is less, the views have found something else:
+    what the prompted ones lifted is the answer."""
 
 
 def is_converged(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> bool:
@@ -42,8 +43,11 @@ def trust(done: RoundDone) -> float:
     The mean of how well the held-out views agree with the others, and the others with the user's
     own masks. A loop that drifts disagrees with them more from round to round.
     """
-    unvoted = done.agreement if done.unvoted_agreement is None else done.unvoted_agreement
-    return (unvoted + done.prompt_agreement) / 2
+    return (_unvoted(done) + done.prompt_agreement) / 2
+
+
+def _unvoted(done: RoundDone) -> float:
+    return done.agreement if done.unvoted_agreement is None else done.unvoted_agreement
 
 
 def best_round(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> int:
@@ -58,7 +62,8 @@ def best_round(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> int:
     best = max(range(1, last + 1), key=lambda number: (trust(rounds[number - 1]), number))
     clearly = trust(rounds[best - 1]) - trust(rounds[-1]) > CLEARLY
     chosen = best if clearly else last
-    return chosen if trust(rounds[chosen - 1]) >= config.min_trust else 0
+    kept = rounds[chosen - 1]
+    return chosen if min(trust(kept), _unvoted(kept)) >= config.min_trust else 0
 
 
 def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool) -> str:
@@ -68,10 +73,11 @@ def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool) -> str:
     how = "converged" if converged else "stopped at the limit, not converged,"
     text = f"{how} after {len(rounds)} round{'s' if len(rounds) > 1 else ''}"
     if chosen == 0:
-        most = max(trust(done) for done in rounds)
+        last = rounds[-1]
         return (
-            f"{text}, but the other views found something else than what was marked (trust"
-            f" {most:.2f}): only what the prompted views show is kept; prompt another view"
+            f"{text}, but the views found something else than what was marked (held-out views agree"
+            f" {_unvoted(last):.2f} with the others, these {last.prompt_agreement:.2f} with the"
+            " prompt): only what the prompted views show is kept; prompt another view"
         )
     kept = rounds[chosen - 1]
     if chosen < len(rounds):

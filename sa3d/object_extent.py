@@ -14,6 +14,8 @@ ROBUST = 0.02
 """Share of the points left out at either end of each axis."""
 
 
+THICK = 0.1
+"""A mask with at least this share of its pixels inside its border is not thin."""
 STEEP = 8.0
 """Neighbouring pixels of one surface lie at most this many pixel widths apart in space."""
 
@@ -49,11 +51,13 @@ def own_surface(view: PreparedView, mask: Tensor) -> Tensor:
     """Surface points [n, 3] of the object under a mask [R] bool.
 
     Less the mask's border, which sees beyond, and less what shows through holes that the mask
-    overlooks, such as a mug's handle: that lies apart from the greater part of the surface.
+    overlooks, such as a mug's handle: that lies apart from the greater part of the surface, behind.
     """
     claimed = mask.reshape(view.camera.height, view.camera.width)
     outside = torch.nn.functional.max_pool2d((~claimed)[None].float(), 3, 1, 1)[0]
-    inner = outside < 0.5 if bool((outside < 0.5).any()) else claimed
+    inner = outside < 0.5
+    if int(inner.sum()) < THICK * int(claimed.sum()):
+        inner = claimed  # a thin thing is all border
     middle = view.points_world[inner].median(dim=0).values
     distance = (view.points_world - middle).norm(dim=-1).masked_fill(~inner, torch.inf)
     seed = torch.zeros_like(claimed)
@@ -61,5 +65,6 @@ def own_surface(view: PreparedView, mask: Tensor) -> Tensor:
     pixel = float(view.render.depth[claimed].median()) / view.camera.fx
     body = connected_surface(claimed, seed, view.points_world, STEEP * pixel)
     if 2 * int(body.sum()) > int(claimed.sum()) and bool((inner & body).any()):
-        inner = inner & body
+        depth = view.render.depth
+        inner = inner & (body | (depth < depth[body].median()))
     return view.points_world[inner]

@@ -62,6 +62,8 @@ def test_rounds_that_lost_the_users_object_are_not_believed() -> None:
     assert trust(lost) == pytest.approx(0.87)
     assert best_round([lost], CONFIG) == 0
     assert best_round([lost], replace(CONFIG, min_trust=0.86)) == 1
+    astray = replace(ROUND, unvoted_agreement=0.87, prompt_agreement=0.96)
+    assert best_round([astray], CONFIG) == 0
     assert best_round([], CONFIG) == 0
 
 
@@ -89,5 +91,5 @@ def test_verdict_names_what_a_user_should_know() -> None:
     assert "1 view rejected" in text
     assert verdict([], 0, converged=False) == "lifted from the prompted views alone"
     lost = verdict([replace(ROUND, prompt_agreement=0.5)], 0, converged=True)
-    assert "0.70" in lost
+    assert "0.50 with the prompt" in lost
     assert "prompt another view" in lost

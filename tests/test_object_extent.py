@@ -42,7 +42,9 @@ def test_what_shows_through_a_hole_is_no_part_of_the_surface(still_life: Analyti
     y, x = int(rows.float().mean()), int(columns.float().mean())
     points = view.points_world.clone()
     points[y - 1 : y + 2, x - 1 : x + 2] += 50.0  # a hole in the ball shows what is far behind
-    holed = replace(view, points_world=points)
+    depth = view.render.depth.clone()
+    depth[y - 1 : y + 2, x - 1 : x + 2] += 50.0
+    holed = replace(view, points_world=points, render=replace(view.render, depth=depth))
     assert Extent.of(own_surface(holed, ball)).size < 1.05 * Extent.of(own_surface(view, ball)).size
 
 
@@ -53,3 +55,12 @@ def test_a_surface_in_pieces_is_kept_whole(still_life: AnalyticScene) -> None:
     noise = torch.rand(points.shape, generator=torch.Generator().manual_seed(0))
     torn = replace(view, points_world=points + 20 * noise)
     assert len(own_surface(torn, ball)) == len(own_surface(view, ball))
+
+
+def test_a_thin_thing_is_not_eroded_away(still_life: AnalyticScene) -> None:
+    view = still_life.scene.prepared(0)
+    shape = (view.camera.height, view.camera.width)
+    thin = torch.zeros(shape, dtype=torch.bool)
+    thin[shape[0] // 2 : shape[0] // 2 + 2, 4:-4] = True
+    thin[shape[0] // 2 + 2, 10:13] = True  # three pixels that a border leaves one of
+    assert len(own_surface(view, thin.reshape(-1))) > 10
