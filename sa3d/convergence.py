@@ -20,9 +20,9 @@ class ConvergenceConfig:
     flip_tolerance: float = 0.01
     """Converged when a round changes fewer than this share of the labelled elements."""
     min_trust: float = 0.875
-    """Where held-out views agree less than this (IoU) with the others, or the mean of that and of
-    how the others agree with the user's own masks is less, the views have found something else:
-    what the prompted ones lifted is the answer."""
+    """Where the accepted views agree less than this (IoU) with each other, or a round is trusted
+    less (see :func:`trust`), the views have found something else: what the prompted ones lifted is
+    the answer."""
 
 
 def is_converged(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> bool:
@@ -43,11 +43,8 @@ def trust(done: RoundDone) -> float:
     The mean of how well the held-out views agree with the others, and the others with the user's
     own masks. A loop that drifts disagrees with them more from round to round.
     """
-    return (_unvoted(done) + done.prompt_agreement) / 2
-
-
-def _unvoted(done: RoundDone) -> float:
-    return done.agreement if done.unvoted_agreement is None else done.unvoted_agreement
+    unvoted = done.agreement if done.unvoted_agreement is None else done.unvoted_agreement
+    return (unvoted + done.prompt_agreement) / 2
 
 
 def best_round(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> int:
@@ -63,7 +60,7 @@ def best_round(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> int:
     clearly = trust(rounds[best - 1]) - trust(rounds[-1]) > CLEARLY
     chosen = best if clearly else last
     kept = rounds[chosen - 1]
-    return chosen if min(trust(kept), _unvoted(kept)) >= config.min_trust else 0
+    return chosen if min(trust(kept), kept.agreement) >= config.min_trust else 0
 
 
 def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool) -> str:
@@ -75,9 +72,9 @@ def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool) -> str:
     if chosen == 0:
         last = rounds[-1]
         return (
-            f"{text}, but the views found something else than what was marked (held-out views agree"
-            f" {_unvoted(last):.2f} with the others, these {last.prompt_agreement:.2f} with the"
-            " prompt): only what the prompted views show is kept; prompt another view"
+            f"{text}, but the views found something else than what was marked (they agree"
+            f" {last.agreement:.2f} with each other, {last.prompt_agreement:.2f} with the prompt):"
+            " only what the prompted views show is kept; prompt another view"
         )
     kept = rounds[chosen - 1]
     if chosen < len(rounds):

@@ -62,7 +62,7 @@ def test_rounds_that_lost_the_users_object_are_not_believed() -> None:
     assert trust(lost) == pytest.approx(0.87)
     assert best_round([lost], CONFIG) == 0
     assert best_round([lost], replace(CONFIG, min_trust=0.86)) == 1
-    astray = replace(ROUND, unvoted_agreement=0.87, prompt_agreement=0.96)
+    astray = replace(ROUND, agreement=0.87, prompt_agreement=0.96)
     assert best_round([astray], CONFIG) == 0
     assert best_round([], CONFIG) == 0
 
