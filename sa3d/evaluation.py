@@ -108,6 +108,5 @@ class StageRecorder:
         else:
             return
         now = session.result().object(event.object)
-        evidence = Evidence(now.evidence.object.clone(), now.evidence.total.clone())
         for stage in reached:
-            self.stages[stage].setdefault(event.object, replace(now, evidence=evidence))
+            self.stages[stage].setdefault(event.object, now)

@@ -12,8 +12,6 @@ from sa3d.scene import PreparedView
 
 ROBUST = 0.02
 """Share of the points left out at either end of each axis."""
-
-
 THICK = 0.1
 """A mask with at least this share of its pixels inside its border is not thin."""
 STEEP = 8.0

@@ -170,13 +170,7 @@ class ObjectLoop:
         if prompt is None:
             return _no_mask(probability)
         self._encode(index)
-        prediction = self.segmenter.predict(
-            prompt.point_coords if len(prompt.point_coords) else None,
-            prompt.point_labels if len(prompt.point_coords) else None,
-            prompt.box,
-            prompt.mask_logits,
-            multimask_output=True,
-        )
+        prediction = prompt.ask(self.segmenter)
         choice = choose(
             prediction,
             prepared,

@@ -137,13 +137,7 @@ class ObjectProposer:
         )
         if prompt is None:
             return plain
-        prediction = self.segmenter.predict(
-            prompt.point_coords if len(prompt.point_coords) else None,
-            prompt.point_labels if len(prompt.point_coords) else None,
-            prompt.box,
-            prompt.mask_logits,
-            multimask_output=True,
-        )
+        prediction = prompt.ask(self.segmenter)
         best = int(prediction.scores.argmax())
         mask = prediction.masks[best]
         shared = (mask & plain.mask).sum() / max(int((mask | plain.mask).sum()), 1)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sa3d.segmenter import LOGITS_SIZE
+from sa3d.segmenter import LOGITS_SIZE, MaskPrediction, PromptableSegmenter
 
 
 @dataclass
@@ -52,6 +52,17 @@ class SelfPrompt:
     point_labels: np.ndarray
     box: np.ndarray
     mask_logits: np.ndarray
+
+    def ask(self, segmenter: PromptableSegmenter) -> MaskPrediction:
+        """Three candidates of a segmenter whose current image is the view."""
+        pointed = len(self.point_coords) > 0
+        return segmenter.predict(
+            self.point_coords if pointed else None,
+            self.point_labels if pointed else None,
+            self.box,
+            self.mask_logits,
+            multimask_output=True,
+        )
 
 
 def self_prompt(
