@@ -19,6 +19,7 @@ from nerfstudio_plugin.cli_options import (
 )
 from nerfstudio_plugin.cli_pictures import overlay_sheet
 from nerfstudio_plugin.cli_progress import ERR, OUT, follow, table
+from nerfstudio_plugin.cli_saved import placement
 from nerfstudio_plugin.cli_segment import (
     prepared_session,
     print_outcome,
@@ -29,7 +30,7 @@ from nerfstudio_plugin.demo_data import DemoScene, open_demo
 from sa3d.checkpoint import refuse_to_replace, save_segmentation
 from sa3d.errors import SA3DError
 from sa3d.evaluation import STAGES, StageRecorder, object_ious, upper_bound
-from sa3d.export.frames import world_to_original
+from sa3d.export.frames import Placement
 from sa3d.export.mesh import export_mesh
 from sa3d.export.pointcloud import export_pointcloud
 from sa3d.scene import Scene
@@ -99,8 +100,7 @@ def main(arguments: Sequence[str]) -> None:
     scores = _scores(scene, demo, session, recorder)
     report = segmentation_report(segmentation, scene) | {"scene": command.scene, "iou": scores}
     overlay_sheet(scene, segmentation, folder / "overlay.png")
-    to_original = world_to_original(run.dataparser_transform.numpy(), run.dataparser_scale)
-    report["files"] = _write_3d(scene, segmentation, folder, to_original)
+    report["files"] = _write_3d(scene, segmentation, folder, placement(run, "original"))
     write_json(folder / "results.json", report)
     print_outcome(segmentation)
     OUT.print(_score_table(scores))
@@ -145,7 +145,7 @@ def _score_table(scores: Mapping[str, Any]) -> Any:
 
 
 def _write_3d(
-    scene: Scene, segmentation: Segmentation, folder: Path, to_original: np.ndarray
+    scene: Scene, segmentation: Segmentation, folder: Path, placed: Placement
 ) -> dict[str, dict[str, str]]:
     """A mesh and a point cloud per object; says what could not be written and goes on."""
     written: dict[str, dict[str, str]] = {}
@@ -153,11 +153,9 @@ def _write_3d(
         for name in segmentation.objects:
             mesh, cloud = folder / "mesh" / f"{name}.ply", folder / "pointcloud" / f"{name}.ply"
             try:
-                export_mesh(
-                    scene, segmentation, name, mesh, world_to_original=to_original, overwrite=True
-                )
+                export_mesh(scene, segmentation, name, mesh, placement=placed, overwrite=True)
                 export_pointcloud(
-                    scene, segmentation, name, cloud, world_to_original=to_original, overwrite=True
+                    scene, segmentation, name, cloud, placement=placed, overwrite=True
                 )
             except SA3DError as error:
                 ERR.print(f"{name}: {error}")

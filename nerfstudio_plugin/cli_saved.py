@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from nerfstudio_plugin.cli_options import RunOptions, torch_device
 from nerfstudio_plugin.cli_progress import prepare_with_progress
 from sa3d.checkpoint import load_segmentation
 from sa3d.config import settings_from_dict
 from sa3d.errors import SA3DError
-from sa3d.export.frames import world_to_original
+from sa3d.export.frames import Frame, Placement
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 
@@ -22,18 +20,25 @@ if TYPE_CHECKING:
     from nerfstudio_plugin.loading import OpenedRun
 
 
+def placement(run: OpenedRun, frame: Frame) -> Placement:
+    """The way from a run's world frame to the one asked for."""
+    if frame == "nerfstudio":
+        return Placement.nerfstudio()
+    return Placement.original(run.dataparser_transform.numpy(), run.dataparser_scale)
+
+
 @dataclass(frozen=True)
 class Reopened:
-    """A segmentation, its prepared scene and the run behind it."""
+    """A segmentation, its prepared scene, the run behind it, and what its maker noted."""
 
     run: OpenedRun
     scene: Scene
     segmentation: Segmentation
+    provenance: dict[str, Any]
 
-    @property
-    def world_to_original(self) -> np.ndarray:
-        """[4, 4], from the scene's world frame to the data set's own."""
-        return world_to_original(self.run.dataparser_transform.numpy(), self.run.dataparser_scale)
+    def placement(self, frame: Frame) -> Placement:
+        """The way from the scene's world frame to the one asked for."""
+        return placement(self.run, frame)
 
 
 @dataclass(kw_only=True)
@@ -86,7 +91,7 @@ class SavedOptions:
                 "run it was made from with --load-config"
             )
         prepare_with_progress(scene)
-        return Reopened(run, scene, saved.segmentation)
+        return Reopened(run, scene, saved.segmentation, notes)
 
     def chosen(self, segmentation: Segmentation) -> Sequence[str]:
         """Names of the objects asked for."""

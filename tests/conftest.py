@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import tempfile
 
+import libusb_package
 import pytest
 
 from sa3d.segmentation import Segmentation
@@ -13,6 +15,10 @@ from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene, voted_seg
 # Tests mean the same on every machine: no downloaded weights are found, and none are fetched.
 os.environ["HF_HUB_CACHE"] = tempfile.mkdtemp(prefix="sa3d-no-hub-")
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# Open3D, which ns-export imports as well, wants a libusb that bare machines lack.
+os.environ["LD_PRELOAD"] = str(libusb_package.get_library_path())
+ctypes.CDLL(os.environ["LD_PRELOAD"])
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from sa3d.errors import SA3DError
-from sa3d.export.frames import Frame, frame_matrix, transform_points
+from sa3d.export.frames import Placement
 from sa3d.export.surface import SurfacePoints, surface_points
 from sa3d.object_volume import ObjectVolume, object_volume
 from sa3d.radiance_field import RadianceField
@@ -41,6 +41,11 @@ class Mesh:
     faces: np.ndarray
     colors: np.ndarray
 
+    def placed(self, placement: Placement) -> Mesh:
+        """This mesh, in the world frame, taken to another one."""
+        faces = self.faces[:, ::-1].copy() if placement.mirrored else self.faces
+        return replace(self, vertices=placement.points(self.vertices), faces=faces)
+
 
 def export_mesh(
     scene: Scene,
@@ -48,15 +53,14 @@ def export_mesh(
     name: str,
     path: Path,
     *,
-    frame: Frame = "original",
-    world_to_original: np.ndarray | None = None,
+    placement: Placement,
     config: MeshConfig | None = None,
     overwrite: bool = False,
 ) -> Mesh:
     """Write an object's surface as PLY or OBJ, by the path's suffix, with vertex colours.
 
     Args:
-        world_to_original: [4, 4], see :func:`sa3d.export.frames.world_to_original`.
+        placement: the frame it is written in.
 
     Returns:
         What was written.
@@ -69,11 +73,7 @@ def export_mesh(
     if suffix not in (".ply", ".obj"):
         raise SA3DError(f"a mesh is written as .ply or .obj, not as {path.suffix or 'no suffix'!r}")
     refuse_existing(path, overwrite)
-    matrix = frame_matrix(frame, world_to_original)
-    mesh = object_mesh(scene, segmentation, name, config)
-    mirrored = np.linalg.det(matrix[:3, :3]) < 0
-    faces = mesh.faces[:, ::-1].copy() if mirrored else mesh.faces
-    mesh = Mesh(transform_points(matrix, mesh.vertices), faces, mesh.colors)
+    mesh = object_mesh(scene, segmentation, name, config).placed(placement)
     import trimesh
 
     exported = trimesh.Trimesh(

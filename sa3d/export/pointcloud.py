@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from sa3d.errors import SA3DError
-from sa3d.export.frames import Frame, frame_matrix, transform_directions, transform_points
+from sa3d.export.frames import Placement
 from sa3d.export.surface import merge_points, surface_points
 from sa3d.object_volume import object_volume
 from sa3d.scene import Scene
@@ -38,6 +38,11 @@ class PointCloud:
     def __len__(self) -> int:
         return len(self.positions)
 
+    def placed(self, placement: Placement) -> PointCloud:
+        """This cloud, in the world frame, taken to another one."""
+        positions = placement.points(self.positions)
+        return replace(self, positions=positions, normals=placement.directions(self.normals))
+
 
 def export_pointcloud(
     scene: Scene,
@@ -45,15 +50,14 @@ def export_pointcloud(
     name: str,
     path: Path,
     *,
-    frame: Frame = "original",
-    world_to_original: np.ndarray | None = None,
+    placement: Placement,
     config: PointCloudConfig | None = None,
     overwrite: bool = False,
 ) -> PointCloud:
     """Write an object's surface as a binary PLY, one point per voxel of the mask grid.
 
     Args:
-        world_to_original: [4, 4], see :func:`sa3d.export.frames.world_to_original`.
+        placement: the frame it is written in.
 
     Returns:
         What was written.
@@ -64,13 +68,7 @@ def export_pointcloud(
     if path.suffix.lower() != ".ply":
         raise SA3DError(f"a point cloud is written as .ply, not as {path.suffix or 'no suffix'!r}")
     refuse_existing(path, overwrite)
-    matrix = frame_matrix(frame, world_to_original)
-    cloud = object_pointcloud(scene, segmentation, name, config)
-    cloud = PointCloud(
-        transform_points(matrix, cloud.positions),
-        transform_directions(matrix, cloud.normals),
-        cloud.colors,
-    )
+    cloud = object_pointcloud(scene, segmentation, name, config).placed(placement)
     with atomic_path(path) as temporary:
         write_ply(temporary, cloud)
     return cloud

@@ -3,28 +3,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sa3d.export.frames import (
-    frame_matrix,
-    transform_directions,
-    transform_points,
-    world_to_original,
-)
+from sa3d.export.frames import Placement
 
 TURN = np.array([[0.0, -1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 2.0], [0.0, 0.0, 1.0, 3.0]])
 
 
 def test_way_back_by_hand() -> None:
     # q = (1, 0, 0): turned to (0, 1, 0), moved to (1, 3, 3), scaled to (2, 6, 6).
-    back = world_to_original(TURN, 2.0)
-    np.testing.assert_allclose(transform_points(back, np.array([[2.0, 6.0, 6.0]])), [[1, 0, 0]])
-    np.testing.assert_allclose(transform_directions(back, np.array([[0.0, 1.0, 0.0]])), [[1, 0, 0]])
+    back = Placement.original(TURN, 2.0)
+    np.testing.assert_allclose(back.points(np.array([[2.0, 6.0, 6.0]])), [[1, 0, 0]])
+    np.testing.assert_allclose(back.directions(np.array([[0.0, 1.0, 0.0]])), [[1, 0, 0]])
+    assert back.scale == pytest.approx(0.5)
+    assert not back.mirrored
 
 
-def test_frames() -> None:
-    back = world_to_original(TURN, 2.0)
-    np.testing.assert_array_equal(frame_matrix("nerfstudio", back), np.eye(4))
-    np.testing.assert_array_equal(frame_matrix("original", back), back)
-    with pytest.raises(ValueError, match="needs world_to_original"):
-        frame_matrix("original", None)
-    with pytest.raises(ValueError, match="unknown frame 'blender'"):
-        frame_matrix("blender", back)  # type: ignore[arg-type]
+def test_mirrored_frame() -> None:
+    assert Placement.original(np.diag([1.0, -1.0, 1.0, 1.0])[:3], 3.0).mirrored
+
+
+def test_the_world_is_left_alone() -> None:
+    world = Placement.nerfstudio()
+    points = np.random.default_rng(0).normal(size=(5, 3))
+    np.testing.assert_array_equal(world.points(points), points)
+    assert world.scale == pytest.approx(1.0)

@@ -9,7 +9,7 @@ import torch
 import trimesh
 
 from sa3d.errors import SA3DError
-from sa3d.export.frames import world_to_original
+from sa3d.export.frames import Placement
 from sa3d.export.mesh import Mesh, MeshConfig, export_mesh, object_mesh
 from sa3d.inverse_rendering import Evidence
 from sa3d.segmentation import Segmentation
@@ -63,10 +63,10 @@ def test_file_in_the_original_frame(
     still_life: AnalyticScene, voted: Segmentation, tmp_path: Path
 ) -> None:
     mirror = np.array([[0.0, 1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3]])  # and it turns faces round
-    back = world_to_original(mirror, 0.5)
+    back = Placement.original(mirror, 0.5)
     for suffix in (".ply", ".obj"):
         path = tmp_path / f"ball{suffix}"
-        mesh = export_mesh(still_life.scene, voted, "ball", path, world_to_original=back)
+        mesh = export_mesh(still_life.scene, voted, "ball", path, placement=back)
         assert solid(mesh).volume == pytest.approx(8 * BALL_VOLUME, rel=0.06)
         stored = trimesh.load_mesh(path, process=False)
         np.testing.assert_allclose(stored.vertices, mesh.vertices, atol=1e-5)
@@ -93,13 +93,13 @@ def test_refusals(still_life: AnalyticScene, voted: Segmentation, tmp_path: Path
     nothing = replace(voted.object("ball"), evidence=Evidence.none(len(voted.elements)))
     empty = replace(voted, objects={"ball": nothing})
     with pytest.raises(SA3DError, match="'ball' is empty"):
-        export_mesh(scene, empty, "ball", tmp_path / "a.ply", frame="nerfstudio")
+        export_mesh(scene, empty, "ball", tmp_path / "a.ply", placement=Placement.nerfstudio())
     with pytest.raises(SA3DError, match=r"\.ply or \.obj"):
-        export_mesh(scene, voted, "ball", tmp_path / "a.stl", frame="nerfstudio")
+        export_mesh(scene, voted, "ball", tmp_path / "a.stl", placement=Placement.nerfstudio())
     assert not list(tmp_path.iterdir())
     (tmp_path / "a.ply").write_text("precious")
     with pytest.raises(SA3DError, match="overwrite"):
-        export_mesh(scene, voted, "ball", tmp_path / "a.ply", frame="nerfstudio")
+        export_mesh(scene, voted, "ball", tmp_path / "a.ply", placement=Placement.nerfstudio())
     assert (tmp_path / "a.ply").read_text() == "precious"
 
 
@@ -125,5 +125,7 @@ def test_interruption_leaves_nothing(
 
     monkeypatch.setattr(Path, "write_bytes", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        export_mesh(still_life.scene, voted, "ball", tmp_path / "a.ply", frame="nerfstudio")
+        export_mesh(
+            still_life.scene, voted, "ball", tmp_path / "a.ply", placement=Placement.nerfstudio()
+        )
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ import trimesh
 
 import sa3d.export.pointcloud
 from sa3d.errors import SA3DError
-from sa3d.export.frames import world_to_original
+from sa3d.export.frames import Placement
 from sa3d.export.pointcloud import export_pointcloud, object_pointcloud
 from sa3d.inverse_rendering import Evidence
 from sa3d.segmentation import Segmentation
@@ -41,11 +41,11 @@ def test_one_point_per_voxel(still_life: AnalyticScene, voted: Segmentation) -> 
 def test_file_in_the_original_frame(
     still_life: AnalyticScene, voted: Segmentation, tmp_path: Path
 ) -> None:
-    back = world_to_original(np.array([[0.0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3]]), 0.5)
+    back = Placement.original(np.array([[0.0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3]]), 0.5)
     path = tmp_path / "new" / "ball.ply"
-    cloud = export_pointcloud(still_life.scene, voted, "ball", path, world_to_original=back)
+    cloud = export_pointcloud(still_life.scene, voted, "ball", path, placement=back)
     world = object_pointcloud(still_life.scene, voted, "ball")
-    radius = np.linalg.norm(cloud.positions - (back[:3, :3] @ CENTER + back[:3, 3]), axis=1)
+    radius = np.linalg.norm(cloud.positions - back.points(CENTER), axis=1)
     assert radius.mean() == pytest.approx(2 * BALL.radius, rel=0.05)
     np.testing.assert_array_equal(cloud.colors, world.colors)
 
@@ -67,16 +67,22 @@ def test_refusals(still_life: AnalyticScene, voted: Segmentation, tmp_path: Path
             replace(voted, objects={"ball": nothing}),
             "ball",
             tmp_path / "a.ply",
-            frame="nerfstudio",
+            placement=Placement.nerfstudio(),
         )
     with pytest.raises(SA3DError, match=r"\.ply"):
-        export_pointcloud(scene, voted, "ball", tmp_path / "a.xyz", frame="nerfstudio")
+        export_pointcloud(
+            scene, voted, "ball", tmp_path / "a.xyz", placement=Placement.nerfstudio()
+        )
     assert not list(tmp_path.iterdir())
     (tmp_path / "a.ply").write_text("precious")
     with pytest.raises(SA3DError, match="overwrite"):
-        export_pointcloud(scene, voted, "ball", tmp_path / "a.ply", frame="nerfstudio")
+        export_pointcloud(
+            scene, voted, "ball", tmp_path / "a.ply", placement=Placement.nerfstudio()
+        )
     assert (tmp_path / "a.ply").read_text() == "precious"
-    export_pointcloud(scene, voted, "ball", tmp_path / "a.ply", frame="nerfstudio", overwrite=True)
+    export_pointcloud(
+        scene, voted, "ball", tmp_path / "a.ply", placement=Placement.nerfstudio(), overwrite=True
+    )
     assert (tmp_path / "a.ply").read_bytes().startswith(b"ply")
 
 
@@ -92,5 +98,7 @@ def test_interruption_leaves_nothing(
 
     monkeypatch.setattr(sa3d.export.pointcloud, "write_ply", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        export_pointcloud(still_life.scene, voted, "ball", tmp_path / "a.ply", frame="nerfstudio")
+        export_pointcloud(
+            still_life.scene, voted, "ball", tmp_path / "a.ply", placement=Placement.nerfstudio()
+        )
     assert not list(tmp_path.iterdir())

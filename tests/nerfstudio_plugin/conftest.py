@@ -75,13 +75,15 @@ class CommandLine:
         self, load_config, data=None, device="auto", prepare_config=None, cache_dir=None
     ):
         cache = cache_dir or self.folder / "sa3d_cache"
+        checkpoint = self.folder / "step-000000002.ckpt"
+        checkpoint.write_bytes(b"weights")
         run = SimpleNamespace(
             field=self.field,
             views=self.scene.scene.views,
             dataparser_transform=_TURNED,
             dataparser_scale=0.5,
             load_config=load_config,
-            checkpoint_path=Path("step-000000002.ckpt"),
+            checkpoint_path=checkpoint,
             data=self.folder,
             config=SimpleNamespace(method_name="nerfacto"),
         )

@@ -316,7 +316,7 @@ def test_full_disk_while_exporting(command_line, ball, monkeypatch):
         assert "the disk is full" in command_line.refuses(*export)
     assert content(command_line.folder / "masks") == {}
     command_line.succeeds(*export)
-    assert len(content(command_line.folder / "masks")) == 12
+    assert len(content(command_line.folder / "masks/ball")) == 12
 
 
 def test_ctrl_c_while_preparing(command_line, monkeypatch):

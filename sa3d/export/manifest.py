@@ -1,0 +1,107 @@
+"""The manifest beside every export: what it is, where it comes from, how to read it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from sa3d.export.frames import Placement
+from sa3d.segmentation import Segmentation
+from sa3d.storage import atomic_path
+
+_AXES = {
+    "nerfstudio": "right-handed, +z up if the dataparser oriented the scene (its default)",
+    "original": "those of the camera poses the data set came with, nothing turned",
+}
+_UNITS = {
+    "nerfstudio": "units of the run's world: the dataparser scaled the cameras to a unit box",
+    "original": "units of the camera poses the data set came with",
+}
+_HASHED_AT_ONCE = 1 << 22
+
+
+def manifest_path(output: Path) -> Path:
+    """The manifest of an exported file or folder: ``ball.glb`` has ``ball.glb.manifest.json``."""
+    return output.with_name(output.name + ".manifest.json")
+
+
+def write_manifest(
+    output: Path,
+    kind: str,
+    segmentation: Segmentation,
+    names: Sequence[str],
+    source: Mapping[str, Any],
+    *,
+    files: Sequence[Path] = (),
+    placement: Placement | None = None,
+    settings: Any = None,
+    result: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write what an export is beside it; replaces the manifest of an export it replaced.
+
+    Args:
+        output: what was exported, a file or a folder.
+        kind: of export, as on the command line.
+        names: objects in it.
+        source: where the segmentation comes from: run, checkpoint and its hash, versions.
+        files: all files of the export if it has several.
+        placement: of exports in 3D.
+        settings: the dataclass that says how it was made.
+        result: numbers about it.
+
+    Returns:
+        Where it was written.
+
+    Raises:
+        SA3DError: it cannot be written.
+    """
+    content: dict[str, Any] = {
+        "version": 1,
+        "kind": kind,
+        "files": [str(path.relative_to(output.parent)) for path in files or [output]],
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "source": dict(source),
+        "threshold": segmentation.threshold,
+        "objects": [_described(segmentation, name) for name in names],
+    }
+    if placement is not None:
+        content["frame"] = {
+            "name": placement.frame,
+            "axes": _AXES[placement.frame],
+            "units": _UNITS[placement.frame],
+            "world_to_frame": placement.matrix.tolist(),
+        }
+    if is_dataclass(settings) and not isinstance(settings, type):
+        content["settings"] = asdict(settings)
+    if result is not None:
+        content["result"] = dict(result)
+    path = manifest_path(output)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_HASHED_AT_ONCE):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _described(segmentation: Segmentation, name: str) -> dict[str, Any]:
+    one = segmentation.object(name)
+    return {
+        "name": name,
+        "label": list(segmentation.objects).index(name),
+        "prompts": [prompt.to_json() for prompt in one.prompts],
+        "rounds": len(one.rounds),
+        "converged": one.converged,
+        "verdict": one.verdict,
+    }
