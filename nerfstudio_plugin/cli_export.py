@@ -13,6 +13,7 @@ KINDS = {
     "masks": "a mask of every photograph, at its own size: <output>/<object>/<image>.png, 0 or 255",
     "pointcloud": "a coloured point cloud with normals: PLY",
     "mesh": "a coloured triangle mesh: PLY or OBJ",
+    "field": "a Nerfstudio run that shows only the object, or the scene without it",
 }
 """Kinds of export; each lives in a module ``cli_export_<kind>`` with ``Export`` and ``HELP``."""
 

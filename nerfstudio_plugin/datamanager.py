@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 from nerfstudio.cameras.rays import RayBundle
@@ -18,6 +19,9 @@ from nerfstudio.data.utils.dataloaders import (
     RandIndicesEvalDataloader,
 )
 
+if TYPE_CHECKING:
+    from nerfstudio_plugin.loading import OpenedRun
+
 
 @dataclass
 class SA3DDataManagerConfig(VanillaDataManagerConfig):
@@ -25,6 +29,15 @@ class SA3DDataManagerConfig(VanillaDataManagerConfig):
 
     _target: type = field(default_factory=lambda: SA3DDataManager)
     dataparser: tyro.conf.Suppress[DataParserConfig | None] = None  # pyright: ignore
+
+    def describe(self, run: OpenedRun) -> None:
+        """Note where a run's images are, and how they are read, unless it is known already."""
+        self.data = run.data.resolve()
+        if self.dataparser is None:
+            base = run.config.pipeline.datamanager
+            self.dataparser = deepcopy(base.dataparser)  # pyright: ignore[reportAttributeAccessIssue]
+        assert self.dataparser is not None
+        self.dataparser.data = self.data
 
 
 class SA3DDataManager(VanillaDataManager[InputDataset]):

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from nerfstudio_plugin.loading import OpenedRun
-from nerfstudio_plugin.shown_objects import Block, ShownObjects
+from nerfstudio_plugin.object_blocks import Blocks
+from nerfstudio_plugin.shown_objects import ShownObjects
 from sa3d.errors import SA3DError
 from sa3d.radiance_field import FieldRender
 
@@ -135,8 +136,8 @@ class SA3DModel(Model):
         masks = shown.masks(base.positions, base.weights)
         chosen = self._chosen(shown)
         column = shown.names.index(chosen[0]) if len(chosen) == 1 else -1
-        blocks = [block for name in chosen if (block := shown.blocks[name]) is not None]
-        alone, rest = self._cut_out(ray_bundle, base, blocks)
+        blocks = tuple(block for name in chosen if (block := shown.blocks[name]) is not None)
+        alone, rest = self._cut_out(ray_bundle, base, Blocks(blocks))
         outputs |= {
             "mask": masks[:, column, None],
             "object_rgb": alone,
@@ -152,18 +153,15 @@ class SA3DModel(Model):
         return [choice] if choice in shown.names else shown.names
 
     def _cut_out(
-        self, bundle: RayBundle, base: FieldRender, blocks: list[Block]
+        self, bundle: RayBundle, base: FieldRender, blocks: Blocks
     ) -> tuple[Tensor, Tensor]:
         """The objects alone and everything but them, both [R, 3]; renders only rays near them."""
         background = torch.full((3,), float(self.config.background == "white")).to(base.rgb)
         alone, rest = background.expand_as(base.rgb).clone(), base.rgb.clone()
-        near = torch.zeros(len(alone), dtype=torch.bool, device=alone.device)
-        for block in blocks:
-            near |= block.boxes.meet(bundle.origins, bundle.directions)
+        near = blocks.meet(bundle.origins, bundle.directions)
 
         def inside(positions: Tensor) -> Tensor:
-            hits = torch.stack([block.contains(positions) for block in blocks])
-            return hits.any(dim=0).to(positions)
+            return blocks.contain(positions).to(positions)
 
         field = self._run[0].field
         if near.any():

@@ -22,7 +22,7 @@ from torch.nn import Parameter
 
 from nerfstudio_plugin.cli_prompts import PromptOptions
 from nerfstudio_plugin.datamanager import SA3DDataManager, SA3DDataManagerConfig
-from nerfstudio_plugin.loading import OpenedRun, open_run
+from nerfstudio_plugin.loading import open_run
 from nerfstudio_plugin.model import SA3DModel, SA3DModelConfig
 from nerfstudio_plugin.scene_loading import open_scene
 from nerfstudio_plugin.shown_objects import ShownObjects
@@ -112,7 +112,7 @@ class SA3DPipeline(VanillaPipeline):
             )
         else:
             run = open_run(config.base_config, data=config.datamanager.data, device=where)
-        _describe_data(config.datamanager, run)
+        config.datamanager.describe(run)
         own = deepcopy(config.datamanager)  # the data manager writes tensors into its config
         self.datamanager: SA3DDataManager = (  # pyright: ignore[reportIncompatibleVariableOverride]
             own.setup(device=where, test_mode=test_mode)
@@ -233,16 +233,6 @@ class SA3DPipeline(VanillaPipeline):
 def _device(device: str | torch.device) -> Literal["cpu", "cuda"]:
     wants_gpu = torch.device(device).type == "cuda"
     return "cuda" if wants_gpu and torch.cuda.is_available() else "cpu"
-
-
-def _describe_data(config: SA3DDataManagerConfig, run: OpenedRun) -> None:
-    """Copy where the base run's images are, and how they are read, unless it is known already."""
-    config.data = run.data.resolve()
-    if config.dataparser is None:
-        base = run.config.pipeline.datamanager
-        config.dataparser = deepcopy(base.dataparser)  # pyright: ignore[reportAttributeAccessIssue]
-    assert config.dataparser is not None
-    config.dataparser.data = config.data
 
 
 def _say(line: str) -> None:

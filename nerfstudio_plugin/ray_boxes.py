@@ -25,12 +25,20 @@ class Boxes:
 
     def meet(self, origins: Tensor, directions: Tensor) -> Tensor:
         """Whether rays [R, 3] pass through a box in front of their origin, bool [R]."""
-        safe = torch.where(directions.abs() < 1e-9, 1e-9, directions)[:, None]
-        first = (self.low - origins[:, None]) / safe
-        second = (self.high - origins[:, None]) / safe
-        enter = torch.minimum(first, second).amax(dim=-1)
-        leave = torch.maximum(first, second).amin(dim=-1)
-        return ((leave >= enter) & (leave >= 0)).any(dim=-1)
+        near = torch.zeros_like(origins[:, 0], dtype=torch.bool)
+        if len(self.low):  # most rays miss the box around all boxes
+            near = _meet_any(self.low.amin(0), self.high.amax(0), origins, directions)
+            near[near.clone()] = _meet_any(self.low, self.high, origins[near], directions[near])
+        return near
+
+
+def _meet_any(low: Tensor, high: Tensor, origins: Tensor, directions: Tensor) -> Tensor:
+    safe = torch.where(directions.abs() < 1e-9, 1e-9, directions)[:, None]
+    first = (low - origins[:, None]) / safe
+    second = (high - origins[:, None]) / safe
+    enter = torch.minimum(first, second).amax(dim=-1)
+    leave = torch.maximum(first, second).amin(dim=-1)
+    return ((leave >= enter) & (leave >= 0)).any(dim=-1)
 
 
 def boxes_of(volume: ObjectVolume) -> Boxes:

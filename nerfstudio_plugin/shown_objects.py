@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from nerfstudio_plugin.ray_boxes import Boxes, boxes_of
-from sa3d.bounds import Bounds
+from nerfstudio_plugin.checkpoint_tensors import pack, unpack
+from nerfstudio_plugin.object_blocks import Block, grid_description, grid_from_description
 from sa3d.errors import SA3DError
-from sa3d.mask_grid import Elements, MaskGrid
+from sa3d.mask_grid import Elements
 from sa3d.mask_rendering import MIN_ACCUMULATION
-from sa3d.object_volume import ObjectVolume, object_volume
+from sa3d.object_volume import object_volume
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 
-FORMAT_VERSION = 1
-_PREFIX = "sa3d."
-
-
-@dataclass(frozen=True)
-class Block:
-    """One object's volume and the world-space boxes around it."""
-
-    volume: ObjectVolume
-    boxes: Boxes
-
-    @classmethod
-    def around(cls, volume: ObjectVolume) -> Block:
-        """The block of a volume."""
-        return cls(volume, boxes_of(volume))
-
-    def contains(self, positions_world: Tensor) -> Tensor:
-        """Whether positions [..., 3] are inside the object, bool [...]."""
-        return self.volume.share_at(positions_world) > 0.5
+_ABSENT = (
+    "the checkpoint holds no segmentation: the run was stopped before the object was lifted; run "
+    "ns-train sa3d again (views prepared before are kept)"
+)
 
 
 @dataclass(frozen=True)
@@ -81,24 +65,16 @@ class ShownObjects:
     def tensors(self) -> dict[str, Tensor]:
         """Everything as tensors, so that ``torch.load`` needs no code to read them."""
         blocks = [block for block in self.blocks.values() if block is not None]
-        grid = self.elements.grid
         about = {
-            "version": FORMAT_VERSION,
             "field": self.field,
-            "grid": {"resolution": grid.resolution, "bounds": asdict(grid.bounds)},
+            "grid": grid_description(self.elements.grid),
             "names": self.names,
             "solid": [block is not None for block in self.blocks.values()],
         }
-        named = {
-            "about": torch.tensor(list(json.dumps(about).encode()), dtype=torch.uint8),
-            "keys": self.elements.keys,
-            "shares": self.shares,
-        }
+        named = {"keys": self.elements.keys, "shares": self.shares}
         for number, block in enumerate(blocks):
-            named[f"volume_{number}.corner"] = block.volume.corner
-            named[f"volume_{number}.share"] = block.volume.share
-            named[f"volume_{number}.dark"] = block.volume.dark
-        return {_PREFIX + name: tensor.detach().clone() for name, tensor in named.items()}
+            named |= block.tensors(number)
+        return pack(about, named)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> ShownObjects:
@@ -107,40 +83,18 @@ class ShownObjects:
         Raises:
             SA3DError: the tensors are of another version, or incomplete.
         """
-        named = {
-            name.removeprefix(_PREFIX): tensor.to(device)
-            for name, tensor in tensors.items()
-            if name.startswith(_PREFIX)
-        }
-        if "about" not in named:
-            raise SA3DError(
-                "the checkpoint holds no segmentation: the run was stopped before the object was "
-                "lifted; run ns-train sa3d again (views prepared before are kept)"
-            )
         try:
-            about = json.loads(bytes(named["about"].tolist()))
-            if about["version"] != FORMAT_VERSION:
-                raise SA3DError(
-                    f"the checkpoint has format {about['version']}, this program reads "
-                    f"{FORMAT_VERSION}: segment again, or use the version that wrote it"
-                )
-            low, high = about["grid"]["bounds"]["aabb"]
-            bounds = Bounds(about["grid"]["bounds"]["kind"], (tuple(low), tuple(high)))
-            grid = MaskGrid(bounds, about["grid"]["resolution"])
+            about, named = unpack(tensors, device, absent=_ABSENT)
+            grid = grid_from_description(about["grid"])
             blocks: dict[str, Block | None] = {}
             for name, solid in zip(about["names"], about["solid"], strict=True):
                 number = sum(block is not None for block in blocks.values())
-                blocks[name] = _block(grid, named, number) if solid else None
+                blocks[name] = Block.from_tensors(grid, named, number) if solid else None
             return cls(
                 about["field"], Elements(grid, named["keys"]), named["shares"].float(), blocks
             )
         except (KeyError, TypeError, ValueError) as error:
             raise SA3DError(f"the checkpoint's segmentation is damaged ({error!r})") from error
-
-
-def _block(grid: MaskGrid, named: Mapping[str, Tensor], number: int) -> Block:
-    parts = {part: named[f"volume_{number}.{part}"] for part in ("corner", "share", "dark")}
-    return Block.around(ObjectVolume(grid=grid, **parts))
 
 
 def shown_objects(

@@ -7,9 +7,10 @@ import torch
 
 from nerfstudio_plugin.cameras import to_nerfstudio
 from nerfstudio_plugin.model import SA3DModel, SA3DModelConfig
+from nerfstudio_plugin.object_blocks import Block
 from nerfstudio_plugin.ray_boxes import boxes_of
 from nerfstudio_plugin.scene_loading import open_scene
-from nerfstudio_plugin.shown_objects import Block, ShownObjects
+from nerfstudio_plugin.shown_objects import ShownObjects
 from sa3d.errors import SA3DError
 from sa3d.mask_rendering import render_share
 from sa3d.object_volume import ObjectVolume

@@ -1,0 +1,95 @@
+"""``sa3d export field``."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from nerfstudio_plugin.cli_export_options import ExportOptions
+from nerfstudio_plugin.cli_progress import ERR, OUT
+from sa3d.masked_field import Keep
+from sa3d.object_volume import object_volume
+
+if TYPE_CHECKING:
+    from nerfstudio_plugin.field_export import ExportedField
+    from nerfstudio_plugin.object_blocks import Blocks
+
+HELP = """Write a Nerfstudio run that shows only the objects, or the scene without them.
+
+ns-viewer, ns-render and ns-export open it like any run, where this package is installed. It holds
+the NeRF's weights: the run it came from is not needed any more, its images and cameras are.
+
+examples:
+  sa3d export field --segmentation kettle --output outputs/kettle_only
+  sa3d export field --segmentation all --objects kettle cup --keep rest --output outputs/cleared
+"""
+
+
+@dataclass(kw_only=True)
+class Export(ExportOptions):
+    """A radiance field."""
+
+    output: Path
+    """Folder for the run."""
+    keep: Keep = "object"
+    """object: the objects alone, together; rest: the scene without them."""
+    background: Literal["white", "black"] = "white"
+    """Behind objects alone; the scene keeps the background it was trained with."""
+
+    kind: ClassVar[str] = "field"
+
+    def run(self) -> dict[str, Any]:
+        """Write the run; returns the report."""
+        from nerfstudio_plugin.field_export import FieldExportConfig, export_field, refuse_field
+        from nerfstudio_plugin.object_blocks import Block, Blocks
+
+        refuse_field(self.output, self.overwrite)
+        opened = self.reopen()
+        names = self.chosen(opened.segmentation)
+        config = FieldExportConfig(self.keep, self.background)
+        with ERR.status("cutting the field"):
+            volumes = [object_volume(opened.scene, opened.segmentation, name) for name in names]
+            blocks = Blocks(tuple(Block.around(volume) for volume in volumes))
+            written = export_field(
+                opened.run, blocks, self.output, config, overwrite=self.overwrite
+            )
+        commands = _commands(written, blocks if self.keep == "object" else None)
+        result = {"visible_share": written.visible, "commands": commands}
+        self.leave_manifest(
+            opened,
+            written.config.parent,
+            names,
+            files=[written.config, written.checkpoint],
+            placement=opened.placement("nerfstudio"),
+            settings=config,
+            result=result,
+        )
+        OUT.print(f"{self.keep}: {', '.join(names)} in {self.output}; open it with", markup=False)
+        for command in commands:
+            OUT.print(f"  {command}", markup=False)
+        return {"kind": self.kind, "keep": self.keep, "objects": list(names), **result}
+
+
+def _commands(written: ExportedField, blocks: Blocks | None) -> list[str]:
+    """What to type next; of lone objects the mesh is made in the box around them."""
+    config, name = shlex.quote(str(written.config)), shlex.quote(written.config.parent.name)
+    normals = "" if written.has_normals else " --normal-method open3d"
+    box = ""
+    if blocks is not None:
+        low, high = blocks.box()
+        box = f" --bounding-box-min {_numbers(low)} --bounding-box-max {_numbers(high)}"
+    return [
+        f"ns-viewer --load-config {config}",
+        f"ns-render dataset --load-config {config} --output-path renders/{name}"
+        " --split train+test --rendered-output-names rgb depth accumulation rgba",
+        f"ns-export pointcloud --load-config {config} --output-dir exports/{name}"
+        f" --num-points 100000{normals}",
+        f"ns-export tsdf --load-config {config} --output-dir exports/{name}"
+        f" --texture-method tsdf{box}",
+    ]
+
+
+def _numbers(values: list[float]) -> str:
+    return " ".join(f"{value:.4f}" for value in values)

@@ -1,0 +1,124 @@
+"""Objects as solid space: which positions are inside, which rays come near; and as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nerfstudio_plugin.checkpoint_tensors import pack, unpack
+from nerfstudio_plugin.ray_boxes import Boxes, boxes_of
+from sa3d.bounds import Bounds
+from sa3d.errors import SA3DError
+from sa3d.mask_grid import MaskGrid
+from sa3d.object_volume import ObjectVolume
+
+_PARTS = ("corner", "share", "dark")
+"""The tensors of an :class:`ObjectVolume`."""
+_ABSENT = "the checkpoint holds no object to cut out: export the field again"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One object's volume and the world-space boxes around it."""
+
+    volume: ObjectVolume
+    boxes: Boxes
+
+    @classmethod
+    def around(cls, volume: ObjectVolume) -> Block:
+        """The block of a volume."""
+        return cls(volume, boxes_of(volume))
+
+    def contains(self, positions_world: Tensor) -> Tensor:
+        """Whether positions [..., 3] are inside the object, bool [...]."""
+        return self.volume.share_at(positions_world) > 0.5
+
+    def points(self) -> Tensor:
+        """Centres of the voxels inside, [N, 3], world."""
+        cells = torch.nonzero(self.volume.share > 0.5) + self.volume.corner
+        grid = self.volume.grid
+        return grid.bounds.to_world((cells.to(torch.float32) + 0.5) / grid.resolution)
+
+    def tensors(self, number: int) -> dict[str, Tensor]:
+        """The volume as tensors, named by a number; its grid is not among them."""
+        return {f"volume_{number}.{part}": getattr(self.volume, part) for part in _PARTS}
+
+    @classmethod
+    def from_tensors(cls, grid: MaskGrid, named: Mapping[str, Tensor], number: int) -> Block:
+        """What :meth:`tensors` gave.
+
+        Raises:
+            LookupError: a tensor is missing.
+        """
+        parts = {part: named[f"volume_{number}.{part}"] for part in _PARTS}
+        return cls.around(ObjectVolume(grid=grid, **parts))
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The space that one or several objects take up together."""
+
+    parts: tuple[Block, ...]
+
+    def contain(self, positions_world: Tensor) -> Tensor:
+        """Whether positions [..., 3] are inside any of the objects, bool [...]."""
+        inside = torch.zeros_like(positions_world[..., 0], dtype=torch.bool)
+        for block in self.parts:
+            inside |= block.contains(positions_world)
+        return inside
+
+    def meet(self, origins: Tensor, directions: Tensor) -> Tensor:
+        """Which of the rays [R, 3] may pass through an object, bool [R]."""
+        near = torch.zeros_like(origins[:, 0], dtype=torch.bool)
+        for block in self.parts:
+            near |= block.boxes.meet(origins, directions)
+        return near
+
+    def box(self) -> tuple[list[float], list[float]]:
+        """Corners [3], [3] of the axis-aligned box around all objects, world."""
+        low = torch.cat([block.boxes.low for block in self.parts]).amin(dim=0)
+        high = torch.cat([block.boxes.high for block in self.parts]).amax(dim=0)
+        return low.tolist(), high.tolist()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The volumes as entries of a checkpoint; one grid underlies all of them."""
+        grid = self.parts[0].volume.grid
+        about = {"grid": grid_description(grid), "volumes": len(self.parts)}
+        named: dict[str, Tensor] = {}
+        for number, block in enumerate(self.parts):
+            named |= block.tensors(number)
+        return pack(about, named)
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> Blocks:
+        """What :meth:`tensors` gave, on a device.
+
+        Raises:
+            SA3DError: they are missing, of another version, or damaged.
+        """
+        try:
+            about, named = unpack(tensors, device, absent=_ABSENT)
+            grid = grid_from_description(about["grid"])
+            return cls(tuple(Block.from_tensors(grid, named, i) for i in range(about["volumes"])))
+        except (LookupError, TypeError, ValueError) as error:
+            raise SA3DError(f"the checkpoint's objects are damaged ({error!r})") from error
+
+
+def grid_description(grid: MaskGrid) -> dict[str, Any]:
+    """A grid as JSON."""
+    return {"resolution": grid.resolution, "bounds": asdict(grid.bounds)}
+
+
+def grid_from_description(described: Mapping[str, Any]) -> MaskGrid:
+    """What :func:`grid_description` gave.
+
+    Raises:
+        LookupError, TypeError, ValueError: it describes no grid.
+    """
+    low, high = described["bounds"]["aabb"]
+    bounds = Bounds(described["bounds"]["kind"], (tuple(low), tuple(high)))
+    return MaskGrid(bounds, described["resolution"])
