@@ -7,7 +7,7 @@ import torch
 
 from sa3d.mask_rendering import render_mask
 from sa3d.scene import Scene
-from sa3d.segmentation import Segmentation
+from sa3d.segmentation import ObjectSegmentation, Segmentation
 
 
 def final_mask(
@@ -46,6 +46,11 @@ def final_masks(
     }
 
 
+def drawn_by_user(one: ObjectSegmentation, view: str) -> bool:
+    """Whether the user gave the object's mask in the view of this name."""
+    return any(prompt.view == view and prompt.mask is not None for prompt in one.prompts)
+
+
 def rendered_probability(
     scene: Scene, segmentation: Segmentation, name: str, view_index: int
 ) -> np.ndarray:
@@ -74,7 +79,6 @@ def _probability(
     if record is None or record.mask is None or not voted:
         return rendered_probability(scene, segmentation, name, view_index)
     said = record.mask.astype(np.float32)
-    view = scene.views[view_index].name
-    if any(prompt.view == view and prompt.mask is not None for prompt in one.prompts):
+    if drawn_by_user(one, scene.views[view_index].name):
         return said
     return (rendered_probability(scene, segmentation, name, view_index) + said) / 2

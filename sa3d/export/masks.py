@@ -1,54 +1,154 @@
-"""Masks of the photographs: one PNG per image and object, at the image's own size."""
+"""Masks of the photographs: at each image's own size, in the layouts other programs read.
+
+Each ``write_...`` function writes one layout, a file or a folder that appears whole or not at all.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from sa3d.errors import SA3DError
-from sa3d.final_masks import final_mask
+from sa3d.mask_refinement import RefinementConfig, refined_masks
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 from sa3d.storage import atomic_folder
 from sa3d.views import View
 
 
-def export_masks(
-    scene: Scene,
-    segmentation: Segmentation,
-    folder: Path,
-    names: Sequence[str] | None = None,
-    *,
-    overwrite: bool = False,
-) -> list[Path]:
+@dataclass(frozen=True)
+class PhotoMasks:
+    """The masks of chosen objects in every photograph of a scene.
+
+    Attributes:
+        names: the objects.
+        refinement: how edges follow the photograph; None leaves them as they are.
+    """
+
+    scene: Scene
+    segmentation: Segmentation
+    names: tuple[str, ...]
+    refinement: RefinementConfig | None = None
+
+    def __post_init__(self) -> None:
+        """Check the objects.
+
+        Raises:
+            SA3DError: an object is unknown or empty.
+        """
+        labels = self.segmentation.labels()
+        for name in self.names:
+            self.segmentation.object(name)
+            if not (labels == list(self.segmentation.objects).index(name)).any():
+                raise SA3DError(f"object {name!r} is empty: nothing to export; add prompts to it")
+
+    @property
+    def views(self) -> Sequence[View]:
+        """The photographs."""
+        return self.scene.views
+
+    def of_view(self, index: int) -> dict[str, np.ndarray]:
+        """Exclusive masks [H, W] bool of the objects in one photograph, at its size."""
+        found = refined_masks(self.scene, self.segmentation, index, self.refinement)
+        return {name: found[name] for name in self.names}
+
+    def together(self, index: int) -> np.ndarray:
+        """All objects in one photograph as one mask [H, W] bool."""
+        return np.any(list(self.of_view(index).values()), axis=0)
+
+
+def write_masks(masks: PhotoMasks, folder: Path, *, overwrite: bool = False) -> list[Path]:
     """Write ``<folder>/<object>/<image>.png`` for every view: 255 object, 0 elsewhere.
 
-    An object's folder appears whole or not at all. Images in subfolders keep them.
-
-    Args:
-        names: objects to export; all by default.
+    Images in subfolders keep them.
 
     Returns:
         The objects' folders.
 
     Raises:
-        SA3DError: an object is unknown or empty, or its folder exists and may not be replaced.
+        SA3DError: an object's folder exists and may not be replaced, or cannot be written.
     """
-    chosen = list(segmentation.objects) if names is None else list(names)
-    labels = segmentation.labels()
-    for name in chosen:
-        segmentation.object(name)
-        if not (labels == list(segmentation.objects).index(name)).any():
-            raise SA3DError(f"object {name!r} is empty: nothing to export; add prompts to it")
-    files = mask_names(scene.views)
-    for name in chosen:
-        with atomic_folder(folder / name, overwrite=overwrite, ours=_only_png) as temporary:
-            for index, file in enumerate(files):
-                mask, _ = final_mask(scene, segmentation, name, index)
-                _write(temporary / file, mask)
-    return [folder / name for name in chosen]
+    with ExitStack() as stack:
+        places = _object_folders(stack, masks, folder, overwrite)
+        for index, file in enumerate(mask_names(masks.views)):
+            for name, mask in masks.of_view(index).items():
+                write_bits(places[name] / file, mask)
+    return [folder / name for name in masks.names]
+
+
+def write_cutouts(
+    masks: PhotoMasks, folder: Path, *, crop: bool = False, overwrite: bool = False
+) -> list[Path]:
+    """Write ``<folder>/<object>/<image>.png`` for every view: RGBA, opaque where the object is.
+
+    Args:
+        crop: cut the pictures to the object's box; views that do not show it get no file.
+
+    Returns:
+        The objects' folders.
+
+    Raises:
+        SA3DError: an object's folder exists and may not be replaced, or cannot be written.
+    """
+    with ExitStack() as stack:
+        places = _object_folders(stack, masks, folder, overwrite)
+        for index, file in enumerate(mask_names(masks.views)):
+            image = masks.views[index].image()
+            for name, mask in masks.of_view(index).items():
+                cutout = np.dstack([image, mask.astype(np.uint8) * 255])
+                if crop:
+                    cutout = cutout[_box(mask)]
+                if cutout.size:
+                    write_png(places[name] / file, cutout)
+    return [folder / name for name in masks.names]
+
+
+def write_label_maps(masks: PhotoMasks, folder: Path, *, overwrite: bool = False) -> None:
+    """Write ``<folder>/<image>.png`` for every view: 0 background, 1 the first object, and so on.
+
+    Eight bits a pixel, sixteen for more than 255 objects.
+
+    Raises:
+        SA3DError: the folder exists and may not be replaced, or cannot be written.
+    """
+    kind = np.uint8 if len(masks.names) < 256 else np.uint16
+    with atomic_folder(folder, overwrite=overwrite, ours=only_png) as temporary:
+        for index, file in enumerate(mask_names(masks.views)):
+            found = masks.of_view(index)
+            stacked = np.stack([found[name] for name in masks.names])
+            labels = np.where(stacked.any(axis=0), stacked.argmax(axis=0) + 1, 0)
+            write_png(temporary / file, labels.astype(kind))
+
+
+def write_colmap_masks(
+    masks: PhotoMasks, folder: Path, *, invert: bool = False, overwrite: bool = False
+) -> None:
+    """Write ``<folder>/masks/<image's whole name>.png``, as COLMAP's ``mask_path`` wants them.
+
+    COLMAP finds no features where a mask is black. All objects share one mask.
+
+    Args:
+        invert: black where the objects are, instead of everywhere else.
+
+    Raises:
+        SA3DError: the folder exists and may not be replaced, or cannot be written.
+    """
+    with atomic_folder(folder, overwrite=overwrite, ours=only_png) as temporary:
+        for index, path in enumerate(image_paths(masks.views)):
+            mask = masks.together(index) ^ invert
+            write_bits(temporary / "masks" / path.with_name(path.name + ".png"), mask)
+
+
+def image_paths(views: Sequence[View]) -> list[PurePosixPath]:
+    """Where each image lies below the folder of all images, never outside it."""
+    return [
+        PurePosixPath(*(part for part in PurePosixPath(view.name).parts if part not in ("..", "/")))
+        for view in views
+    ]
 
 
 def mask_names(views: Sequence[View]) -> list[PurePosixPath]:
@@ -56,10 +156,7 @@ def mask_names(views: Sequence[View]) -> list[PurePosixPath]:
 
     ``a/1.jpg`` becomes ``a/1.png``; beside an ``a/1.jpeg`` it becomes ``a/1.jpg.png``.
     """
-    paths = [
-        PurePosixPath(*(part for part in PurePosixPath(view.name).parts if part not in ("..", "/")))
-        for view in views
-    ]
+    paths = image_paths(views)
     short = [path.with_suffix(".png") for path in paths]
     return [
         name if short.count(name) == 1 else path.with_name(path.name + ".png")
@@ -67,14 +164,37 @@ def mask_names(views: Sequence[View]) -> list[PurePosixPath]:
     ]
 
 
-def _only_png(entry: Path) -> bool:
+def only_png(entry: Path) -> bool:
+    """Whether an entry of a folder is a PNG, or a folder of nothing else."""
     if entry.is_dir():
-        return all(_only_png(child) for child in entry.iterdir())
+        return all(only_png(child) for child in entry.iterdir())
     return entry.suffix == ".png"
 
 
-def _write(path: Path, mask: np.ndarray) -> None:
+def write_bits(path: Path, mask: np.ndarray) -> None:
+    """Write a mask [H, W] bool as PNG: 255 where it is set, 0 elsewhere."""
+    write_png(path, mask.astype(np.uint8) * 255)
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write uint8 [H, W] or [H, W, 4], or uint16 [H, W]; makes the folder it goes to."""
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+    Image.fromarray(pixels).save(path)
+
+
+def _object_folders(
+    stack: ExitStack, masks: PhotoMasks, folder: Path, overwrite: bool
+) -> dict[str, Path]:
+    return {
+        name: stack.enter_context(atomic_folder(folder / name, overwrite=overwrite, ours=only_png))
+        for name in masks.names
+    }
+
+
+def _box(mask: np.ndarray) -> tuple[slice, slice]:
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return slice(0), slice(0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

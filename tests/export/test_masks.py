@@ -9,10 +9,18 @@ from PIL import Image
 
 import sa3d.export.masks
 from sa3d.errors import SA3DError
-from sa3d.export.masks import export_masks, mask_names
-from sa3d.final_masks import final_mask
+from sa3d.export.masks import (
+    PhotoMasks,
+    mask_names,
+    write_colmap_masks,
+    write_cutouts,
+    write_label_maps,
+    write_masks,
+)
+from sa3d.final_masks import final_mask, final_masks
 from sa3d.geometry import Camera
 from sa3d.inverse_rendering import Evidence
+from sa3d.mask_refinement import RefinementConfig, refined_masks
 from sa3d.segmentation import Segmentation
 from sa3d.testing.analytic_scene import AnalyticScene, spiral_camera
 from sa3d.views import View
@@ -20,66 +28,153 @@ from sa3d.views import View
 CAMERA: Camera = spiral_camera(0, 4, (8, 6))
 
 
+@pytest.fixture
+def masks(still_life: AnalyticScene, voted: Segmentation) -> PhotoMasks:
+    return PhotoMasks(still_life.scene, voted, ("ball", "crate"))
+
+
+def read(path: Path, mode: str) -> np.ndarray:
+    with Image.open(path) as image:
+        assert image.mode == mode
+        return np.asarray(image)
+
+
 def test_one_file_per_image_and_object(
-    still_life: AnalyticScene, voted: Segmentation, tmp_path: Path
+    still_life: AnalyticScene, voted: Segmentation, masks: PhotoMasks, tmp_path: Path
 ) -> None:
-    folders = export_masks(still_life.scene, voted, tmp_path)
+    folders = write_masks(masks, tmp_path)
     assert folders == [tmp_path / "ball", tmp_path / "crate"]
     for name, folder in zip(("ball", "crate"), folders, strict=True):
         assert len(list(folder.iterdir())) == len(still_life.scene.views)
         for index, view in enumerate(still_life.scene.views):
-            with Image.open(folder / view.name) as image:
-                assert image.mode == "L"
-                pixels = np.asarray(image)
             mask, _ = final_mask(still_life.scene, voted, name, index)
-            np.testing.assert_array_equal(pixels, np.where(mask, 255, 0))
+            np.testing.assert_array_equal(read(folder / view.name, "L"), np.where(mask, 255, 0))
 
 
-def test_chosen_objects_and_overwrite(
-    still_life: AnalyticScene, voted: Segmentation, tmp_path: Path
+def test_a_view_is_computed_once_for_all_objects(
+    masks: PhotoMasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export_masks(still_life.scene, voted, tmp_path, ["crate"])
+    asked: list[int] = []
+
+    def counted(scene: object, segmentation: object, index: int, config: object) -> object:
+        asked.append(index)
+        return refined_masks(scene, segmentation, index, config)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sa3d.export.masks, "refined_masks", counted)
+    write_masks(masks, tmp_path)
+    assert asked == list(range(12))
+
+
+def test_chosen_objects_and_overwrite(masks: PhotoMasks, tmp_path: Path) -> None:
+    crate = replace(masks, names=("crate",))
+    write_masks(crate, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["crate"]
     with pytest.raises(SA3DError, match="overwrite"):
-        export_masks(still_life.scene, voted, tmp_path, ["crate"])
-    export_masks(still_life.scene, voted, tmp_path, ["crate"], overwrite=True)
+        write_masks(masks, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["crate"]
+    write_masks(crate, tmp_path, overwrite=True)
     (tmp_path / "crate" / "notes.txt").write_text("mine")
     with pytest.raises(SA3DError, match=r"notes\.txt"):
-        export_masks(still_life.scene, voted, tmp_path, ["crate"], overwrite=True)
+        write_masks(crate, tmp_path, overwrite=True)
     assert (tmp_path / "crate" / "notes.txt").exists()
 
 
-def test_empty_or_unknown_object_writes_nothing(
-    still_life: AnalyticScene, voted: Segmentation, tmp_path: Path
+def test_empty_or_unknown_objects_are_refused(
+    still_life: AnalyticScene, voted: Segmentation
 ) -> None:
     nothing = replace(voted.object("ball"), evidence=Evidence.none(len(voted.elements)))
     empty = replace(voted, objects={"crate": voted.object("crate"), "ball": nothing})
     with pytest.raises(SA3DError, match="'ball' is empty"):
-        export_masks(still_life.scene, empty, tmp_path)
+        PhotoMasks(still_life.scene, empty, ("crate", "ball"))
     with pytest.raises(SA3DError, match="no object 'cat'"):
-        export_masks(still_life.scene, voted, tmp_path, ["ball", "cat"])
-    assert not list(tmp_path.iterdir())
+        PhotoMasks(still_life.scene, voted, ("ball", "cat"))
 
 
+@pytest.mark.parametrize(
+    "write", [write_masks, write_cutouts, write_label_maps, write_colmap_masks]
+)
 def test_interruption_leaves_nothing(
-    still_life: AnalyticScene,
-    voted: Segmentation,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    write, masks: PhotoMasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[Path] = []
 
-    def interrupted(path: Path, mask: np.ndarray) -> None:
+    def interrupted(path: Path, pixels: np.ndarray) -> None:
         if len(written) == 3:
             raise KeyboardInterrupt
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
         written.append(path)
 
-    monkeypatch.setattr(sa3d.export.masks, "_write", interrupted)
+    monkeypatch.setattr(sa3d.export.masks, "write_png", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        export_masks(still_life.scene, voted, tmp_path)
+        write(masks, tmp_path / "out")
     assert len(written) == 3
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_cutouts_hold_the_photo_and_the_mask(masks: PhotoMasks, tmp_path: Path) -> None:
+    write_cutouts(masks, tmp_path)
+    for index in (0, 7):
+        view = masks.views[index]
+        cutout = read(tmp_path / "crate" / view.name, "RGBA")
+        np.testing.assert_array_equal(cutout[..., :3], view.image())
+        np.testing.assert_array_equal(cutout[..., 3] > 0, masks.of_view(index)["crate"])
+
+
+def test_cropped_cutouts_are_the_objects_box(
+    masks: PhotoMasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = np.zeros((36, 48), dtype=bool)
+    shown[10:14, 20:27] = True
+    shown[11, 22] = False
+
+    def only_in_view_1(*arguments: object) -> dict[str, np.ndarray]:
+        return {"ball": shown if arguments[2] == 1 else np.zeros_like(shown)}
+
+    monkeypatch.setattr(sa3d.export.masks, "refined_masks", only_in_view_1)
+    write_cutouts(replace(masks, names=("ball",)), tmp_path, crop=True)
+    assert [path.name for path in (tmp_path / "ball").iterdir()] == [masks.views[1].name]
+    cutout = read(tmp_path / "ball" / masks.views[1].name, "RGBA")
+    np.testing.assert_array_equal(cutout[..., :3], masks.views[1].image()[10:14, 20:27])
+    assert (cutout[..., 3] == 0).sum() == 1
+
+
+def test_label_maps_number_the_objects(masks: PhotoMasks, tmp_path: Path) -> None:
+    write_label_maps(masks, tmp_path / "labels")
+    both = np.zeros(3, dtype=int)
+    for index, view in enumerate(masks.views):
+        labels = read(tmp_path / "labels" / view.name, "L")
+        found = masks.of_view(index)
+        np.testing.assert_array_equal(labels == 1, found["ball"])
+        np.testing.assert_array_equal(labels == 2, found["crate"])
+        both += np.bincount(labels.ravel(), minlength=3)
+    assert both.min() > 100
+
+
+def test_colmap_wants_the_suffix_twice(
+    masks: PhotoMasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = [replace(view, name=f"left/{view.name}") for view in masks.views]
+    monkeypatch.setattr(masks.scene, "views", views)
+    write_colmap_masks(masks, tmp_path / "object")
+    write_colmap_masks(masks, tmp_path / "rest", invert=True)
+    name = f"masks/{views[3].name}.png"
+    assert name == "masks/left/frame_00003.png.png"
+    white = read(tmp_path / "object" / name, "L")
+    found = masks.of_view(3)
+    np.testing.assert_array_equal(white == 255, found["ball"] | found["crate"])
+    np.testing.assert_array_equal(read(tmp_path / "rest" / name, "L"), 255 - white)
+
+
+def test_refined_masks_stay_exclusive(masks: PhotoMasks) -> None:
+    refined = replace(masks, refinement=RefinementConfig())
+    for index in range(len(masks.views)):
+        found = refined.of_view(index)
+        assert not (found["ball"] & found["crate"]).any()
+        plain = final_masks(masks.scene, masks.segmentation, index)
+        for name, mask in found.items():
+            changed = (mask ^ plain[name][0]).sum()
+            assert changed < 0.15 * plain[name][0].sum()
 
 
 @pytest.mark.parametrize(

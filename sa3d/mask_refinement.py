@@ -1,0 +1,154 @@
+"""Final masks with edges where the photograph has them.
+
+In a narrow band along a mask's border a guided filter (He et al. 2010) explains the mask, window by
+window, as a linear function of the photograph's colours: its steps move to the photograph's edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sa3d.final_masks import drawn_by_user, final_masks
+from sa3d.scene import Scene
+from sa3d.segmentation import Segmentation
+
+_MIN_RADIUS_PX = 3
+
+
+@dataclass
+class RefinementConfig:
+    """How a mask's edges follow the photograph."""
+
+    reach: float = 0.005
+    """How far an edge may move, as a share of the photo's longer side; three pixels at least."""
+    contrast: float = 0.01
+    """Steps in colour below this are no edges (colours lie in [0, 1])."""
+    passes: int = 2
+    """How often the filter is applied."""
+
+    def radius_px(self, height: int, width: int) -> int:
+        """Half the side of the filter's window, for a photograph of this size."""
+        return max(_MIN_RADIUS_PX, round(self.reach * max(height, width)))
+
+
+def refined_masks(
+    scene: Scene,
+    segmentation: Segmentation,
+    view_index: int,
+    config: RefinementConfig | None,
+) -> dict[str, np.ndarray]:
+    """All objects' masks [H, W] bool in a photograph, by name, exclusive.
+
+    A mask the user drew is left as it is.
+
+    Args:
+        config: None gives the final masks as they are.
+    """
+    masks = {n: mask for n, (mask, _) in final_masks(scene, segmentation, view_index).items()}
+    if config is None:
+        return masks
+    drawn = {
+        name
+        for name, one in segmentation.objects.items()
+        if drawn_by_user(one, scene.views[view_index].name)
+    }
+    return refine_masks(scene.views[view_index].image(), masks, config, kept=drawn)
+
+
+def refine_masks(
+    image: np.ndarray,
+    masks: Mapping[str, np.ndarray],
+    config: RefinementConfig,
+    kept: frozenset[str] | set[str] = frozenset(),
+) -> dict[str, np.ndarray]:
+    """Move the edges of exclusive masks [H, W] bool to those of a photograph; they stay exclusive.
+
+    Args:
+        image: [H, W, 3] uint8.
+        kept: names of masks that are not refined.
+    """
+    shares = np.stack(
+        [
+            mask.astype(np.float32) if name in kept else _refined_share(image, mask, config)
+            for name, mask in masks.items()
+        ]
+    )
+    winner = shares.argmax(axis=0)
+    return {
+        name: (shares[position] > 0.5) & (winner == position) for position, name in enumerate(masks)
+    }
+
+
+def guided_filter(
+    guide: np.ndarray, values: np.ndarray, radius_px: int, contrast: float, passes: int = 1
+) -> np.ndarray:
+    """Smooth values [h, w] without crossing the edges of a guide; float32 [h, w].
+
+    In each window ``values = slope . colour + offset`` by least squares, the slope damped by
+    ``contrast`` squared; every pixel takes the mean of its windows' answers.
+
+    Args:
+        guide: [h, w, 3] float32 in [0, 1].
+        radius_px: windows are ``2 * radius_px + 1`` wide.
+        passes: how often, each time on the last result.
+    """
+    mean = _box_mean(guide, radius_px)
+    damped = _covariances(guide, mean, radius_px) + contrast**2 * np.eye(3, dtype=np.float32)
+    inverse = _inverses(damped)
+    for _ in range(passes):
+        mean_value = _box_mean(values, radius_px)
+        joint = _box_mean(guide * values[..., None], radius_px) - mean * mean_value[..., None]
+        slope = np.einsum("hwij,hwj->hwi", inverse, joint)
+        offset = mean_value - (slope * mean).sum(-1)
+        values = (_box_mean(slope, radius_px) * guide).sum(-1) + _box_mean(offset, radius_px)
+    return values
+
+
+def _refined_share(image: np.ndarray, mask: np.ndarray, config: RefinementConfig) -> np.ndarray:
+    """How much each pixel is object, float32 [H, W]; 0 or 1 outside the band along the border."""
+    from scipy.ndimage import distance_transform_edt
+
+    share = mask.astype(np.float32)
+    if not mask.any() or mask.all():
+        return share
+    radius = config.radius_px(*mask.shape)
+    window = _surroundings(mask, 4 * radius)
+    inside = mask[window]
+    to_border = np.asarray(distance_transform_edt(inside)) + distance_transform_edt(~inside)
+    guide = image[window].astype(np.float32) / 255
+    filtered = guided_filter(guide, share[window], radius, config.contrast, config.passes)
+    share[window] = np.where(to_border <= radius + 1, filtered.clip(0, 1), share[window])
+    return share
+
+
+def _surroundings(mask: np.ndarray, margin_px: int) -> tuple[slice, slice]:
+    """The part of the picture around a mask that is not empty."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return (
+        slice(max(0, rows[0] - margin_px), rows[-1] + 1 + margin_px),
+        slice(max(0, columns[0] - margin_px), columns[-1] + 1 + margin_px),
+    )
+
+
+def _box_mean(values: np.ndarray, radius_px: int) -> np.ndarray:
+    """Mean over the window of every pixel, [h, w] or [h, w, C]; mirrored at the border."""
+    from scipy.ndimage import uniform_filter
+
+    return uniform_filter(values, 2 * radius_px + 1, mode="reflect", axes=(0, 1))
+
+
+def _covariances(guide: np.ndarray, mean: np.ndarray, radius_px: int) -> np.ndarray:
+    """Covariance of the colours in the window of every pixel, [h, w, 3, 3]."""
+    products = (guide[..., :, None] * guide[..., None, :]).reshape(*guide.shape[:2], 9)
+    means = (mean[..., :, None] * mean[..., None, :]).reshape(products.shape)
+    return (_box_mean(products, radius_px) - means).reshape(*guide.shape, 3)
+
+
+def _inverses(matrices: np.ndarray) -> np.ndarray:
+    """Inverses of matrices [..., 3, 3] by cofactors: a hundred times faster than numpy's, here."""
+    a, b, c = (matrices[..., row, :] for row in range(3))
+    cofactors = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=-1)
+    return cofactors / (a * cofactors[..., 0]).sum(-1)[..., None, None]
