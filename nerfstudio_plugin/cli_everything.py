@@ -8,10 +8,10 @@ from typing import Any
 
 from nerfstudio_plugin.cli_progress import OUT, follow, prepare_with_progress, progress_bar, table
 from nerfstudio_plugin.cli_prompts import PromptOptions
-from sa3d.config import Settings
 from sa3d.errors import SA3DError
 from sa3d.events import Event
-from sa3d.everything import EverythingSession, FoundObject, ObjectsProposed
+from sa3d.everything import EverythingConfig, EverythingSession, FoundObject, ObjectsProposed
+from sa3d.loop_config import LoopConfig
 from sa3d.object_proposals import MasksProposed
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
@@ -30,18 +30,34 @@ def refuse_prompts(options: PromptOptions) -> None:
 
 
 def segment_everything(
-    scene: Scene, segmenter: PromptableSegmenter, settings: Settings
-) -> tuple[Segmentation, dict[str, Any]]:
+    scene: Scene, segmenter: PromptableSegmenter, loop: LoopConfig, config: EverythingConfig
+) -> tuple[Segmentation, dict[str, Any], bool]:
     """Prepare a scene, find its objects under progress bars, and print their table.
 
     Returns:
-        The segmentation, and the table as JSON holds it.
+        The segmentation, the table as JSON holds it, and whether the user stopped it: then they
+        are what was finished.
 
     Raises:
         SA3DError: nothing was found that views agree on.
+        KeyboardInterrupt: stopped before the first object was finished.
     """
     prepare_with_progress(scene)
-    session = EverythingSession(scene, segmenter, settings.loop)
+    session = EverythingSession(scene, segmenter, loop, config)
+    stopped = False
+    try:
+        _follow(session)
+    except KeyboardInterrupt:
+        if not session.finished:
+            raise
+        stopped = True
+    segmentation, found = session.result()
+    OUT.print(_found_table(found, len(scene.views)))
+    return segmentation, {"found": [asdict(one) for one in found]}, stopped
+
+
+def _follow(session: EverythingSession) -> None:
+    """Run a session under progress bars."""
     events = session.run()
     count = 0
     with progress_bar() as bar:
@@ -54,9 +70,6 @@ def segment_everything(
                 bar.update(task, total=event.total, completed=event.index + 1)
     for _ in follow(_loop_events(events), count):
         pass
-    segmentation, found = session.result()
-    OUT.print(_found_table(found, len(scene.views)))
-    return segmentation, {"found": [asdict(one) for one in found]}
 
 
 def _loop_events(events: Iterator[MasksProposed | ObjectsProposed | Event]) -> Iterator[Event]:

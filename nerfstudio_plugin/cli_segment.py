@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from nerfstudio_plugin.cli_words import detector_for, words_to_prompts
 from sa3d.checkpoint import refuse_to_replace, save_segmentation
 from sa3d.config import Settings
 from sa3d.events import Finished
+from sa3d.everything import EverythingConfig
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.segmentation import ObjectSegmentation, Segmentation
@@ -68,6 +69,7 @@ class Segment(ReportOptions, SettingsOptions, PromptOptions, RunOptions):
     """Replace a segmentation that is there already."""
     everything: bool = False
     """No prompt: find all objects that several views agree on."""
+    find: EverythingConfig = field(default_factory=EverythingConfig)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -88,8 +90,12 @@ def main(arguments: Sequence[str]) -> None:
     run, scene = command.open(command.settings.prepare)
     notes = provenance(run, command.settings, command.cache_dir)
     if command.everything:
-        segmentation, table = segment_everything(scene, segmenter, command.settings)
-        _write(segmentation, scene, command, notes, table)
+        segmentation, found, stopped = segment_everything(
+            scene, segmenter, command.settings.loop, command.find
+        )
+        _write(segmentation, scene, command, notes, found)
+        if stopped:
+            raise KeyboardInterrupt
         return
     prompts, choices = words_to_prompts(
         scene, segmenter, detector, prompts, command.words, command.settings.loop

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sa3d.errors import SA3DError
-from sa3d.events import Event
+from sa3d.events import Event, Finished
 from sa3d.loop_config import LoopConfig
 from sa3d.object_extent import Extent
 from sa3d.object_proposals import MasksProposed, ObjectProposal, ObjectProposer, ProposalConfig
@@ -22,7 +22,7 @@ from sa3d.session import Session
 
 @dataclass
 class EverythingConfig:
-    """What counts as an object in the end."""
+    """With --everything: what counts as an object in the end."""
 
     min_agreement: float = 0.6
     """Objects whose views agree less (mean IoU, 0 to 1) are dropped."""
@@ -61,7 +61,11 @@ class FoundObject:
 
 
 class EverythingSession:
-    """Finds and segments all objects of a prepared scene, without a prompt."""
+    """Finds and segments all objects of a prepared scene, without a prompt.
+
+    Attributes:
+        finished: names of the proposed objects whose loop has finished.
+    """
 
     def __init__(
         self,
@@ -74,7 +78,7 @@ class EverythingSession:
         self.config = config or EverythingConfig()
         self.proposer = ObjectProposer(scene, segmenter, self.config.proposals)
         self._session = Session(scene, segmenter, loop)
-        self._proposed = 0
+        self.finished: set[str] = set()
 
     def run(self) -> Iterator[MasksProposed | ObjectsProposed | Event]:
         """Search the views, then run the loop of every object proposed.
@@ -93,16 +97,22 @@ class EverythingSession:
             [p for i, one in enumerate(proposals) for p in self._prompts(f"object_{i + 1}", one)]
         )
         yield ObjectsProposed(len(proposals))
-        yield from self._session.run()
+        for event in self._session.run():
+            if isinstance(event, Finished):
+                self.finished.add(event.object)
+            yield event
 
     def result(self) -> tuple[Segmentation, list[FoundObject]]:
         """The objects that hold, with exclusive labels, named by falling size; and their table.
+
+        Objects whose loop has not finished do not count, so this may be asked for at any time.
 
         Raises:
             SA3DError: none holds.
         """
         whole = self._session.result()
-        good = {name: one for name, one in whole.objects.items() if self._holds(one)}
+        finished = {n: one for n, one in whole.objects.items() if n in self.finished}
+        good = {name: one for name, one in finished.items() if self._holds(one)}
         kept = self._without_doubles(replace(whole, objects=good)) if good else []
         if not kept:
             raise SA3DError(

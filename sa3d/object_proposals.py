@@ -40,6 +40,8 @@ class ProposalConfig:
     """Masks of two views are the same object if their IoU in 3D is this."""
     min_share: float = 0.0015
     """A cluster is proposed in a view if it fills this share of the image."""
+    min_height: float = 0.3
+    """A smaller share of a mask off all planes (table, floor, wall) is a bump or a stain."""
     prompted_views: int = 2
     """An object's loop starts from its masks in this many views."""
     standing_out: StandingOutConfig = field(default_factory=StandingOutConfig)
@@ -98,8 +100,10 @@ class ObjectProposer:
         chosen = spread_views(self.scene, self.config.views)
         for position, index in enumerate(chosen):
             self.scene.encode(index, self.segmenter)
-            found = self._from_clusters(index, standing_out)
-            found += self._from_clicks(index, standing_out, found)
+            off_planes = self._off_planes(index, standing_out)
+            found = self._from_clusters(index, standing_out.clusters[index])
+            found += self._from_clicks(index, off_planes, found)
+            found = [one for one in found if _share(off_planes, one.mask) >= self.config.min_height]
             self.masks += found
             yield MasksProposed(position, len(chosen), self.scene.views[index].name, len(found))
 
@@ -112,9 +116,8 @@ class ObjectProposer:
             for group, mean in groups
         ]
 
-    def _from_clusters(self, index: int, standing_out: StandingOut) -> list[ProposedMask]:
-        """Clusters large enough in a view, each refined by the segmenter."""
-        clusters = standing_out.clusters[index]
+    def _from_clusters(self, index: int, clusters: Tensor) -> list[ProposedMask]:
+        """Clusters [h, w] large enough in a view, each refined by the segmenter."""
         sizes = torch.bincount(clusters[clusters >= 0], minlength=1)
         wanted = torch.nonzero(sizes >= self.config.min_share * clusters.numel())[:, 0]
         found = []
@@ -146,20 +149,20 @@ class ObjectProposer:
         return ProposedMask(index, mask, float(prediction.scores[best] * shared))
 
     def _from_clicks(
-        self, index: int, standing_out: StandingOut, found: Sequence[ProposedMask]
+        self, index: int, off_planes: np.ndarray, found: Sequence[ProposedMask]
     ) -> list[ProposedMask]:
         """The segmenter's masks at grid points off the planes and off the masks found already."""
         camera = self.scene.views[index].camera
         size = (camera.width, camera.height)
         points = grid_points(*size, self.config.masks.points_per_side)
         taken = np.logical_or.reduce([one.mask for one in found] or [np.zeros(size[::-1], bool)])
-        open_ = ~taken & self._off_planes(index, standing_out)
+        open_ = ~taken & off_planes
         x, y = points.astype(int).T
         masks = generate_masks(self.segmenter, size, self.config.masks, points[open_[y, x]])
         return [
             ProposedMask(index, one.mask, one.quality)
             for one in masks
-            if (one.mask & open_).sum() > 0.5 * one.mask.sum()
+            if _share(open_, one.mask) > 0.5
         ]
 
     def _off_planes(self, index: int, standing_out: StandingOut) -> np.ndarray:
@@ -249,6 +252,11 @@ def _members(
             if rival is None or overlap[seed, other] > overlap[seed, rival]:
                 best[views[other]] = other
     return [seed, *sorted(best.values())]
+
+
+def _share(where: np.ndarray, mask: np.ndarray) -> float:
+    """Share of a mask [H, W] that lies ``where`` [H, W]; 0 if it is empty."""
+    return int((mask & where).sum()) / max(int(mask.sum()), 1)
 
 
 def _rank(one: ProposedMask) -> float:

@@ -7,14 +7,16 @@ of surface that touch nowhere: candidates for objects, the same ones in every vi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sa3d.cluster_growth import grow_clusters
 from sa3d.scene import PreparedView, Scene
-from sa3d.touching import build_lattice, clusters
+from sa3d.touching import Lattice, Surface, build_lattice, clusters
 
 
 @dataclass
@@ -71,28 +73,32 @@ def find_standing_out(scene: Scene, config: StandingOutConfig) -> StandingOut:
     footprint = float(
         np.median([float(view.render.depth.median()) / view.camera.fx for view in views])
     )
-    firm = [_firm(scene, index, config.max_step) for index in range(len(views))]
     everything = torch.cat(points)
-    solid = torch.cat(firm)
+    firm = torch.cat([_firm(scene, index, config.max_step) for index in range(len(views))])
     cameras = torch.stack([view.camera.position.float().cpu() for view in views])
-    planes = find_planes(everything[solid], cameras, config, footprint)
+    planes = find_planes(everything[firm], cameras, config, footprint)
     thickness = config.plane_thickness * footprint
+    inner = in_many_frames(scene, everything) >= config.min_frames
+    solid, above = firm & inner, inner.clone()
     for plane in planes:
-        solid &= plane.height(everything) > thickness
-    solid &= in_many_frames(scene, everything) >= config.min_frames
+        height = plane.height(everything)
+        solid &= height > thickness
+        above &= height > -thickness
     view_ids = torch.cat([torch.full((len(p),), i) for i, p in enumerate(points)])
-    lattice = build_lattice(everything, solid, view_ids, config.cell * footprint, config.min_views)
-    centres = lattice.mean(everything)
-    grounded = torch.full((lattice.size,), not planes)
-    for plane in planes:
-        grounded |= plane.height(centres) < thickness + 3 * config.cell * footprint
-    normals = torch.cat([_normals(view) for view in views])
-    labels = _by_size(clusters(lattice, normals, everything, grounded), lattice.of_point)
-    shapes = [(view.camera.height, view.camera.width) for view in views]
-    split = labels.split([len(p) for p in points])
-    return StandingOut(
-        planes, thickness, [part.reshape(s) for part, s in zip(split, shapes, strict=True)]
-    )
+    cell = config.cell * footprint
+    lattice = build_lattice(everything, solid, view_ids, cell, config.min_views)
+    surface = _surface(lattice, views, everything, planes, cell, thickness)
+    labels = _by_size(clusters(lattice, surface), lattice.of_point)
+
+    def per_view(values: Tensor) -> list[Tensor]:
+        shapes = [(view.camera.height, view.camera.width) for view in views]
+        parts = values.split([len(p) for p in points])
+        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    doubtful = (above | ~firm) & (labels < 0)
+    colours = [view.render.rgb.cpu() for view in views]
+    grown = grow_clusters(per_view(labels), colours, per_view(doubtful))
+    return StandingOut(planes, thickness, grown)
 
 
 def find_planes(
@@ -155,6 +161,34 @@ def in_many_frames(scene: Scene, points: Tensor) -> Tensor:
         limit = torch.tensor([view.camera.width, view.camera.height])
         inside += ((xy >= 0) & (xy < limit)).all(dim=-1) & (z > 0)
     return inside / len(scene.views)
+
+
+def _surface(
+    lattice: Lattice,
+    views: Sequence[PreparedView],
+    points: Tensor,
+    planes: Sequence[Plane],
+    cell: float,
+    thickness: float,
+) -> Surface:
+    """What the views tell about a lattice's cells; the support is the plane most cells are near."""
+    positions = lattice.mean(points)
+    near = [plane.height(positions) < thickness + 3 * cell for plane in planes]
+    heights, columns = torch.zeros(lattice.size), torch.arange(lattice.size)
+    grounded = torch.stack(near).any(dim=0) if near else torch.ones(lattice.size, dtype=torch.bool)
+    if near:
+        support = planes[int(torch.stack(near).sum(dim=1).argmax())]
+        heights = support.height(positions)
+        flat = torch.floor((positions - heights[:, None] * support.normal) / (2 * cell))
+        columns = torch.unique(flat, dim=0, return_inverse=True)[1]
+    return Surface(
+        positions=positions,
+        normals=lattice.mean(torch.cat([_normals(view) for view in views])),
+        colours=lattice.mean(torch.cat([view.render.rgb.cpu().reshape(-1, 3) for view in views])),
+        heights=heights,
+        columns=columns,
+        grounded=grounded,
+    )
 
 
 def _by_size(of_cell: Tensor, of_point: Tensor) -> Tensor:

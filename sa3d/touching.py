@@ -2,11 +2,13 @@
 
 Surface of one thing is mostly convex; where two things touch there is a valley. A cluster is cut
 along its valleys, but only into parts that are large and that each stand on the support themselves:
-a handle in the air stays with its mug.
+a handle in the air stays with its mug. A part whose foot the NeRF lacks stands, too, if nothing
+else could carry it and its colour is its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +23,18 @@ _VALLEY = -0.05
 
 _SMOOTHING = 2
 """How often normals are averaged with their neighbours'."""
+
+_MIN_CELLS = 50
+"""A cluster of fewer cells is not cut."""
+
+_MIN_PART = 0.1
+"""Nor is a part with a smaller share of the cluster's cells cut off."""
+
+_CARRIED = 0.25
+"""A part with a larger share of its cells above another part is carried by that."""
+
+_OWN_COLOUR = 0.15
+"""Colours (RGB in [0, 1]) further apart than this are different."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,27 @@ class Lattice:
         return torch.where(kept, torch.from_numpy(component).long(), -1)
 
 
+@dataclass(frozen=True)
+class Surface:
+    """What is known of a lattice's cells.
+
+    Attributes:
+        positions: [size, 3], world units.
+        normals: [size, 3], towards the cameras, unit length or less.
+        colours: [size, 3], RGB in [0, 1].
+        heights: [size], above the support.
+        columns: int64 [size], the same for cells above one another.
+        grounded: bool [size], near a support.
+    """
+
+    positions: Tensor
+    normals: Tensor
+    colours: Tensor
+    heights: Tensor
+    columns: Tensor
+    grounded: Tensor
+
+
 def build_lattice(
     points: Tensor, solid: Tensor, view_ids: Tensor, cell: float, min_views: int
 ) -> Lattice:
@@ -83,38 +118,46 @@ def build_lattice(
     return Lattice(of_point, _touching_pairs(keys[kept]), int(kept.sum()))
 
 
-def clusters(lattice: Lattice, normals: Tensor, points: Tensor, grounded: Tensor) -> Tensor:
-    """Cells that belong together, int64 [size]: components, parted where two things touch.
-
-    Args:
-        normals: [N, 3] of the points, towards the camera, unit length.
-        points: [N, 3].
-        grounded: [size] bool, cells near a supporting plane.
-    """
+def clusters(lattice: Lattice, surface: Surface) -> Tensor:
+    """Cells that belong together, int64 [size]: components, parted where two things touch."""
     if not lattice.size:
         return torch.empty(0, dtype=torch.int64)
     whole = lattice.components(torch.ones(lattice.size, dtype=torch.bool))
-    ridge = ~_valleys(lattice, lattice.mean(normals), lattice.mean(points))
+    ridge = ~_valleys(lattice, surface.normals, surface.positions)
     parts = lattice.components(ridge)
     number = int(whole.max()) + 1
     result = whole.clone()
     for cluster in range(number):
         inside = whole == cluster
-        if int(inside.sum()) < 50:
+        if int(inside.sum()) < _MIN_CELLS:
             continue
         sizes = torch.bincount(parts[inside & ridge], minlength=1)
-        enough = sizes >= 0.1 * int(inside.sum())
-        stands = torch.zeros_like(enough)
-        stands[parts[inside & ridge & grounded]] = True
-        seeds = torch.nonzero(enough & stands)[:, 0]
+        large = torch.nonzero(sizes >= _MIN_PART * int(inside.sum()))[:, 0].tolist()
+        rooms = {part: inside & (parts == part) for part in large}
+        seeds = [room for room in rooms.values() if _stands(room, rooms.values(), surface)]
         if len(seeds) < 2:
             continue
         result[inside] = -1
-        for seed in seeds.tolist():
-            result[inside & (parts == seed)] = number
+        for seed in seeds:
+            result[seed] = number
             number += 1
         result = _spread(lattice, result, inside)
     return result
+
+
+def _stands(part: Tensor, parts: Iterable[Tensor], surface: Surface) -> bool:
+    """Whether a part [size] bool, one of ``parts``, is a thing of its own."""
+    if bool((part & surface.grounded).any()):
+        return True
+    others = torch.stack(list(parts)).any(dim=0) & ~part
+    if not others.any():
+        return False
+    colours = [surface.colours[where].median(dim=0).values for where in (part, others)]
+    lowest = torch.full((int(surface.columns.max()) + 1,), torch.inf)
+    lowest.scatter_reduce_(0, surface.columns[others], surface.heights[others], "amin")
+    carried = lowest[surface.columns[part]] < surface.heights[part]
+    apart = float((colours[0] - colours[1]).norm())
+    return apart > _OWN_COLOUR and float(carried.float().mean()) < _CARRIED
 
 
 def _valleys(lattice: Lattice, normals: Tensor, positions: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 import json
 
+from sa3d.object_loop import ObjectLoop
+
 
 def test_prompts_and_everything_exclude_each_other(command_line):
     line = command_line.refuses(*command_line.segment_ball("all", "--everything"))
@@ -22,3 +24,26 @@ def test_everything_writes_a_segmentation_to_export_from(command_line):
     assert {
         path.name for path in (command_line.folder / "masks").iterdir() if path.is_dir()
     } == set(names)
+
+
+def test_ctrl_c_keeps_the_objects_that_were_finished(command_line, monkeypatch):
+    run = ObjectLoop.run
+
+    def stop_at_the_second(self):
+        if self.name != "object_1":
+            raise KeyboardInterrupt
+        return run(self)
+
+    monkeypatch.setattr(ObjectLoop, "run", stop_at_the_second)
+    code, _, err = command_line.run(*command_line.segment("all", "--everything"))
+    assert code == 130
+    assert err.strip().splitlines()[-1] == "stopped; what was finished is kept"
+    saved = json.loads((command_line.folder / "all/segmentation.json").read_text())
+    assert len(saved["objects"]) == 1
+
+
+def test_what_counts_as_an_object_can_be_set(command_line):
+    strict = ("--everything", "--find.min-agreement", "0.999")
+    code, _, err = command_line.run(*command_line.segment("all", *strict))
+    assert code == 2
+    assert "do not agree" in err.strip().splitlines()[-1]

@@ -26,14 +26,22 @@ def checkpoint_hash() -> str:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    output = tmp_path_factory.mktemp("golden")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("golden")
     before = checkpoint_hash()
-    command = [str(Path(sys.executable).parent / "sa3d"), "demo", "--output", str(output)]
+    run([str(Path(sys.executable).parent / "sa3d"), "demo", "--output", str(folder)])
+    assert checkpoint_hash() == before
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(output: Path) -> dict[str, Any]:
+    return json.loads((output / "room" / "results.json").read_text())
+
+
+def run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert checkpoint_hash() == before
-    return json.loads((output / "room" / "results.json").read_text())
 
 
 @pytest.mark.slow
@@ -54,3 +62,12 @@ def test_no_object_is_worse_than_its_lifted_view(results: dict[str, Any]) -> Non
 @pytest.mark.slow
 def test_every_object_has_its_files(results: dict[str, Any]) -> None:
     assert set(results["files"]) == set(results["iou"]["objects"])
+
+
+@pytest.mark.slow
+def test_every_object_is_found_without_a_prompt(output: Path, tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "scripts/measure_everything.py"
+    options = ["--demo", "room", "--cache-dir", str(output / "cache"), "--output", str(tmp_path)]
+    run([sys.executable, str(script), *options])
+    numbers = json.loads((tmp_path / "room.json").read_text())
+    assert (numbers["precision"], numbers["recall"]) == (1.0, 1.0)
