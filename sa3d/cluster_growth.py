@@ -71,8 +71,8 @@ def _smoothed(histograms: Tensor) -> Tensor:
 
 
 def _grown(labels: Tensor, likeness: Tensor, doubtful: Tensor) -> Tensor:
-    """One view's clusters [h, w] grown; ``likeness`` [K, h, w]: how much a colour is a cluster's."""
-    from scipy.ndimage import label
+    """One view's clusters [h, w] grown; ``likeness`` [K, h, w]: how much a colour is each's."""
+    from skimage.measure import label
 
     grown = labels.clone()
     best = torch.full(labels.shape, 0.5)
@@ -81,7 +81,9 @@ def _grown(labels: Tensor, likeness: Tensor, doubtful: Tensor) -> Tensor:
             continue
         mine = labels == cluster
         like = doubtful & _padded_box(mine) & (likeness[cluster] > best)
-        parts = torch.from_numpy(np.asarray(label((mine | like).numpy())[0]))
+        parts = torch.from_numpy(
+            np.asarray(label((mine | like).numpy(), background=0, connectivity=1))
+        )
         connected = torch.zeros(int(parts.max()) + 1, dtype=torch.bool)
         connected[parts[mine]] = True
         joins = like & connected[parts]
