@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -68,55 +68,40 @@ class Export(ExportOptions):
             raise SA3DError(f"coco is one file: name it with .json, as in {self.output}.json")
         opened = self.reopen()
         names = tuple(self.chosen(opened.segmentation))
-        masks = PhotoMasks(
-            opened.scene, opened.segmentation, names, self.refinement if self.refine else None
-        )
-        report: dict[str, Any] = {
-            "kind": self.kind,
-            "layout": self.layout,
-            "views": len(masks.views),
-        }
+        refinement = self.refinement if self.refine else None
+        masks = PhotoMasks(opened.scene, opened.segmentation, names, refinement)
         with ERR.status("writing masks"):
-            if self.layout in ("plain", "rgba"):
-                files = self._write_each(opened, masks)
-                return report | {"files": files}
-            result = self._write_together(opened, masks)
-        self._leave(opened, self.output, names, result)
-        OUT.print(f"{', '.join(names)}: {len(masks.views)} views in {self.output}")
-        return report | {"files": {"all": str(self.output)}, **result}
+            places, result = self._write(opened, masks)
+        result = {"layout": self.layout, "views": len(masks.views), **result}
+        for place, held in places.items():
+            self.leave_manifest(opened, place, held, settings=refinement, result=result)
+            OUT.print(f"{', '.join(held)}: {len(masks.views)} views in {place}")
+        files = {name: str(place) for place, held in places.items() for name in held}
+        return {"kind": self.kind, **result, "files": files}
 
-    def _write_each(self, opened: Reopened, masks: PhotoMasks) -> dict[str, str]:
-        """Layouts with a folder per object."""
+    def _write(
+        self, opened: Reopened, masks: PhotoMasks
+    ) -> tuple[dict[Path, Sequence[str]], dict[str, Any]]:
+        """Write the layout; its places with the objects each holds, and what there is to know."""
+        output, overwrite = self.output, self.overwrite
+        together: dict[Path, Sequence[str]] = {output: masks.names}
         if self.layout == "plain":
-            folders = write_masks(masks, self.output, overwrite=self.overwrite)
-        else:
-            folders = write_cutouts(masks, self.output, crop=self.crop, overwrite=self.overwrite)
-        for name, folder in zip(masks.names, folders, strict=True):
-            self._leave(opened, folder, [name], {})
-            OUT.print(f"{name}: {len(masks.views)} masks in {folder}")
-        return {name: str(folder) for name, folder in zip(masks.names, folders, strict=True)}
-
-    def _write_together(self, opened: Reopened, masks: PhotoMasks) -> dict[str, Any]:
-        """Layouts that hold all objects; returns what else the manifest says."""
-        if self.layout == "coco":
-            return {"annotations": write_coco(masks, self.output, overwrite=self.overwrite)}
+            folders = write_masks(masks, output, overwrite=overwrite)
+            return {folder: [n] for folder, n in zip(folders, masks.names, strict=True)}, {}
+        if self.layout == "rgba":
+            folders = write_cutouts(masks, output, crop=self.crop, overwrite=overwrite)
+            return {folder: [n] for folder, n in zip(folders, masks.names, strict=True)}, {}
         if self.layout == "labels":
-            write_label_maps(masks, self.output, overwrite=self.overwrite)
-            return {"labels": {name: i for i, name in enumerate(masks.names, start=1)}}
+            write_label_maps(masks, output, overwrite=overwrite)
+            return together, {"labels": {name: i for i, name in enumerate(masks.names, start=1)}}
+        if self.layout == "coco":
+            return together, {"annotations": write_coco(masks, output, overwrite=overwrite)}
         if self.layout == "colmap":
-            invert = self.keep == "rest"
-            write_colmap_masks(masks, self.output, invert=invert, overwrite=self.overwrite)
-            return {"white": self.keep}
+            folder = write_colmap_masks(
+                masks, output, invert=self.keep == "rest", overwrite=overwrite
+            )
+            return {folder: masks.names}, {"white": self.keep}
         own = data_set_transforms(opened.run.data, masks.views)
         transforms = own or run_transforms(masks.views, opened.placement("original"))
-        write_training_set(masks, self.output, transforms, keep=self.keep, overwrite=self.overwrite)
-        return {"white": self.keep, "cameras": "the data set's" if own else "the run's"}
-
-    def _leave(self, opened: Reopened, place: Path, names: Any, result: Mapping[str, Any]) -> None:
-        self.leave_manifest(
-            opened,
-            place,
-            names,
-            settings=self.refinement if self.refine else None,
-            result={"layout": self.layout, **result},
-        )
+        write_training_set(masks, output, transforms, keep=self.keep, overwrite=overwrite)
+        return together, {"white": self.keep, "cameras": "data set" if own else "run"}

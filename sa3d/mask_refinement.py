@@ -1,7 +1,9 @@
 """Final masks with edges where the photograph has them.
 
-In a narrow band along a mask's border a guided filter (He et al. 2010) explains the mask, window by
-window, as a linear function of the photograph's colours: its steps move to the photograph's edges.
+In a narrow band along a mask's border a graph cut asks which of the object's or the background's
+colours a pixel has. Where it contradicts the mask, a guided filter (He et al. 2010) decides: window
+by window it explains mask and cut as a linear function of the photograph's colours, so that their
+steps move to the photograph's edges.
 """
 
 from __future__ import annotations
@@ -14,24 +16,33 @@ import numpy as np
 from sa3d.final_masks import drawn_by_user, final_masks
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
+from sa3d.segmenters.graphcut_cut import (
+    BACKGROUND,
+    MAYBE_BACKGROUND,
+    MAYBE_OBJECT,
+    OBJECT,
+    grab_cut,
+)
 
 _MIN_RADIUS_PX = 3
+_MARGIN = 6
+"""Windows around the object that show what its background looks like."""
+_CUT_SIDE_PX = 1024
+"""Longer surroundings are cut at a smaller size: cuts cost more than their pixels."""
 
 
 @dataclass
 class RefinementConfig:
     """How a mask's edges follow the photograph."""
 
-    reach: float = 0.005
-    """How far an edge may move, as a share of the photo's longer side; three pixels at least."""
+    reach: float = 0.01
+    """How far an edge may move, as a share of the photo's longer side; six pixels at least."""
     contrast: float = 0.01
     """Steps in colour below this are no edges (colours lie in [0, 1])."""
-    passes: int = 2
-    """How often the filter is applied."""
 
     def radius_px(self, height: int, width: int) -> int:
-        """Half the side of the filter's window, for a photograph of this size."""
-        return max(_MIN_RADIUS_PX, round(self.reach * max(height, width)))
+        """Half the reach in pixels, for a photograph of this size."""
+        return max(_MIN_RADIUS_PX, round(self.reach * max(height, width) / 2))
 
 
 def refined_masks(
@@ -83,7 +94,7 @@ def refine_masks(
 
 
 def guided_filter(
-    guide: np.ndarray, values: np.ndarray, radius_px: int, contrast: float, passes: int = 1
+    guide: np.ndarray, values: np.ndarray, radius_px: int, contrast: float
 ) -> np.ndarray:
     """Smooth values [h, w] without crossing the edges of a guide; float32 [h, w].
 
@@ -93,35 +104,52 @@ def guided_filter(
     Args:
         guide: [h, w, 3] float32 in [0, 1].
         radius_px: windows are ``2 * radius_px + 1`` wide.
-        passes: how often, each time on the last result.
     """
-    mean = _box_mean(guide, radius_px)
+    mean, mean_value = _box_mean(guide, radius_px), _box_mean(values, radius_px)
     damped = _covariances(guide, mean, radius_px) + contrast**2 * np.eye(3, dtype=np.float32)
-    inverse = _inverses(damped)
-    for _ in range(passes):
-        mean_value = _box_mean(values, radius_px)
-        joint = _box_mean(guide * values[..., None], radius_px) - mean * mean_value[..., None]
-        slope = np.einsum("hwij,hwj->hwi", inverse, joint)
-        offset = mean_value - (slope * mean).sum(-1)
-        values = (_box_mean(slope, radius_px) * guide).sum(-1) + _box_mean(offset, radius_px)
-    return values
+    joint = _box_mean(guide * values[..., None], radius_px) - mean * mean_value[..., None]
+    slope = np.einsum("hwij,hwj->hwi", _inverses(damped), joint)
+    offset = mean_value - (slope * mean).sum(-1)
+    return (_box_mean(slope, radius_px) * guide).sum(-1) + _box_mean(offset, radius_px)
 
 
 def _refined_share(image: np.ndarray, mask: np.ndarray, config: RefinementConfig) -> np.ndarray:
     """How much each pixel is object, float32 [H, W]; 0 or 1 outside the band along the border."""
-    from scipy.ndimage import distance_transform_edt
-
     share = mask.astype(np.float32)
     if not mask.any() or mask.all():
         return share
     radius = config.radius_px(*mask.shape)
-    window = _surroundings(mask, 4 * radius)
-    inside = mask[window]
-    to_border = np.asarray(distance_transform_edt(inside)) + distance_transform_edt(~inside)
-    guide = image[window].astype(np.float32) / 255
-    filtered = guided_filter(guide, share[window], radius, config.contrast, config.passes)
-    share[window] = np.where(to_border <= radius + 1, filtered.clip(0, 1), share[window])
+    window = _surroundings(mask, _MARGIN * radius)
+    inside, colours = mask[window], image[window]
+    to_border = _distance_to_border(inside)
+    both = (share[window] + _cut(colours, inside, to_border <= 2 * radius)) / 2
+    guide = colours.astype(np.float32) / 255
+    filtered = guided_filter(guide, both, radius, config.contrast).clip(0, 1)
+    share[window] = np.where(to_border <= 2 * radius + 1, filtered, share[window])
     return share
+
+
+def _cut(colours: np.ndarray, mask: np.ndarray, doubtful: np.ndarray) -> np.ndarray:
+    """The mask [h, w] with what is doubtful decided by colours, float32 [h, w]."""
+    import cv2
+
+    trimap = np.where(mask, OBJECT, BACKGROUND)
+    trimap = np.where(doubtful, np.where(mask, MAYBE_OBJECT, MAYBE_BACKGROUND), trimap)
+    if not (trimap == OBJECT).any() or not (trimap == BACKGROUND).any():
+        return mask.astype(np.float32)  # nothing certain to learn colours from
+    height, width = mask.shape
+    shrink = min(1.0, _CUT_SIDE_PX / max(height, width))
+    small = max(1, round(width * shrink)), max(1, round(height * shrink))
+    labels = cv2.resize(trimap.astype(np.uint8), small, interpolation=cv2.INTER_NEAREST)
+    shown = cv2.resize(colours, small, interpolation=cv2.INTER_AREA)
+    cut, _ = grab_cut(shown, labels, iterations=1)
+    return cv2.resize(cut.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _distance_to_border(mask: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import distance_transform_edt
+
+    return np.asarray(distance_transform_edt(mask)) + distance_transform_edt(~mask)
 
 
 def _surroundings(mask: np.ndarray, margin_px: int) -> tuple[slice, slice]:

@@ -5,8 +5,8 @@ Each ``write_...`` function writes one layout, a file or a folder that appears w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -116,7 +116,7 @@ def write_label_maps(masks: PhotoMasks, folder: Path, *, overwrite: bool = False
         SA3DError: the folder exists and may not be replaced, or cannot be written.
     """
     kind = np.uint8 if len(masks.names) < 256 else np.uint16
-    with atomic_folder(folder, overwrite=overwrite, ours=only_png) as temporary:
+    with photo_folder(masks, folder, overwrite=overwrite) as temporary:
         for index, file in enumerate(mask_names(masks.views)):
             found = masks.of_view(index)
             stacked = np.stack([found[name] for name in masks.names])
@@ -126,7 +126,7 @@ def write_label_maps(masks: PhotoMasks, folder: Path, *, overwrite: bool = False
 
 def write_colmap_masks(
     masks: PhotoMasks, folder: Path, *, invert: bool = False, overwrite: bool = False
-) -> None:
+) -> Path:
     """Write ``<folder>/masks/<image's whole name>.png``, as COLMAP's ``mask_path`` wants them.
 
     COLMAP finds no features where a mask is black. All objects share one mask.
@@ -134,13 +134,43 @@ def write_colmap_masks(
     Args:
         invert: black where the objects are, instead of everywhere else.
 
+    Returns:
+        ``<folder>/masks``. The folder itself may hold other things.
+
     Raises:
         SA3DError: the folder exists and may not be replaced, or cannot be written.
     """
-    with atomic_folder(folder, overwrite=overwrite, ours=only_png) as temporary:
+    place = folder / "masks"
+    with photo_folder(masks, place, overwrite=overwrite) as temporary:
         for index, path in enumerate(image_paths(masks.views)):
             mask = masks.together(index) ^ invert
-            write_bits(temporary / "masks" / path.with_name(path.name + ".png"), mask)
+            write_bits(temporary / path.with_name(path.name + ".png"), mask)
+    return place
+
+
+def only_png(entry: Path) -> bool:
+    """Whether an entry of a folder is a PNG, or a folder of nothing else."""
+    if entry.is_dir():
+        return all(only_png(child) for child in entry.iterdir())
+    return entry.suffix == ".png"
+
+
+def photo_folder(
+    masks: PhotoMasks,
+    folder: Path,
+    *,
+    overwrite: bool,
+    ours: Callable[[Path], bool] = only_png,
+) -> AbstractContextManager[Path]:
+    """:func:`sa3d.storage.atomic_folder`, which would take a folder of photographs for masks.
+
+    Raises:
+        SA3DError: also where the folder holds the scene's photographs.
+    """
+    place = folder.resolve()
+    if any(place in view.image_path.resolve().parents for view in masks.views):
+        raise SA3DError(f"{folder} holds the photographs themselves: give another folder")
+    return atomic_folder(folder, overwrite=overwrite, ours=ours)
 
 
 def image_paths(views: Sequence[View]) -> list[PurePosixPath]:
@@ -164,13 +194,6 @@ def mask_names(views: Sequence[View]) -> list[PurePosixPath]:
     ]
 
 
-def only_png(entry: Path) -> bool:
-    """Whether an entry of a folder is a PNG, or a folder of nothing else."""
-    if entry.is_dir():
-        return all(only_png(child) for child in entry.iterdir())
-    return entry.suffix == ".png"
-
-
 def write_bits(path: Path, mask: np.ndarray) -> None:
     """Write a mask [H, W] bool as PNG: 255 where it is set, 0 elsewhere."""
     write_png(path, mask.astype(np.uint8) * 255)
@@ -188,7 +211,7 @@ def _object_folders(
     stack: ExitStack, masks: PhotoMasks, folder: Path, overwrite: bool
 ) -> dict[str, Path]:
     return {
-        name: stack.enter_context(atomic_folder(folder / name, overwrite=overwrite, ours=only_png))
+        name: stack.enter_context(photo_folder(masks, folder / name, overwrite=overwrite))
         for name in masks.names
     }
 

@@ -16,9 +16,8 @@ import numpy as np
 
 from sa3d.errors import SA3DError
 from sa3d.export.frames import Placement
-from sa3d.export.masks import PhotoMasks, mask_names, only_png, write_bits
+from sa3d.export.masks import PhotoMasks, mask_names, only_png, photo_folder, write_bits
 from sa3d.geometry import Camera
-from sa3d.storage import atomic_folder
 from sa3d.views import View
 
 Keep = Literal["object", "rest"]
@@ -53,7 +52,7 @@ def write_training_set(
     names = mask_names(masks.views)
     reduced = _reduced_copies(masks.views)
     frames, home = [], folder.resolve()
-    with atomic_folder(folder, overwrite=overwrite, ours=_is_ours) as temporary:
+    with photo_folder(masks, folder, overwrite=overwrite, ours=_is_ours) as temporary:
         for number, copies in list(reduced.items()):
             if not _linked(temporary / f"images_{number}", os.path.relpath(copies, home)):
                 del reduced[number]
@@ -196,4 +195,6 @@ def _shrunk(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _is_ours(entry: Path) -> bool:
-    return entry.name == "transforms.json" or entry.is_symlink() or only_png(entry)
+    if entry.is_dir() and not entry.is_symlink():
+        return entry.name.startswith("masks") and only_png(entry)
+    return entry.name == "transforms.json" or entry.is_symlink()

@@ -166,6 +166,20 @@ def test_colmap_wants_the_suffix_twice(
     np.testing.assert_array_equal(read(tmp_path / "rest" / name, "L"), 255 - white)
 
 
+@pytest.mark.parametrize("write", [write_masks, write_cutouts, write_label_maps])
+def test_the_photographs_are_never_replaced(
+    write, masks: PhotoMasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path if write is write_label_maps else tmp_path / "ball"
+    folder.mkdir(exist_ok=True)
+    (folder / "photo.png").write_bytes(b"mine")
+    views = [replace(view, image_path=folder / "photo.png") for view in masks.views]
+    monkeypatch.setattr(masks.scene, "views", views)
+    with pytest.raises(SA3DError, match="photographs themselves"):
+        write(masks, tmp_path, overwrite=True)
+    assert (folder / "photo.png").read_bytes() == b"mine"
+
+
 def test_refined_masks_stay_exclusive(masks: PhotoMasks) -> None:
     refined = replace(masks, refinement=RefinementConfig())
     for index in range(len(masks.views)):
