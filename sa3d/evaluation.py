@@ -17,6 +17,7 @@ from sa3d.events import Event, Finished, RoundDone, RoundStarted
 from sa3d.final_masks import final_masks
 from sa3d.inverse_rendering import Evidence, Vote
 from sa3d.loop_config import LoopConfig
+from sa3d.mask_overlap import iou
 from sa3d.scene import Scene
 from sa3d.segmentation import ObjectSegmentation, Segmentation
 from sa3d.session import Session
@@ -24,10 +25,32 @@ from sa3d.session import Session
 STAGES = ("lifted", "first_pass", "converged")
 
 
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two bool masks; 1 if both are empty."""
-    union = int((a | b).sum())
-    return int((a & b).sum()) / union if union else 1.0
+def boundary_f(mask: np.ndarray, exact: np.ndarray, tolerance_px: float) -> float:
+    """F-score of a mask's border, as in the DAVIS benchmark (Perazzi et al. 2016).
+
+    Precision is the share of the mask's border pixels within the tolerance of the exact border,
+    recall that of the exact border's pixels; the picture's own border is no border. 1 if neither
+    mask has one, 0 if only one has.
+
+    Args:
+        mask, exact: [H, W] bool.
+        tolerance_px: DAVIS takes 0.8% of the picture's diagonal.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    mine, true = _border(mask), _border(exact)
+    if not mine.any() or not true.any():
+        return float(mine.any() == true.any())
+    precision = (np.asarray(distance_transform_edt(~true))[mine] <= tolerance_px).mean()
+    recall = (np.asarray(distance_transform_edt(~mine))[true] <= tolerance_px).mean()
+    return float(2 * precision * recall / max(precision + recall, 1e-12))
+
+
+def _border(mask: np.ndarray) -> np.ndarray:
+    """Pixels of a mask beside one that is not of it."""
+    padded = np.pad(mask, 1, mode="edge")
+    beside = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    return mask & ~np.logical_and.reduce(beside)
 
 
 def view_ious(masks: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> list[float | None]:

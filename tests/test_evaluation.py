@@ -4,6 +4,7 @@ import pytest
 from sa3d.evaluation import (
     STAGES,
     StageRecorder,
+    boundary_f,
     iou,
     mean_iou_over_views,
     object_ious,
@@ -19,6 +20,33 @@ def test_iou_by_hand():
     a, b = np.array([[1, 1, 0, 0]], bool), np.array([[0, 1, 1, 0]], bool)
     assert iou(a, b) == pytest.approx(1 / 3)
     assert iou(a & b & ~a, a & ~a) == 1
+
+
+def square(left, top, side=10, size=30):
+    mask = np.zeros((size, size), bool)
+    mask[top : top + side, left : left + side] = True
+    return mask
+
+
+def test_boundary_f_by_hand():
+    exact = square(5, 5)
+    assert boundary_f(exact, exact, 0) == 1
+    assert boundary_f(square(7, 5), exact, 2) == 1
+    # Borders of 36 pixels, two columns apart: 8 pixels of the top and 8 of the bottom row meet.
+    assert boundary_f(square(7, 5), exact, 0) == pytest.approx(16 / 36)
+    # A square of 4 in the corner: 7 of its border's 12 pixels lie on the large one's 36.
+    corner = exact & square(5, 5, side=4)
+    on_border = int((corner & ~square(6, 6, side=8)).sum())
+    assert on_border == 7
+    precision, recall = 7 / 12, 7 / 36
+    expected = 2 * precision * recall / (precision + recall)
+    assert boundary_f(corner, exact, 0) == pytest.approx(expected)
+
+
+def test_boundary_f_without_borders():
+    none, full, some = np.zeros((9, 9), bool), np.ones((9, 9), bool), square(2, 2, 3, 9)
+    assert boundary_f(none, none, 1) == boundary_f(full, none, 1) == 1
+    assert boundary_f(some, none, 1) == boundary_f(none, some, 1) == 0
 
 
 def test_views_without_the_object_count_only_if_claimed():
