@@ -155,7 +155,7 @@ def _write_3d(
             try:
                 export_mesh(scene, segmentation, name, mesh, placement=placed, overwrite=True)
                 export_pointcloud(
-                    scene, segmentation, name, cloud, placement=placed, overwrite=True
+                    scene, segmentation, [name], cloud, placement=placed, overwrite=True
                 )
             except SA3DError as error:
                 ERR.print(f"{name}: {error}")

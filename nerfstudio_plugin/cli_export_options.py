@@ -93,3 +93,14 @@ class Export3DOptions(ExportOptions):
         for place in places.values():
             refuse_existing(place, self.overwrite)
         return places
+
+    def gathered(self, segmentation: Segmentation, suffix: str) -> dict[Path, list[str]]:
+        """The objects of every file, for kinds whose files hold several; see :meth:`places`.
+
+        Raises:
+            SA3DError: a file exists and may not be replaced.
+        """
+        if self.output.suffix.lower() not in self.suffixes:
+            return {place: [name] for name, place in self.places(segmentation, suffix).items()}
+        refuse_existing(self.output, self.overwrite)
+        return {self.output: list(self.chosen(segmentation))}

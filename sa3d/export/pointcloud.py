@@ -1,123 +1,176 @@
-"""An object as a point cloud: positions, normals and colours in a binary PLY."""
+"""Objects as a point cloud: positions, normals, colours, labels and probabilities."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from sa3d.errors import SA3DError
 from sa3d.export.frames import Placement
-from sa3d.export.surface import merge_points, surface_points
+from sa3d.export.pointcloud_files import PointCloud, check_suffix, write_pointcloud
+from sa3d.export.surface import SurfacePoints, merge_points, surface_points
 from sa3d.object_volume import object_volume
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
-from sa3d.storage import atomic_path, refuse_existing
+from sa3d.storage import refuse_existing
+
+_FINEST = 1 << 20
+"""Cells along the longest side of an object, at most."""
 
 
 @dataclass
 class PointCloudConfig:
     """How a point cloud is made."""
 
+    count: int | None = None
+    """Points per object, evenly spread; fewer if the views do not see as many."""
+    spacing: float | None = None
+    """Instead of a count: one point per cube of this side, in units of the output's frame. A voxel
+    of the mask grid if neither is given."""
     neighbours: int = 16
-    """Nearest points that define a point's normal, and whether it is an outlier."""
-    outlier_deviations: float = 2.5
-    """A point whose mean distance to its neighbours exceeds the average by more than this many
-    standard deviations is dropped."""
+    """Nearest voxels of the surface that define a point's normal, and whether a voxel is an
+    outlier."""
+    outlier_deviations: float = 4.0
+    """A voxel whose mean distance to its neighbours exceeds the average by more than this many
+    standard deviations is dropped, with all points in it."""
 
+    def check(self) -> None:
+        """Refuse what cannot be.
 
-@dataclass(frozen=True)
-class PointCloud:
-    """N points: float64 [N, 3] positions, float64 [N, 3] unit normals, uint8 [N, 3] RGB."""
-
-    positions: np.ndarray
-    normals: np.ndarray
-    colors: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def placed(self, placement: Placement) -> PointCloud:
-        """This cloud, in the world frame, taken to another one."""
-        positions = placement.points(self.positions)
-        return replace(self, positions=positions, normals=placement.directions(self.normals))
+        Raises:
+            SA3DError: both a count and a spacing, or one that is not positive.
+        """
+        if self.count is not None and self.spacing is not None:
+            raise SA3DError("a point cloud has a count or a spacing, not both: give one of them")
+        for name, value in (("count", self.count), ("spacing", self.spacing)):
+            if value is not None and not value > 0:
+                raise SA3DError(f"the {name} of a point cloud must be above 0, not {value:g}")
+        if self.neighbours < 1:
+            raise SA3DError("a point cloud needs at least 1 neighbour per point")
 
 
 def export_pointcloud(
     scene: Scene,
     segmentation: Segmentation,
-    name: str,
+    names: Sequence[str],
     path: Path,
     *,
     placement: Placement,
     config: PointCloudConfig | None = None,
     overwrite: bool = False,
 ) -> PointCloud:
-    """Write an object's surface as a binary PLY, one point per voxel of the mask grid.
+    """Write the surface of objects as one file: ``.ply`` (binary), ``.pcd`` (binary) or ``.npz``.
 
     Args:
         placement: the frame it is written in.
 
     Returns:
-        What was written.
+        What was written; every point belongs to one object.
 
     Raises:
-        SA3DError: the object is empty, or the file exists and may not be replaced.
+        SA3DError: an object is empty, the suffix unknown, or the file exists and may not be
+            replaced.
     """
-    if path.suffix.lower() != ".ply":
-        raise SA3DError(f"a point cloud is written as .ply, not as {path.suffix or 'no suffix'!r}")
+    check_suffix(path)
     refuse_existing(path, overwrite)
-    cloud = object_pointcloud(scene, segmentation, name, config).placed(placement)
-    with atomic_path(path) as temporary:
-        write_ply(temporary, cloud)
+    clouds = [object_pointcloud(scene, segmentation, n, config, placement.scale) for n in names]
+    columns = zip(*(vars(cloud).values() for cloud in clouds), strict=True)
+    cloud = PointCloud(*map(np.concatenate, columns)).placed(placement)
+    write_pointcloud(path, cloud, list(segmentation.objects), placement.frame)
     return cloud
 
 
 def object_pointcloud(
-    scene: Scene, segmentation: Segmentation, name: str, config: PointCloudConfig | None = None
+    scene: Scene,
+    segmentation: Segmentation,
+    name: str,
+    config: PointCloudConfig | None = None,
+    scale: float = 1.0,
 ) -> PointCloud:
     """An object's surface in the world frame.
 
+    Args:
+        scale: units of ``config.spacing`` per world unit.
+
     Raises:
-        SA3DError: the object is empty.
+        SA3DError: the object is empty, or the settings contradict each other.
     """
     config = config or PointCloudConfig()
+    config.check()
     volume = object_volume(scene, segmentation, name)
     seen = surface_points(scene, segmentation, name, volume)
-    merged = merge_points(seen, scene.grid.keys(seen.positions))
+    seen, voxels = _without_outliers(seen, scene.grid.keys(seen.positions), config)
+    cells = _cells(scene, seen, config, scale)
+    merged = merge_points(seen, cells)
     positions = merged.positions.double().numpy()
-    distances, neighbours = _neighbours(positions, config.neighbours)
-    normals = _normals(positions[neighbours], merged.to_camera.double().numpy())
-    spread = distances.mean(axis=1)
+    _, nearest = _neighbours(voxels, positions, config.neighbours)
+    elements, share = segmentation.elements, segmentation.probability(name)
+    at_points = elements.lookup(share, seen.positions.to(share)).double().cpu().numpy()
+    group = torch.unique(cells, return_inverse=True)[1].numpy()
+    cloud = PointCloud(
+        positions,
+        _normals(voxels[nearest], merged.to_camera.double().numpy()),
+        np.rint(merged.colors.clamp(0, 1).numpy() * 255).astype(np.uint8),
+        np.full(len(merged), list(segmentation.objects).index(name), dtype=np.int32),
+        (np.bincount(group, at_points) / np.bincount(group)).astype(np.float32),
+    )
+    if config.count is not None and len(cloud) > config.count:
+        cloud = cloud[np.linspace(0, len(cloud) - 1, config.count).round().astype(int)]
+    return cloud
+
+
+def _without_outliers(
+    seen: SurfacePoints, keys: Tensor, config: PointCloudConfig
+) -> tuple[SurfacePoints, np.ndarray]:
+    """The points without those in outlying voxels, and the mean point [V, 3] per voxel left.
+
+    Voxels decide, not the points themselves: those lie thinly where few views look.
+    """
+    voxels = merge_points(seen, keys).positions.double().numpy()
+    spread = _neighbours(voxels, voxels, config.neighbours)[0].mean(axis=1)
     kept = spread <= spread.mean() + config.outlier_deviations * spread.std() + 1e-12
-    colors = np.rint(merged.colors.clamp(0, 1).numpy() * 255).astype(np.uint8)
-    return PointCloud(positions[kept], normals[kept], colors[kept])
+    points = torch.from_numpy(kept)[torch.unique(keys, return_inverse=True)[1]]
+    columns = (seen.positions[points], seen.colors[points], seen.to_camera[points])
+    return SurfacePoints(*columns), voxels[kept]
 
 
-def write_ply(path: Path, cloud: PointCloud) -> None:
-    """Write a binary PLY with float32 positions and normals and uint8 colours."""
-    floats, colors = ("x", "y", "z", "nx", "ny", "nz"), ("red", "green", "blue")
-    record = np.dtype([(f, "<f4") for f in floats] + [(c, "u1") for c in colors])
-    vertices = np.empty(len(cloud), dtype=record)
-    for i, axis in enumerate(("x", "y", "z")):
-        vertices[axis] = cloud.positions[:, i]
-        vertices[f"n{axis}"] = cloud.normals[:, i]
-        vertices[colors[i]] = cloud.colors[:, i]
-    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(cloud)}"]
-    header += [f"property float {f}" for f in floats] + [f"property uchar {c}" for c in colors]
-    with path.open("wb") as file:
-        file.write(("\n".join([*header, "end_header"]) + "\n").encode("ascii"))
-        file.write(vertices.tobytes())
+def _cells(scene: Scene, seen: SurfacePoints, config: PointCloudConfig, scale: float) -> Tensor:
+    """The cell each point lies in, int64 [N]; a cell becomes one point."""
+    if config.spacing is not None:
+        return _cubes(seen.positions, config.spacing / scale)
+    if config.count is None:
+        return scene.grid.keys(seen.positions)
+    high = float((seen.positions.amax(dim=0) - seen.positions.amin(dim=0)).max().clamp_min(1e-9))
+    low = high / _FINEST
+    for _ in range(24):  # the widest cubes that still are as many as wanted
+        middle = (low * high) ** 0.5
+        enough = len(torch.unique(_cubes(seen.positions, middle))) >= config.count
+        low, high = (middle, high) if enough else (low, middle)
+    return _cubes(seen.positions, low)
 
 
-def _neighbours(positions: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distances to and indices of each point's nearest points, itself first: [N, k] each."""
+def _cubes(positions: Tensor, side: float) -> Tensor:
+    """A number per cube of the given side, in world units, for positions [N, 3]: int64 [N]."""
+    local = (positions - positions.amin(dim=0)).double()
+    cell = (local / max(side, float(local.max()) / _FINEST, 1e-30)).floor().long()
+    x, y, z = cell.clamp_max(_FINEST).unbind(dim=-1)
+    return (x * (_FINEST + 1) + y) * (_FINEST + 1) + z
+
+
+def _neighbours(
+    points: np.ndarray, queries: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances to and indices of the ``count + 1`` points nearest to each query: [Q, k] each."""
     from scipy.spatial import KDTree
 
-    k = min(count + 1, len(positions))
-    distances, indices = KDTree(positions).query(positions, k=k)
-    return distances.reshape(len(positions), k), indices.reshape(len(positions), k)
+    k = min(count + 1, len(points))
+    distances, indices = KDTree(points).query(queries, k=k)
+    return distances.reshape(len(queries), k), indices.reshape(len(queries), k)
 
 
 def _normals(patches: np.ndarray, to_camera: np.ndarray) -> np.ndarray:

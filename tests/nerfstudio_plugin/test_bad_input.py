@@ -160,7 +160,7 @@ def test_object_nobody_sees(command_line, ball):
         arrays = dict(stored)
     arrays["object_0"] *= 0  # all evidence says: not the object
     np.savez(ball / "elements.npz", **arrays)
-    for command in ("export masks", "export mesh", "export pointcloud", "render"):
+    for command in ("export masks", "export mesh", "export pointcloud", "export box", "render"):
         line = command_line.refuses(*command.split(), "--segmentation", ball, "--output", "out")
         assert "'ball' is empty" in line
     assert not (command_line.folder / "out").exists()

@@ -10,11 +10,12 @@ import trimesh
 from PIL import Image
 
 from nerfstudio_plugin.cli import COMMANDS
+from nerfstudio_plugin.cli_export import KINDS
 from sa3d.checkpoint import load_segmentation
 from sa3d.evaluation import mean_iou_over_views
 from sa3d.testing.analytic_scene import BALL
 
-HELPS = [[name] for name in COMMANDS] + [["export", "masks"], ["export", "mesh"]]
+HELPS = [[name] for name in COMMANDS] + [["export", kind] for kind in KINDS]
 
 
 def read_image(path):
@@ -118,6 +119,35 @@ def test_export_3d_in_both_frames(command_line, ball, kind):
     np.testing.assert_allclose(world, BALL.center, atol=0.06)
     x, y, z = 2 * np.array(BALL.center) - [0.1, 0.2, 0.3]  # p = (R q + t) / 2
     np.testing.assert_allclose(centre("own.ply"), [y, -x, z], atol=0.12)
+
+
+@pytest.mark.parametrize("kind", ["pointcloud --format pcd", "box"])
+def test_several_objects_in_a_file_or_a_file_each(command_line, ball, kind):
+    kind, *more = kind.split()
+    suffix = ".pcd" if more else ".json"
+    command_line.succeeds("export", kind, "--segmentation", ball, "--output", "each", *more)
+    command_line.succeeds("export", kind, "--segmentation", ball, "--output", f"all{suffix}")
+    (each,) = (command_line.folder / "each").glob(f"*l{suffix}")
+    assert each.name == f"ball{suffix}"
+    assert each.read_bytes() == (command_line.folder / f"all{suffix}").read_bytes()
+    told = json.loads((command_line.folder / f"all{suffix}.manifest.json").read_text())
+    assert (told["kind"], told["frame"]["name"]) == (kind, "original")
+    assert told["result"]
+
+
+def test_box_prints_flags_that_ns_export_understands(command_line, ball):
+    import tyro
+    from nerfstudio.scripts.exporter import ExportPointCloud
+
+    out = command_line.succeeds("export", "box", "--segmentation", ball, "--output", "b.json")
+    flags = next(line.split() for line in out.splitlines() if "--obb_center" in line)
+    run = ["--load-config", "c.yml", "--output-dir", "o", "--normal-method", "open3d"]
+    parsed = tyro.cli(ExportPointCloud, args=[*run, *flags])
+    np.testing.assert_allclose(parsed.obb_center, BALL.center, atol=0.06)  # the run's world
+    np.testing.assert_allclose(parsed.obb_scale, [2 * BALL.radius] * 3, atol=0.15)
+    entry = json.loads((command_line.folder / "b.json").read_text())["objects"][0]
+    x, y, z = 2 * np.array(BALL.center) - [0.1, 0.2, 0.3]  # p = (R q + t) / 2
+    np.testing.assert_allclose(entry["center"], [y, -x, z], atol=0.12)
 
 
 def test_export_to_a_folder_gives_a_file_per_object(command_line, ball):

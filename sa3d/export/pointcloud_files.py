@@ -1,0 +1,167 @@
+"""Point clouds as files: PLY and PCD, both binary, and NPZ.
+
+Small enough to be written here, which keeps Open3D out of what users must install.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from sa3d.errors import SA3DError
+from sa3d.export.frames import Frame, Placement
+from sa3d.storage import atomic_path, save_arrays
+
+SUFFIXES = (".ply", ".pcd", ".npz")
+
+_TOLERANCE = 1e-5
+"""Positions are written as float32 if that moves none by more than this share of the extent."""
+_PLY_TYPES = {"<f4": "float", "<f8": "double", "|u1": "uchar", "<i4": "int"}
+
+
+@dataclass(frozen=True)
+class PointCloud:
+    """N points.
+
+    Attributes:
+        positions: float64 [N, 3].
+        normals: float64 [N, 3], unit length, facing the cameras.
+        colors: uint8 [N, 3], RGB of the photographs.
+        labels: int32 [N], the object's index among the segmentation's objects.
+        probabilities: float32 [N], evidence share of the object where the point lies, in [0, 1].
+    """
+
+    positions: np.ndarray
+    normals: np.ndarray
+    colors: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def placed(self, placement: Placement) -> PointCloud:
+        """This cloud, in the world frame, taken to another one."""
+        positions = placement.points(self.positions)
+        return replace(self, positions=positions, normals=placement.directions(self.normals))
+
+    def __getitem__(self, chosen: np.ndarray) -> PointCloud:
+        return PointCloud(*(column[chosen] for column in vars(self).values()))
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse files of another kind.
+
+    Raises:
+        SA3DError: the suffix is none of :data:`SUFFIXES`.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        known = ", ".join(SUFFIXES[:-1]) + " or " + SUFFIXES[-1]
+        raise SA3DError(f"a point cloud is written as {known}, not as {path.suffix or path.name!r}")
+
+
+def write_pointcloud(path: Path, cloud: PointCloud, names: Sequence[str], frame: Frame) -> None:
+    """Write a point cloud, of the kind the suffix says, whole or not at all.
+
+    ``.npz`` holds ``positions`` (float64 [N, 3]), ``normals`` (float32 [N, 3]), ``colors`` (uint8
+    [N, 3]), ``label`` (int32 [N]), ``probability`` (float32 [N]), ``names`` (of the objects, by
+    label) and ``frame``.
+
+    Args:
+        names: of the objects, by label.
+
+    Raises:
+        SA3DError: the suffix is unknown, the disk full, or the place not writable.
+    """
+    check_suffix(path)
+    if path.suffix.lower() == ".npz":
+        save_arrays(
+            path,
+            {
+                "positions": cloud.positions,
+                "normals": cloud.normals.astype(np.float32),
+                "colors": cloud.colors,
+                "label": cloud.labels,
+                "probability": cloud.probabilities,
+                "names": np.array(names),
+                "frame": np.array(frame),
+            },
+            compress=True,
+        )
+        return
+    encoded = _ply(cloud, names, frame) if path.suffix.lower() == ".ply" else _pcd(cloud)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(encoded)
+
+
+def _ply(cloud: PointCloud, names: Sequence[str], frame: Frame) -> bytes:
+    red, green, blue = cloud.colors.T
+    colors = {"red": red, "green": green, "blue": blue}
+    points = _records(cloud, ("nx", "ny", "nz"), "<f4", colors, "<i4")
+    assert points.dtype.names is not None
+    header = ["ply", "format binary_little_endian 1.0", f"comment frame {frame}"]
+    header += [f"comment label {i} {json.dumps(name)}" for i, name in enumerate(names)]
+    header += [f"element vertex {len(cloud)}"]
+    header += [f"property {_PLY_TYPES[points.dtype[n].str]} {n}" for n in points.dtype.names]
+    return ("\n".join([*header, "end_header"]) + "\n").encode("ascii") + points.tobytes()
+
+
+def _pcd(cloud: PointCloud) -> bytes:
+    """PCD 0.7 as the Point Cloud Library writes it: colours packed into a float, label unsigned.
+
+    Normals are as long as positions: Open3D's reader takes them to be.
+    """
+    red, green, blue = cloud.colors.astype(np.uint32).T
+    packed = ((red << 16) | (green << 8) | blue).view(np.float32)
+    names = ("normal_x", "normal_y", "normal_z")
+    points = _records(cloud, names, _position_type(cloud.positions), {"rgb": packed}, "<u4")
+    assert points.dtype.names is not None
+    kinds = [points.dtype[name] for name in points.dtype.names]
+    header = {
+        "VERSION": "0.7",
+        "FIELDS": " ".join(points.dtype.names),
+        "SIZE": " ".join(str(kind.itemsize) for kind in kinds),
+        "TYPE": " ".join(kind.kind.upper() for kind in kinds),
+        "COUNT": " ".join("1" for _ in kinds),
+        "WIDTH": len(cloud),
+        "HEIGHT": 1,
+        "VIEWPOINT": "0 0 0 1 0 0 0",
+        "POINTS": len(cloud),
+        "DATA": "binary",
+    }
+    lines = "\n".join(f"{key} {value}" for key, value in header.items()) + "\n"
+    return lines.encode("ascii") + points.tobytes()
+
+
+def _records(
+    cloud: PointCloud,
+    normals: Sequence[str],
+    normal_type: str,
+    colors: dict[str, np.ndarray],
+    label_type: str,
+) -> np.ndarray:
+    """The points as one structured array, a field per property, in the files' order."""
+    position_type = _position_type(cloud.positions)
+    columns: dict[str, np.ndarray] = {}
+    for axis, values in zip("xyz", cloud.positions.T, strict=True):
+        columns[axis] = values.astype(position_type)
+    for axis, values in zip(normals, cloud.normals.T, strict=True):
+        columns[axis] = values.astype(normal_type)
+    columns |= colors
+    columns["label"] = cloud.labels.astype(label_type)
+    columns["probability"] = cloud.probabilities.astype("<f4")
+    records = np.empty(len(cloud), dtype=[(n, v.dtype) for n, v in columns.items()])
+    for name, values in columns.items():
+        records[name] = values
+    return records
+
+
+def _position_type(positions: np.ndarray) -> str:
+    """float32, or float64 where coordinates are too large for it."""
+    moved = abs(positions - positions.astype(np.float32)).max(initial=0)
+    extent = np.ptp(positions, axis=0).max() if len(positions) else 0.0
+    return "<f4" if moved <= _TOLERANCE * extent else "<f8"
