@@ -17,6 +17,12 @@ class AppearanceMemory:
         self._max_views = max_views
         self._samples: dict[int, np.ndarray] = {}
 
+    def copy(self) -> AppearanceMemory:
+        """A memory that learns on its own from here."""
+        other = AppearanceMemory(self._max_views)
+        other._samples = dict(self._samples)
+        return other
+
     def learn(self, segmenter: PromptableSegmenter, view: int, mask: np.ndarray) -> None:
         """Sample the segmenter's current image, which is ``view``, with its mask [H, W]."""
         if self._max_views and isinstance(segmenter, LearnsAppearance):

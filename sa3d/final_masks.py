@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sa3d.mask_rendering import render_mask
 from sa3d.scene import Scene
@@ -62,10 +63,17 @@ def rendered_probability(
         prior=segmentation.prior,
         prior_weight=segmentation.prior_weight,
     )
-    small = rendered.probability.reshape(1, 1, prepared.camera.height, prepared.camera.width)
-    photo = scene.views[view_index].camera
+    return at_photo_size(scene, view_index, rendered.probability)
+
+
+def at_photo_size(scene: Scene, view_index: int, values: Tensor) -> np.ndarray:
+    """Values in [0, 1] at operator resolution, [R], enlarged to the photograph's size: [H, W]."""
+    rays, photo = scene.prepared(view_index).camera, scene.views[view_index].camera
     full = torch.nn.functional.interpolate(
-        small, (photo.height, photo.width), mode="bilinear", align_corners=False
+        values.reshape(1, 1, rays.height, rays.width),
+        (photo.height, photo.width),
+        mode="bilinear",
+        align_corners=False,
     )
     return full[0, 0].clamp(0, 1).cpu().numpy()
 

@@ -33,6 +33,10 @@ class LoopConfig:
     connected: what touches the object in a picture only is no part of it."""
     user_confidence: float = 4.0
     """How much a view prompted by the user counts, beside 1 for a self-prompted one."""
+    correction_confidence: float = 100.0
+    """The same where a user's click corrected what all other views said: it outweighs them."""
+    neighbours: int = 4
+    """Views asked again around a corrected one; and around each of them whose mask changed."""
     inertia: float = 0.03
     """A view's mask is replaced only by one whose IoU with the other views is this much better."""
     held_out: float = 0.1

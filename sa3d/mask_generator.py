@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sa3d.mask_overlap import iou
 from sa3d.segmenter import MaskPrediction, PromptableSegmenter
 
 
@@ -99,7 +100,7 @@ def without_doubles(masks: Sequence[GeneratedMask], max_overlap: float) -> list[
     """Non-maximum suppression: best first, each unless it is too like one before (IoU)."""
     kept: list[GeneratedMask] = []
     for one in sorted(masks, key=lambda m: -m.quality):
-        if all(_iou(one.mask, other.mask) <= max_overlap for other in kept):
+        if all(iou(one.mask, other.mask) <= max_overlap for other in kept):
             kept.append(one)
     return kept
 
@@ -145,7 +146,3 @@ def _refined(
         stability=stability(prediction.logits[candidate], config.stability_offset),
         point=(float(click[0][0, 0]), float(click[0][0, 1])),
     )
-
-
-def _iou(one: np.ndarray, other: np.ndarray) -> float:
-    return int((one & other).sum()) / max(int((one | other).sum()), 1)

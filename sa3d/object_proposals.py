@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sa3d.mask_generator import MaskGeneratorConfig, generate_masks, grid_points
+from sa3d.mask_overlap import iou
 from sa3d.scene import Scene
 from sa3d.segmenter import PromptableSegmenter
 from sa3d.self_prompting import SelfPromptConfig, self_prompt
@@ -143,7 +144,7 @@ class ObjectProposer:
         prediction = prompt.ask(self.segmenter)
         best = int(prediction.scores.argmax())
         mask = prediction.masks[best]
-        shared = (mask & plain.mask).sum() / max(int((mask | plain.mask).sum()), 1)
+        shared = iou(mask, plain.mask)
         if shared < self.config.min_overlap:
             return plain
         return ProposedMask(index, mask, float(prediction.scores[best] * shared))

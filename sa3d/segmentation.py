@@ -29,6 +29,7 @@ class ViewRecord:
         score: the segmenter's predicted IoU.
         confidence: how much the view's vote counted, 0 if it did not vote.
         mask: [H, W] bool, the segmenter's mask at the photo's size; None if it gave none.
+        corrected: [H, W] bool, where the user overruled all other views; None: nowhere.
     """
 
     outcome: Outcome
@@ -36,6 +37,7 @@ class ViewRecord:
     score: float
     confidence: float
     mask: np.ndarray | None
+    corrected: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

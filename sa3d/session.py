@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from sa3d.correction import correct
 from sa3d.errors import SA3DError
 from sa3d.events import Event
 from sa3d.loop_config import LoopConfig
 from sa3d.object_loop import ObjectLoop
+from sa3d.object_state import ObjectState
 from sa3d.prompts import Prompt, check_together
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 from sa3d.segmenter import PromptableSegmenter
 
+_HISTORY = 100
+"""Steps that can be undone."""
+
+_Step = Mapping[str, ObjectState | None]
+"""Objects as they were before (or after) an action; None: not there."""
+
 
 class Session:
-    """Segments objects in a prepared scene, one after the other.
+    """Segments objects in a prepared scene, one after the other, and corrects them.
 
     The NeRF is never evaluated here: all that is needed of it lies in the scene's operators.
+
+    Prompts added to an object that :meth:`run` has finished are corrections: the views they are in
+    count fully, their neighbours are asked again, and everything else stays. Every action can be
+    undone and redone, bit for bit.
     """
 
     def __init__(
@@ -25,6 +37,8 @@ class Session:
     ) -> None:
         self.scene, self.segmenter, self.config = scene, segmenter, config or LoopConfig()
         self._loops: dict[str, ObjectLoop] = {}
+        self._undo: list[_Step] = []
+        self._redo: list[_Step] = []
 
     def add_prompts(self, prompts: Sequence[Prompt]) -> None:
         """Add prompts; those of one object name belong together.
@@ -39,24 +53,66 @@ class Session:
             camera = self.scene.views[self.scene.view_index(prompt.view)].camera
             prompt.check_against(camera.width, camera.height)
             prompt.load_mask(camera.width, camera.height)
-        loops: dict[str, ObjectLoop] = {}
+        changed: dict[str, list[Prompt]] = {}
         for name in dict.fromkeys(prompt.object for prompt in prompts):
-            earlier = self._loops[name].prompts if name in self._loops else []
-            mine = [*earlier, *(prompt for prompt in prompts if prompt.object == name)]
+            mine = [*self.prompts(name), *(p for p in prompts if p.object == name)]
             for view in {self.scene.view_index(prompt.view) for prompt in mine}:
                 check_together([p for p in mine if self.scene.view_index(p.view) == view])
-            loops[name] = ObjectLoop(self.scene, self.segmenter, name, mine, self.config)
-        self._loops |= loops
+            changed[name] = mine
+        self._remember(changed)
+        for name, mine in changed.items():
+            self._set_prompts(name, mine)
+
+    def remove_prompt(self, name: str, position: int) -> None:
+        """Take one of an object's prompts back; with the last one the object goes.
+
+        Raises:
+            SA3DError: there is no such prompt.
+        """
+        left = self.prompts(name)
+        if not 0 <= position < len(left):
+            raise SA3DError(f"object {name!r} has {len(left)} prompts, none at {position}")
+        self._remember([name])
+        del left[position]
+        if left:
+            self._set_prompts(name, left)
+        else:
+            self._put_back({name: None})
+
+    def remove_object(self, name: str) -> None:
+        """Forget an object.
+
+        Raises:
+            SA3DError: there is no such object.
+        """
+        if name not in self._loops:
+            raise SA3DError(f"no object {name!r} here; there are: {', '.join(self._loops)}")
+        self._remember([name])
+        self._put_back({name: None})
+
+    def prompts(self, name: str) -> list[Prompt]:
+        """An object's prompts in the order they were given; none if there is no such object."""
+        return list(self._loops[name].state.prompts) if name in self._loops else []
 
     def run(self) -> Iterator[Event]:
-        """Run every object's loop that has not finished.
+        """Segment what has new prompts: objects from the start, finished ones by correction.
 
         Raises:
             SA3DError: see :meth:`sa3d.object_loop.ObjectLoop.run`.
         """
-        for loop in self._loops.values():
-            if loop.finished is None:
+        for loop in list(self._loops.values()):
+            if loop.state.waiting is None:
                 yield from loop.run()
+            elif loop.state.waiting:
+                yield from correct(loop)
+
+    def undo(self) -> bool:
+        """Take the last action back, with all that followed from it; False if there is none."""
+        return self._step(self._undo, self._redo)
+
+    def redo(self) -> bool:
+        """Do again what was undone last; False if there is nothing."""
+        return self._step(self._redo, self._undo)
 
     def result(self) -> Segmentation:
         """The segmentation as it stands."""
@@ -68,3 +124,48 @@ class Session:
             prior_weight=self.config.prior_weight,
             lam=self.config.lam,
         )
+
+    def _set_prompts(self, name: str, prompts: Sequence[Prompt]) -> None:
+        """Give an object its prompts, and note what :meth:`run` has to do about them."""
+        loop = self._loops.get(name)
+        if loop is None or not _can_go_on(loop.state):
+            self._loops[name] = ObjectLoop(self.scene, self.segmenter, name, prompts, self.config)
+            return
+        state, old = loop.state, loop.state.prompts
+        views = {
+            self.scene.view_index(p.view) for p in [*old, *prompts] if (p in old) != (p in prompts)
+        }
+        state.prompts = list(prompts)
+        state.waiting = (state.waiting or frozenset()) | views
+
+    def _remember(self, names: Sequence[str] | Mapping[str, object]) -> None:
+        self._undo.append(self._now(names))
+        del self._undo[:-_HISTORY]
+        self._redo.clear()
+
+    def _now(self, names: Sequence[str] | Mapping[str, object]) -> _Step:
+        return {
+            name: self._loops[name].state.copy() if name in self._loops else None for name in names
+        }
+
+    def _step(self, source: list[_Step], other: list[_Step]) -> bool:
+        if not source:
+            return False
+        step = source.pop()
+        other.append(self._now(step))
+        self._put_back(step)
+        return True
+
+    def _put_back(self, step: _Step) -> None:
+        for name, state in step.items():
+            if state is None:
+                self._loops.pop(name, None)
+            else:
+                loop = ObjectLoop(self.scene, self.segmenter, name, state.prompts, self.config)
+                loop.state = state
+                self._loops[name] = loop
+
+
+def _can_go_on(state: ObjectState) -> bool:
+    """Whether a correction can build on what is there: the views were asked, and believed."""
+    return bool(state.rounds) and (state.finished is None or state.finished.chosen_round > 0)

@@ -218,9 +218,9 @@ def test_a_loop_that_lost_the_object_is_answered_with_the_lifted_view(
 def test_a_restored_round_has_the_evidence_it_had(analytic: AnalyticScene) -> None:
     loop = ObjectLoop(analytic.scene, oracle(analytic), "ball", [prompt(analytic)], LoopConfig())
     list(loop.run())
-    before = loop.evidence.total.clone()
-    loop._restore(dict(loop.records), dict(loop._votes))
-    torch.testing.assert_close(loop.evidence.total, before, rtol=1e-4, atol=1e-4)
+    before = loop.state.evidence.total.clone()
+    loop.state.recount(dict(loop.state.votes))
+    torch.testing.assert_close(loop.state.evidence.total, before, rtol=1e-4, atol=1e-4)
 
 
 def test_prompts_that_cannot_be_followed_are_refused_at_once(analytic: AnalyticScene) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sa3d.evaluation import iou
+from sa3d.mask_overlap import iou
 from sa3d.prompts import Prompt
 from sa3d.segmenter import PromptableSegmenter
 

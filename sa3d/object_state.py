@@ -1,0 +1,161 @@
+"""All that changes while one object is segmented, so that it can be copied and brought back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sa3d.appearance import AppearanceMemory
+from sa3d.events import Finished, RoundDone
+from sa3d.inverse_rendering import Evidence, Vote
+from sa3d.loop_config import LoopConfig
+from sa3d.mask_rendering import RenderedMask, render_mask
+from sa3d.object_extent import Extent, own_surface
+from sa3d.prompts import Prompt
+from sa3d.scene import Scene
+from sa3d.segmentation import ViewRecord
+
+DOUBT = 0.5
+"""Evidence against elements out of reach, in units of the prior's weight: tips undecided ones."""
+
+
+@dataclass
+class ObjectState:
+    """What is known of one object.
+
+    Attributes:
+        prompts: the user's.
+        evidence: of all votes, and the doubt about elements out of reach.
+        appearance: what it looks like in the views that voted.
+        extent: where the prompted views lifted it.
+        far: bool [N], elements out of its reach.
+        held_out: views that measure and never vote.
+        records: what every view said, by index.
+        votes: how it counted; a view votes at most once.
+        rounds: the report.
+        finished: the outcome, None until there is one.
+        waiting: views whose prompts changed since; None: all is still to be done.
+    """
+
+    scene: Scene
+    config: LoopConfig
+    prompts: list[Prompt]
+    evidence: Evidence
+    appearance: AppearanceMemory
+    extent: Extent
+    far: Tensor
+    held_out: frozenset[int] = frozenset()
+    records: dict[int, ViewRecord] = field(default_factory=dict)
+    votes: dict[int, Vote] = field(default_factory=dict)
+    rounds: list[RoundDone] = field(default_factory=list)
+    finished: Finished | None = None
+    waiting: frozenset[int] | None = None
+
+    @classmethod
+    def fresh(cls, scene: Scene, config: LoopConfig, prompts: Sequence[Prompt]) -> ObjectState:
+        """Nobody has said anything yet."""
+        return cls(
+            scene=scene,
+            config=config,
+            prompts=list(prompts),
+            evidence=Evidence.none(len(scene.elements), scene.device),
+            appearance=AppearanceMemory(config.appearance_views),
+            extent=Extent(torch.zeros(3), torch.zeros(3)),
+            far=torch.zeros(len(scene.elements), dtype=torch.bool, device=scene.device),
+        )
+
+    def copy(self) -> ObjectState:
+        """A copy that shares nothing that is changed in place."""
+        return replace(
+            self,
+            prompts=list(self.prompts),
+            evidence=Evidence(self.evidence.object.clone(), self.evidence.total.clone()),
+            appearance=self.appearance.copy(),
+            records=dict(self.records),
+            votes=dict(self.votes),
+            rounds=list(self.rounds),
+        )
+
+    @property
+    def prompted(self) -> list[int]:
+        """Indices of the views the user prompted, ascending."""
+        return sorted({self.scene.view_index(prompt.view) for prompt in self.prompts})
+
+    @property
+    def doubt(self) -> float:
+        """Evidence against an element out of reach."""
+        return DOUBT * self.config.prompt_prior_weight
+
+    def put(self, index: int, vote: Vote) -> None:
+        """Count a view's vote; it must have none."""
+        self.votes[index] = vote
+        self.evidence.add(self.scene.prepared(index).operator, vote)
+
+    def retract(self, index: int) -> Vote | None:
+        """Take a view's vote back, if it has one."""
+        vote = self.votes.pop(index, None)
+        if vote is not None:
+            self.evidence.add(self.scene.prepared(index).operator, vote, sign=-1)
+        return vote
+
+    def recount(self, votes: Mapping[int, Vote]) -> None:
+        """Count these votes afresh."""
+        self.votes = {}
+        self.evidence = Evidence.none(len(self.scene.elements), self.scene.device)
+        self.evidence.total[self.far] += self.doubt
+        for index in sorted(votes):
+            self.put(index, votes[index])
+
+    def user_vote(self, index: int) -> Vote:
+        """What the record of a prompted view counts."""
+        record = self.records[index]
+        assert record.mask is not None
+        mask = self.at_rays(index, record.mask)
+        confidence = torch.full_like(mask, record.confidence)
+        if self.extent.size > 0:
+            points = self.scene.prepared(index).points_world.reshape(-1, 3)
+            near = self._reach().contains(points).to(mask.device)
+            confidence *= near | (mask < 0.5)
+        if record.corrected is not None:
+            overruled = self.at_rays(index, record.corrected) > 0.5
+            confidence[overruled] = self.config.correction_confidence
+        return Vote(mask, confidence)
+
+    def render(self, index: int) -> RenderedMask:
+        """The mask that the evidence shows in a view."""
+        return render_mask(
+            self.scene.prepared(index).operator,
+            self.evidence,
+            prior=self.config.prior,
+            prior_weight=self.config.prompt_prior_weight,
+        )
+
+    def measure_extent(self) -> None:
+        """Find where the prompted views lift the object, and which elements are out of its reach.
+
+        Their votes are cast anew: on what shows through a handle the user has no say.
+        """
+        prompted = self.prompted
+        surfaces = [
+            own_surface(self.scene.prepared(index), self.votes[index].mask.cpu() > 0.5)
+            for index in prompted
+        ]
+        self.extent = Extent.of(torch.cat(surfaces))
+        total = self.evidence.total
+        total[self.far] = (total[self.far] - self.doubt).clamp_min(0)
+        self.far = ~self._reach().contains(self.scene.elements.positions_world)
+        total[self.far] += self.doubt
+        for index in prompted:
+            self.retract(index)
+            self.put(index, self.user_vote(index))
+
+    def _reach(self) -> Extent:
+        return self.extent.grown(self.config.reach * self.extent.size)
+
+    def at_rays(self, index: int, mask: np.ndarray) -> Tensor:
+        """A mask [H, W] at operator resolution: share of each pixel covered, [R]."""
+        return self.scene.prepared(index).at_rays(mask).to(self.scene.device)
