@@ -51,7 +51,7 @@ class MaskedNerfactoModel(NerfactoModel):
     The checkpoint holds the NeRF's own weights, unchanged, and the objects' volumes beside them.
     """
 
-    config: MaskedNerfactoModelConfig
+    config: MaskedNerfactoModelConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def populate_modules(self) -> None:
         """Nerfacto's modules, with every density cut; without LPIPS, which wants a download."""
@@ -59,6 +59,7 @@ class MaskedNerfactoModel(NerfactoModel):
             super().populate_modules()
         self.blocks = Blocks(())
         for network in (self.field, *self.proposal_networks):
+            assert isinstance(network, Field)
             self._cut(network)
 
     def _cut(self, network: Field) -> None:

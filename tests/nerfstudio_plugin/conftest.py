@@ -35,6 +35,15 @@ def trained_once(tmp_path_factory):
 
 
 @pytest.fixture
+def dense_run(tiny_run):
+    """The tiny run as opaque fog that fills all space: whatever is cut out of it has a surface."""
+    text = tiny_run.read_text()
+    assert "average_init_density: 1.0" in text
+    tiny_run.write_text(text.replace("average_init_density: 1.0", "average_init_density: 100.0"))
+    return tiny_run
+
+
+@pytest.fixture
 def tiny_run(trained_once, tmp_path, monkeypatch):
     """A copy of the tiny run to open, move or spoil: the path of its config.yml."""
     for name in ("data", "outputs"):

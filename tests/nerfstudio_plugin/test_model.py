@@ -4,16 +4,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from solid_blocks import ball, block_where
 
 from nerfstudio_plugin.cameras import to_nerfstudio
 from nerfstudio_plugin.model import SA3DModel, SA3DModelConfig
-from nerfstudio_plugin.object_blocks import Block
 from nerfstudio_plugin.ray_boxes import boxes_of
 from nerfstudio_plugin.scene_loading import open_scene
 from nerfstudio_plugin.shown_objects import ShownObjects
 from sa3d.errors import SA3DError
 from sa3d.mask_rendering import render_share
-from sa3d.object_volume import ObjectVolume
 from sa3d.scene import PrepareConfig
 
 RESOLUTION = 32
@@ -33,19 +32,10 @@ def prepared(trained_once, tmp_path_factory):
     return run, scene
 
 
-def block_where(scene, condition):
-    """The whole grid as one block; object where the voxel's centre fulfils the condition."""
-    cells = torch.cartesian_prod(*[torch.arange(RESOLUTION)] * 3)
-    unit = (cells + 0.5) / RESOLUTION
-    inside = condition(scene.grid.bounds.to_world(unit)).reshape([RESOLUTION] * 3)
-    zero = torch.zeros(3, dtype=torch.int64)
-    return Block.around(ObjectVolume(scene.grid, zero, inside.float(), torch.zeros_like(inside)))
-
-
 def shown_where(scene, **conditions):
     positions = scene.elements.positions_world
     shares = [condition(positions).float() for condition in conditions.values()]
-    blocks = {name: block_where(scene, condition) for name, condition in conditions.items()}
+    blocks = {name: block_where(scene.grid, condition) for name, condition in conditions.items()}
     return ShownObjects(
         scene.field.fingerprint, scene.elements, torch.stack(shares, dim=-1), blocks
     )
@@ -134,7 +124,7 @@ def test_what_is_removed_lets_light_through(prepared):
 
 def test_boxes_miss_no_ray_that_meets_the_object(prepared):
     run, scene = prepared
-    block = block_where(scene, lambda x: (x - x.new_tensor([0.2, 0.1, 0.0])).norm(dim=-1) < 0.15)
+    block = block_where(scene.grid, ball((0.2, 0.1, 0.0), 0.15))
     rays = run.views[1].camera.image_rays()
     distances = torch.linspace(0, 6, 2000)
     points = rays.origins[:, None] + rays.directions[:, None] * distances[:, None]

@@ -1,43 +1,19 @@
 """Nerfstudio's own commands, as users run them: ns-train sa3d, ns-render and ns-viewer."""
 
 import hashlib
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from ns_commands import free_port, ns, shown_by_viewer
 from PIL import Image
-from viewer_client import look_through
 
 from sa3d.checkpoint import load_segmentation
 
-SCRIPTS = Path(sys.executable).parent
-MINUTES = 60
 OUTPUTS = ("rgb", "mask", "object_rgb", "removed_rgb", "overlay", "rgba")
 
 pytestmark = pytest.mark.slow
-
-
-def environment():
-    """One thread, and no compilation: it takes longer than these tiny images."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "TORCHDYNAMO_DISABLE": "1"}
-
-
-def ns(name, *arguments, cwd):
-    """Run a command of Nerfstudio; what it printed."""
-    command = [str(SCRIPTS / name), *(str(argument) for argument in arguments)]
-    done = subprocess.run(
-        command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=10 * MINUTES
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
-    return done.stdout
 
 
 def hash_of_weights(run):
@@ -77,12 +53,6 @@ def trained(trained_once, tmp_path_factory):
         cwd=folder,
     )
     return folder / "outputs/tiny/sa3d/test", printed, (before, hash_of_weights(base))
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_training_shows_progress_and_saves(trained):
@@ -141,39 +111,8 @@ def test_ns_render_knows_the_extra_outputs(trained, tmp_path):
 
 def test_ns_viewer_shows_the_extra_outputs(trained, tmp_path):
     run, _, _ = trained
-    port = free_port()
-    viewer = subprocess.Popen(
-        [
-            str(SCRIPTS / "ns-viewer"),
-            f"--load-config={run / 'config.yml'}",
-            f"--viewer.websocket-port={port}",
-            "--viewer.websocket-host=127.0.0.1",
-        ],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        page = wait_for_page(viewer, f"http://127.0.0.1:{port}")
-        picture, choices = look_through(port, (3.0, 0.0, 0.1), seconds=8 * MINUTES)
-    finally:
-        viewer.terminate()
-        viewer.wait(timeout=30)
-    assert "<html" in page
+    picture, choices = shown_by_viewer(run / "config.yml", (3.0, 0.0, 0.1), "mask", tmp_path)
     assert picture is not None
     assert picture.std() > 0
     assert {"all", "object"} in choices
     assert any(one >= {"rgb", "mask", "object_rgb", "removed_rgb", "overlay"} for one in choices)
-
-
-def wait_for_page(process, url):
-    until = time.monotonic() + 10 * MINUTES
-    while time.monotonic() < until:
-        assert process.poll() is None, "the viewer stopped"
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return answer.read().decode()
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError(f"nothing answered at {url}")

@@ -21,8 +21,13 @@ CAMERA = {
 }
 
 
-def look_through(port: int, position: tuple[float, float, float], seconds: float) -> Any:
+def look_through(
+    port: int, position: tuple[float, float, float], seconds: float, choice: str
+) -> Any:
     """What a viewer on this port shows: its first picture [H, W, 3] and its dropdowns' choices.
+
+    Args:
+        choice: a choice to wait for.
 
     Returns:
         The picture, or None if none came in time, and the sets of choices seen.
@@ -30,7 +35,7 @@ def look_through(port: int, position: tuple[float, float, float], seconds: float
     picture, choices, until = None, [], time.monotonic() + seconds
     with connect(f"ws://127.0.0.1:{port}", max_size=None) as socket:
         socket.send(msgspec.msgpack.encode({**CAMERA, "position": position}))
-        while time.monotonic() < until and (picture is None or not _has(choices, "mask")):
+        while time.monotonic() < until and (picture is None or not _has(choices, choice)):
             try:
                 received = msgspec.msgpack.decode(socket.recv(timeout=1))
             except TimeoutError:
