@@ -11,8 +11,8 @@ from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataPars
 from nerfstudio.data.datasets.base_dataset import InputDataset
 from nerfstudio.data.pixel_samplers import PixelSamplerConfig
 from nerfstudio.data.utils.nerfstudio_collate import nerfstudio_collate
+from ns_commands import ns
 from PIL import Image
-from test_ns_commands import ns
 
 SMALL = {
     "num-levels": 4,
