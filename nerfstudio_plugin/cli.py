@@ -19,6 +19,7 @@ COMMANDS = {
     "segment": "cut objects out: points, a box or a mask in one view, all of them in 3D",
     "export": "write a segmentation as masks, a point cloud or a mesh",
     "render": "pictures of a segmentation: mask, overlay, the object alone, or without it",
+    "report": "one HTML page about a segmentation: prompts, rounds, masks, doubt, files",
     "info": "what a run, a scene cache or a segmentation holds",
     "segmenters": "which 2D segmenters there are, and which are on this machine",
     "demo": "segment a scene that comes with the program, and measure the result",
@@ -39,7 +40,7 @@ examples:
   sa3d prepare --load-config outputs/room/nerfacto/RUN/config.yml
   sa3d segment --load-config outputs/room/nerfacto/RUN/config.yml \\
       --view 000024.jpg --points 127,207 --output segmentations/ball
-  sa3d export mesh --segmentation segmentations/ball --output ball.ply
+  sa3d export mesh --segmentation segmentations/ball --output ball.glb
 """
 
 

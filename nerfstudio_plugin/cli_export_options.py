@@ -28,6 +28,18 @@ class ExportOptions(ReportOptions, SavedOptions):
     kind: ClassVar[str]
     """Its name on the command line."""
 
+    def source(self, opened: Reopened) -> dict[str, Any]:
+        """Where the segmentation comes from: its run, the checkpoint and its hash, versions."""
+        return {
+            "segmentation": str(self.segmentation.resolve()),
+            "load_config": str(opened.run.load_config.resolve()),
+            "data": str(opened.run.data.resolve()),
+            "checkpoint": opened.run.checkpoint_path.name,
+            "checkpoint_sha256": file_sha256(opened.run.checkpoint_path),
+            "segmenter": opened.provenance["settings"]["segmenter"],
+            "versions": opened.provenance["versions"],
+        }
+
     def leave_manifest(
         self,
         opened: Reopened,
@@ -40,21 +52,12 @@ class ExportOptions(ReportOptions, SavedOptions):
         result: Mapping[str, Any] | None = None,
     ) -> Path:
         """Write the manifest of one export; see :func:`sa3d.export.manifest.write_manifest`."""
-        source = {
-            "segmentation": str(self.segmentation.resolve()),
-            "load_config": str(opened.run.load_config.resolve()),
-            "data": str(opened.run.data.resolve()),
-            "checkpoint": opened.run.checkpoint_path.name,
-            "checkpoint_sha256": file_sha256(opened.run.checkpoint_path),
-            "segmenter": opened.provenance["settings"]["segmenter"],
-            "versions": opened.provenance["versions"],
-        }
         return write_manifest(
             output,
             self.kind,
             opened.segmentation,
             names,
-            source,
+            self.source(opened),
             files=files,
             placement=placement,
             settings=settings,

@@ -14,7 +14,7 @@ from sa3d.errors import SA3DError
 from sa3d.final_masks import final_mask
 from sa3d.geometry import Camera
 from sa3d.masked_field import MaskedField
-from sa3d.object_volume import ObjectVolume, object_volume
+from sa3d.object_volume import ObjectVolume, cell_size, object_volume
 from sa3d.radiance_field import RadianceField
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
@@ -77,7 +77,8 @@ class ViewPicture:
         if kind == "removed":
             return _pixels(self._rendered(MaskedField(field, self.volume, "rest"), camera)[..., :3])
         if kind == "object":
-            lone = self._rendered(MaskedField(field, self.volume, "object"), camera)
+            alone = MaskedField(field, self.volume, "object")
+            lone = self._rendered(alone, camera, self._near(camera))
             alpha = lone[..., 3:4]
             over_white = lone[..., :3]
             rgb = (over_white - (1 - alpha)) / alpha.clamp_min(1e-3)
@@ -88,18 +89,41 @@ class ViewPicture:
             return mask.astype(np.uint8) * 255
         return tinted(_pixels(rendered[..., :3]), mask)
 
-    def _rendered(self, field: RadianceField, camera: Camera) -> torch.Tensor:
-        """RGB, accumulation and share of light that is the object's: [H, W, 5]."""
+    def _rendered(
+        self, field: RadianceField, camera: Camera, wanted: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """RGB, accumulation and share of light that is the object's: [H, W, 5].
+
+        Pixels that are not ``wanted`` [H * W] are white and empty.
+        """
         rays = camera.image_rays()
-        parts = []
-        for start in range(0, len(rays), self.chunk):
-            render = field.render(rays[start : start + self.chunk], camera.index)
+        out = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0]).repeat(len(rays), 1)
+        pixels = torch.arange(len(rays)) if wanted is None else torch.nonzero(wanted)[:, 0]
+        for some in pixels.split(self.chunk):
+            render = field.render(rays[some], camera.index)
             share = self.volume.share_at(render.positions).to(render.weights)
             light = (render.weights * share).sum(-1) / render.accumulation.clamp_min(1e-3)
             share = torch.where(render.accumulation > 0.5, light, 0.0)
             columns = (render.rgb, render.accumulation[:, None], share[:, None])
-            parts.append(torch.cat([column.cpu() for column in columns], dim=-1))
-        return torch.cat(parts).reshape(camera.height, camera.width, 5)
+            out[some] = torch.cat([column.cpu() for column in columns], dim=-1)
+        return out.reshape(camera.height, camera.width, 5)
+
+    def _near(self, camera: Camera) -> torch.Tensor:
+        """Pixels, bool [H * W], that may see the object: its voxels, as wide as they reach."""
+        volume, (height, width) = self.volume, (camera.height, camera.width)
+        unit = torch.nonzero(volume.share > 0.5) + volume.corner + 0.5
+        unit = unit / volume.grid.resolution
+        pixels, z = camera.project(volume.grid.bounds.to_world(unit).cpu())
+        reach = 3**0.5 * cell_size(volume.grid, unit).cpu()  # share is interpolated that far
+        if not bool((z > 2 * reach).all()):
+            return torch.ones(height * width, dtype=torch.bool)
+        margin = int((reach * max(camera.fx, camera.fy) / (z - reach)).max()) + 2
+        x, y = (pixels.floor().long() + margin).unbind(dim=-1)
+        seen = torch.zeros(height + 2 * margin, width + 2 * margin)
+        inside = (x >= 0) & (x < seen.shape[1]) & (y >= 0) & (y < seen.shape[0])
+        seen[y[inside], x[inside]] = 1
+        side = 2 * margin + 1
+        return torch.nn.functional.max_pool2d(seen[None, None], side, stride=1).reshape(-1) > 0
 
 
 def tinted(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sa3d.errors import SA3DError
 from sa3d.final_masks import final_mask
+from sa3d.masked_field import MaskedField
 from sa3d.rendering import TINT, ViewPicture, save_picture, save_video, tinted
 from sa3d.segmentation import Segmentation
 from sa3d.testing.analytic_fields import AnalyticField
@@ -55,6 +57,15 @@ def test_free_camera(still_life: AnalyticScene, ball: ViewPicture) -> None:
     close = abs(ball.free(FREE, "removed") - without).max(axis=2) < 25
     assert close[truth].mean() > 0.8
     assert close[~truth].mean() > 0.95
+
+
+def test_pixels_far_from_the_object_are_not_rendered_and_not_missed(ball: ViewPicture) -> None:
+    near = ball._near(FREE)
+    assert 0.1 < near.float().mean() < 0.6
+    alone = MaskedField(ball.scene.field, ball.volume, "object")
+    torch.testing.assert_close(ball._rendered(alone, FREE, near), ball._rendered(alone, FREE))
+    inside = look_at(tuple(BALL.center), (0.0, 0.0, 1.0), (8, 6))
+    assert ball._near(inside).all()
 
 
 def test_chunks_do_not_change_pictures(

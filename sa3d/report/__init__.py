@@ -1,0 +1,1 @@
+"""A segmentation as one self-contained HTML page."""

@@ -1,0 +1,217 @@
+"""The page: everything about a segmentation gathered, and laid out by ``page.html``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.resources import files
+from typing import Any
+
+from sa3d.errors import SA3DError
+from sa3d.export.box import BoxConfig, object_box
+from sa3d.export.frames import Placement
+from sa3d.final_masks import final_mask
+from sa3d.rendering import ViewPicture, tinted
+from sa3d.report.exports import FoundExport
+from sa3d.report.pictures import HEAT, UNKNOWN, data_uri, doubt_picture, jpeg_uri, prompt_picture
+from sa3d.report.turntable import animated_webp, turntable
+from sa3d.report.view_choice import prompted_views, spread_views
+from sa3d.scene import Scene
+from sa3d.segmentation import ObjectSegmentation, Segmentation, ViewRecord
+
+_WHY = {
+    "held out": "measures, does not vote",
+    "unseen": "the object is not in it",
+    "no prompt": "nothing certain enough to prompt with",
+}
+
+
+@dataclass
+class ReportConfig:
+    """What a report shows."""
+
+    max_views: int = 12
+    """Views shown with the mask of each object, spread over the scene."""
+    doubt_views: int = 4
+    """Views shown with the doubt about each object."""
+    rejected_views: int = 4
+    """Rejected views shown with the mask that was rejected; all of them are listed."""
+    picture_side: int = 560
+    """Longest side of the pictures, in pixels."""
+    turntable: bool = True
+    """Show every object turning, rendered by the NeRF: the slowest part without a GPU."""
+    turntable_frames: int = 20
+    """Pictures of a turn."""
+    turntable_side: int = 144
+    """Side of those pictures, in pixels."""
+
+
+def report_page(
+    scene: Scene,
+    segmentation: Segmentation,
+    names: Sequence[str],
+    source: Mapping[str, Any],
+    *,
+    config: ReportConfig | None = None,
+    placement: Placement | None = None,
+    min_agreement: float | None = None,
+    exports: Sequence[FoundExport] = (),
+    title: str = "Segmentation",
+    progress: Callable[[str], None] = lambda _: None,
+) -> str:
+    """One HTML page with everything in it: nothing is loaded from anywhere when it is looked at.
+
+    Args:
+        names: of the objects on it.
+        source: where the segmentation comes from, as in the manifests of exports.
+        placement: the frame lengths are in; the world by default.
+        min_agreement: the loop's gate, to say why views were rejected.
+        exports: files to list.
+        progress: called with an object's name after each of its :func:`pictures_per_object`.
+
+    Raises:
+        SA3DError: no such object, or a photograph is missing.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    config = config or ReportConfig()
+    placement = placement or Placement.nerfstudio()
+    template = files("sa3d.report").joinpath("page.html").read_text(encoding="utf-8")
+    page = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).from_string(template)
+    maker = _ObjectPage(scene, segmentation, config, placement, min_agreement, progress)
+    return page.render(
+        title=title,
+        created=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        objects=[maker.content(name) for name in names],
+        views=len(scene.views),
+        elements=len(segmentation.elements),
+        resolution=segmentation.elements.grid.resolution,
+        frame=placement.frame,
+        source=source,
+        exports=exports,
+        heat=["rgb({}, {}, {})".format(*color) for color in HEAT],
+        unknown="rgb({}, {}, {})".format(*UNKNOWN),
+    )
+
+
+def pictures_per_object(config: ReportConfig) -> int:
+    """How often at most :func:`report_page` tells its progress for one object."""
+    frames = config.turntable_frames if config.turntable else 0
+    return config.max_views + config.doubt_views + config.rejected_views + frames
+
+
+@dataclass(frozen=True)
+class _ObjectPage:
+    """Gathers what the page says about one object after the other."""
+
+    scene: Scene
+    segmentation: Segmentation
+    config: ReportConfig
+    placement: Placement
+    min_agreement: float | None
+    progress: Callable[[str], None]
+
+    def content(self, name: str) -> dict[str, Any]:
+        """What ``page.html`` shows of an object."""
+        one = self.segmentation.object(name)
+        label = list(self.segmentation.objects).index(name)
+        shown = spread_views(self.scene, one, self.config.max_views)
+        rejected = [i for i, record in sorted(one.views.items()) if record.outcome == "rejected"]
+        return {
+            "name": name,
+            "label": label,
+            "converged": one.converged,
+            "verdict": one.verdict,
+            "elements": int((self.segmentation.labels() == label).sum()),
+            "counts": Counter(record.outcome for record in one.views.values()),
+            "rounds": one.rounds,
+            "prompts": self._prompts(one),
+            **self._in_space(name),
+            "grid": [self._view(one, i, self._masked(name, i)) for i in shown],
+            "doubt": [
+                self._view(one, i, doubt_picture(self.scene, self.segmentation, name, i))
+                for i in shown[: self.config.doubt_views]
+            ],
+            "rejected": [
+                self._view(one, i, tinted(self.scene.views[i].image(), mask))
+                for i in rejected[: self.config.rejected_views]
+                if (mask := one.views[i].mask) is not None
+            ],
+            "all_views": [self._row(index, record) for index, record in sorted(one.views.items())],
+        }
+
+    def _prompts(self, one: ObjectSegmentation) -> list[dict[str, Any]]:
+        shown = []
+        for index in prompted_views(self.scene, one):
+            here = [p for p in one.prompts if p.view and self.scene.view_index(p.view) == index]
+            picture = prompt_picture(self.scene, index, here)
+            said = [part for prompt in here for part in _in_words(prompt.to_json())]
+            if any(prompt.mask is not None for prompt in here):
+                said.append("a mask")
+            shown.append(
+                {
+                    "view": self.scene.views[index].name,
+                    "picture": jpeg_uri(picture, self.config.picture_side),
+                    "said": "; ".join(said),
+                }
+            )
+        return shown
+
+    def _in_space(self, name: str) -> dict[str, Any]:
+        """The object's box and its turntable, as far as it has any body."""
+        try:
+            world = object_box(self.scene, self.segmentation, name, BoxConfig(upright=True))
+            picture = ViewPicture(self.scene, self.segmentation, name)
+        except SA3DError as error:
+            return {"problem": str(error), "dimensions": None, "turntable": None}
+        turning = None
+        if self.config.turntable:
+            frames = []
+            side = self.config.turntable_side
+            for pixels in turntable(picture, world, self.config.turntable_frames, side):
+                frames.append(pixels)
+                self.progress(name)
+            turning = data_uri(animated_webp(frames), "image/webp")
+        box = world.placed(self.placement)
+        return {"problem": None, "dimensions": box.dimensions.tolist(), "turntable": turning}
+
+    def _masked(self, name: str, index: int) -> Any:
+        mask, _ = final_mask(self.scene, self.segmentation, name, index)
+        return tinted(self.scene.views[index].image(), mask)
+
+    def _view(self, one: ObjectSegmentation, index: int, pixels: Any) -> dict[str, Any]:
+        self.progress(one.name)
+        uri = jpeg_uri(pixels, self.config.picture_side)
+        record = one.views.get(index)
+        told = {"view": self.scene.views[index].name, "outcome": "not visited", "agreement": None}
+        return (self._row(index, record) if record else told) | {"picture": uri}
+
+    def _row(self, index: int, record: ViewRecord) -> dict[str, Any]:
+        why = _WHY.get(record.outcome, "")
+        if record.outcome == "rejected":
+            why = f"IoU {record.agreement:.2f} with the other views is under the gate"
+            why += "" if self.min_agreement is None else f" of {self.min_agreement:g}"
+        said = record.outcome not in ("unseen", "no prompt")
+        return {
+            "view": self.scene.views[index].name,
+            "outcome": record.outcome,
+            "agreement": record.agreement if said else None,
+            "score": record.score if said else None,
+            "why": why,
+        }
+
+
+def _in_words(prompt: Mapping[str, Any]) -> list[str]:
+    """A prompt's parts in words, but for its mask."""
+    words = [f"“{prompt['text']}”"] if "text" in prompt else []
+    if "box" in prompt:
+        words.append("box " + ", ".join(f"{value:g}" for value in prompt["box"]))
+    labels = prompt.get("labels", ())
+    on, beside = sum(labels), len(labels) - sum(labels)
+    words += [f"{on} point{'s' * (on > 1)} on it"] if on else []
+    words += [f"{beside} point{'s' * (beside > 1)} beside it"] if beside else []
+    return words

@@ -1,0 +1,98 @@
+"""The pictures of a report: prompts, masks and doubt over photographs, as data URIs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from sa3d.mask_rendering import render_mask
+from sa3d.prompts import Prompt
+from sa3d.rendering import tinted
+from sa3d.scene import Scene
+from sa3d.segmentation import Segmentation
+
+_ON, _BESIDE, _BOX = (40, 200, 90), (235, 50, 60), (255, 210, 40)
+HEAT = ((20, 11, 52), (132, 32, 107), (229, 92, 48), (246, 215, 70), (252, 255, 200))
+"""Colours of no doubt to full doubt; the page's legend shows them, too."""
+UNKNOWN = (70, 110, 190)
+"""Colour of what no view has voted on."""
+
+
+def prompt_picture(scene: Scene, view_index: int, prompts: Sequence[Prompt]) -> np.ndarray:
+    """A photograph with what the user marked in it, uint8 [H, W, 3].
+
+    Points on the object are green, points beside it red, boxes yellow, masks tinted.
+    """
+    from PIL import Image, ImageDraw
+
+    pixels = scene.views[view_index].image()
+    height, width = pixels.shape[:2]
+    for prompt in prompts:
+        mask = prompt.load_mask(width, height)
+        if mask is not None:
+            pixels = tinted(pixels, mask)
+    image = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(image)
+    line = max(2, round(max(height, width) / 240))
+    for prompt in prompts:
+        if prompt.box is not None:
+            draw.rectangle(prompt.box, outline=_BOX, width=line)
+        for (x, y), label in zip(prompt.points, prompt.labels, strict=True):
+            radius = 2.5 * line
+            place = (x - radius, y - radius, x + radius, y + radius)
+            color = _ON if label == 1 else _BESIDE
+            draw.ellipse(place, fill=color, outline=(255, 255, 255), width=max(1, line // 2))
+    return np.asarray(image)
+
+
+def doubt_picture(
+    scene: Scene, segmentation: Segmentation, name: str, view_index: int
+) -> np.ndarray:
+    """A view's photograph in grey, glowing where the rendered probability is near 0.5.
+
+    Doubt is ``1 - |2 p - 1|``: 1 at a probability of 0.5, 0 where it is 0 or 1. Where no view has
+    said anything there is nothing to doubt: those places are blue.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
+    prepared, photo = scene.prepared(view_index), scene.views[view_index]
+    rendered = render_mask(
+        prepared.operator,
+        segmentation.object(name).evidence,
+        prior=segmentation.prior,
+        prior_weight=segmentation.prior_weight,
+    )
+    small = torch.stack([rendered.probability, rendered.known]).cpu()
+    size = (prepared.camera.height, prepared.camera.width)
+    probability, known = torch.nn.functional.interpolate(
+        small.reshape(1, 2, *size), (photo.camera.height, photo.camera.width), mode="bilinear"
+    )[0].numpy()
+    doubt = 1 - abs(2 * probability - 1)
+    picture = photo.image().mean(axis=2, keepdims=True) * 0.6 + 40
+    unknown = (0.6 * doubt * (1 - known))[..., None]
+    picture = picture * (1 - unknown) + np.array(UNKNOWN) * unknown
+    steps = np.linspace(0, 1, len(HEAT))
+    hot = np.stack([np.interp(doubt, steps, channel) for channel in np.array(HEAT).T], axis=-1)
+    strength = np.clip(3 * doubt * known, 0, 1)[..., None]
+    return np.rint(picture * (1 - strength) + hot * strength).clip(0, 255).astype(np.uint8)
+
+
+def jpeg_uri(pixels: np.ndarray, max_side: int) -> str:
+    """A picture, uint8 [H, W, 3], as a ``data:`` URI of a JPEG no larger than ``max_side``."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=82, optimize=True)
+    return data_uri(stream.getvalue(), "image/jpeg")
+
+
+def data_uri(content: bytes, mime: str) -> str:
+    """Bytes as a ``data:`` URI."""
+    return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"
