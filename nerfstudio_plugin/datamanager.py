@@ -35,7 +35,7 @@ class SA3DDataManagerConfig(VanillaDataManagerConfig):
         self.data = run.data.resolve()
         if self.dataparser is None:
             base = run.config.pipeline.datamanager
-            self.dataparser = deepcopy(base.dataparser)  # pyright: ignore[reportAttributeAccessIssue]
+            self.dataparser = deepcopy(base.dataparser)  # pyright: ignore
         assert self.dataparser is not None
         self.dataparser.data = self.data
 

@@ -1,4 +1,4 @@
-"""An exported field: a run of its own, whose densities are the NeRF's where kept and 0 elsewhere."""
+"""An exported field: a run of its own, with the NeRF's densities where kept and 0 elsewhere."""
 
 import hashlib
 import json
@@ -224,7 +224,7 @@ def test_options_of_variants_and_the_background(dense_run, tmp_path):
 
 @pytest.fixture
 def segmented(dense_run, tmp_path):
-    """A saved segmentation: fog in the left and in the right of all views, a hand's breadth deep."""
+    """A saved segmentation: fog in the left and in the right of all views."""
     dense_run.write_text(dense_run.read_text().replace("density: 100.0", "density: 8.0"))
     prepare = PrepareConfig(resolution=96, ray_side=32)
     run, scene = open_scene(dense_run, tmp_path / "data", "cpu", prepare)

@@ -20,7 +20,7 @@ from sa3d.mask_grid import MaskGrid
 
 CENTER, RADIUS = (0.1, 0.05, 0.0), 0.3
 VOXEL = 0.08
-"""How exactly the ball's surface can be known: its voxels are 1/16 wide, and rays have few samples."""
+"""How exactly the ball's surface can be known: voxels are 1/16 wide, and samples are few."""
 
 pytestmark = pytest.mark.slow
 

@@ -186,6 +186,7 @@ def test_a_segmentation_is_not_trained_further(settings):
         ({"view": "frame_9.png"}, "no view is called 'frame_9.png'"),
         ({"mask": None, "points": ("40,3",)}, "lies outside the image"),
         ({"segmenter": "magic"}, "unknown segmenter 'magic'"),
+        ({"mask": None, "text": "mug"}, "hf download IDEA-Research/grounding-dino-tiny"),
     ],
 )
 def test_bad_input_is_refused_before_work_begins(settings, changes, message):
