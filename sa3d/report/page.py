@@ -58,7 +58,7 @@ def report_page(
     placement: Placement | None = None,
     min_agreement: float | None = None,
     exports: Sequence[FoundExport] = (),
-    title: str = "Segmentation",
+    title: str = "a scene",
     progress: Callable[[str], None] = lambda _: None,
 ) -> str:
     """One HTML page with everything in it: nothing is loaded from anywhere when it is looked at.
