@@ -151,7 +151,7 @@ def _write_3d(
     written: dict[str, dict[str, str]] = {}
     with ERR.status("writing meshes and point clouds"):
         for name in segmentation.objects:
-            mesh, cloud = folder / "mesh" / f"{name}.ply", folder / "pointcloud" / f"{name}.ply"
+            mesh, cloud = folder / "mesh" / f"{name}.glb", folder / "pointcloud" / f"{name}.ply"
             try:
                 export_mesh(scene, segmentation, name, mesh, placement=placed, overwrite=True)
                 export_pointcloud(

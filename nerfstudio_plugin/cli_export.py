@@ -12,7 +12,7 @@ from sa3d.errors import SA3DError
 KINDS = {
     "masks": "a mask of every photograph, at its own size: <output>/<object>/<image>.png, 0 or 255",
     "pointcloud": "points with colour, normal, label and probability: PLY, PCD or NPZ",
-    "mesh": "a coloured triangle mesh: PLY or OBJ",
+    "mesh": "a textured, watertight triangle mesh: GLB, OBJ, USDZ, USD, PLY or STL",
     "field": "a Nerfstudio run that shows only the object, or the scene without it",
     "box": "oriented bounding boxes: JSON, and the --obb_* flags of ns-export",
 }

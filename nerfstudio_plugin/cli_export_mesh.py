@@ -2,39 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from nerfstudio_plugin.cli_export_options import Export3DOptions
 from nerfstudio_plugin.cli_progress import ERR, OUT
 from sa3d.export.mesh import MeshConfig, export_mesh
+from sa3d.export.mesh_cleanup import mesh_report
+from sa3d.export.mesh_files import SUFFIXES, mesh_files
+from sa3d.export.triangle_mesh import Mesh
+from sa3d.storage import refuse_existing
 
-HELP = """Write objects as coloured triangle meshes.
+HELP = """Write objects as watertight triangle meshes: textured as .glb, .obj, .usdz or .usd, with
+colours per vertex as .ply, without colours as .stl.
+
+Coordinates are those of the frame in every format, nothing is turned. glTF viewers take +y as up;
+where the frame's z is up, the object lies on its back there.
 
 examples:
-  sa3d export mesh --segmentation ball --output ball.ply
+  sa3d export mesh --segmentation ball --output ball.glb
   sa3d export mesh --segmentation ball --output ball.obj --frame nerfstudio
-  sa3d export mesh --segmentation all_objects --output meshes/ --format obj
+  sa3d export mesh --segmentation ball --output ball.stl --mesh.cell-size 0.005 --mesh.faces None
+  sa3d export mesh --segmentation all_objects --output meshes/ --format usdz
 """
+
+_ORIENTATION = "coordinates as in the frame, nothing turned; glTF viewers take +y as up"
 
 
 @dataclass(kw_only=True)
 class Export(Export3DOptions):
     """Meshes."""
 
-    format: Literal["ply", "obj"] = "ply"
+    format: Literal["glb", "obj", "usdz", "usd", "ply", "stl"] = "glb"
     """For a folder; a file's own suffix decides."""
     mesh: MeshConfig = field(default_factory=MeshConfig)
 
     kind: ClassVar[str] = "mesh"
-    suffixes: ClassVar[tuple[str, ...]] = (".ply", ".obj")
+    suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
 
     def run(self) -> dict[str, Any]:
         """Write the meshes; returns the report."""
+        self.mesh.check()
         opened = self.reopen()
         placement = opened.placement(self.frame)
         files = {}
-        for name, place in self.places(opened.segmentation, f".{self.format}").items():
+        places = self.places(opened.segmentation, f".{self.format}")
+        for place in places.values():
+            for file in mesh_files(place, textured=self.mesh.texture_size > 0):
+                refuse_existing(file, self.overwrite)
+        for name, place in places.items():
             with ERR.status(f"mesh of {name}"):
                 mesh = export_mesh(
                     opened.scene,
@@ -45,10 +62,35 @@ class Export(Export3DOptions):
                     config=self.mesh,
                     overwrite=self.overwrite,
                 )
-            counts = {"vertices": len(mesh.vertices), "faces": len(mesh.faces)}
+            result = self._result(place, mesh)
             self.leave_manifest(
-                opened, place, [name], placement=placement, settings=self.mesh, result=counts
+                opened,
+                place,
+                [name],
+                files=mesh_files(place, textured=mesh.texture is not None),
+                placement=placement,
+                settings=self.mesh,
+                result=result | {"orientation": _ORIENTATION},
             )
-            OUT.print(f"{name}: {counts['vertices']} vertices, {counts['faces']} faces in {place}")
-            files[name] = {"file": str(place), **counts}
+            OUT.print(_told(name, place, result))
+            files[name] = {"file": str(place), **result}
         return {"kind": self.kind, "frame": self.frame, "files": files}
+
+    def _result(self, place: Path, mesh: Mesh) -> dict[str, Any]:
+        """What the mesh measures, and how it is coloured."""
+        coloring = "none" if place.suffix.lower() == ".stl" else f"per vertex, {self.mesh.colors}"
+        if mesh.texture is not None:
+            height, width = mesh.texture.picture.shape[:2]
+            coloring = f"texture {width}x{height}, {self.mesh.colors}"
+        unit = "scene unit" if self.frame == "original" else "world unit"
+        return asdict(mesh_report(mesh.vertices, mesh.faces)) | {"unit": unit, "colors": coloring}
+
+
+def _told(name: str, place: Path, result: dict[str, Any]) -> str:
+    watertight = "watertight" if result["watertight"] else "NOT watertight"
+    return (
+        f"{name}: {result['vertices']} vertices, {result['faces']} faces, {watertight}, "
+        f"{result['components']} part(s), Euler number {result['euler']}, "
+        f"volume {result['volume']:.4g} and area {result['area']:.4g} (cubic and square "
+        f"{result['unit']}s), colours: {result['colors']}, in {place}"
+    )

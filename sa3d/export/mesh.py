@@ -2,49 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from sa3d.errors import SA3DError
 from sa3d.export.frames import Placement
-from sa3d.export.surface import SurfacePoints, surface_points
-from sa3d.object_volume import ObjectVolume, object_volume
-from sa3d.radiance_field import RadianceField
+from sa3d.export.isosurface import isosurface
+from sa3d.export.mesh_cleanup import decimated, smoothed, solid_parts, vertex_normals
+from sa3d.export.mesh_files import holds_texture, mesh_files, write_mesh
+from sa3d.export.occupancy import occupancy
+from sa3d.export.surface import surface_points
+from sa3d.export.surface_colors import ColorSource, surface_colors
+from sa3d.export.texture import covered_texels, painted, unfolded
+from sa3d.export.triangle_mesh import Mesh, Texture
+from sa3d.object_volume import ObjectVolume, cell_size, object_volume
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
-from sa3d.storage import atomic_path, refuse_existing
+from sa3d.storage import refuse_existing
 
-_MAX_CELLS = 1 << 27
-_POINTS_PER_CHUNK = 1 << 18
+_MAX_CELLS = 1 << 32
 
 
 @dataclass
 class MeshConfig:
     """How a mesh is made."""
 
-    samples_per_voxel: int = 2
-    """Density samples along each side of a mask grid voxel; fewer if the object is very large."""
+    samples_per_voxel: int = 3
+    """Density samples along each side of a mask grid voxel."""
+    cell_size: float | None = None
+    """Distance of density samples in units of the frame, instead of samples_per_voxel."""
     density_level: float | None = None
-    """Density of the surface, per world unit; half the usual density on the surface by default."""
+    """Density of the surface, per world unit; by default a share of the NeRF's usual density where
+    its depth maps show the object."""
     min_component: float = 0.05
-    """Loose parts smaller than this share of the largest part are dropped."""
+    """Loose parts of which less is seen than this share of the most seen part are dropped."""
+    smoothing: int = 3
+    """Rounds of smoothing, which does not shrink."""
+    faces: int | None = 20_000
+    """Faces at most; more if the mesh would tear. None keeps all."""
+    colors: ColorSource = "photos"
+    """photos: from the photographs that see a place best; nerf: rendered along the normals."""
+    texture_size: int = 1024
+    """Texels along the sides of the texture; 0 for colours per vertex."""
 
+    def check(self) -> None:
+        """Refuse settings that make no sense.
 
-@dataclass(frozen=True)
-class Mesh:
-    """Triangles: float64 [V, 3] vertices, int64 [F, 3] faces facing outward, uint8 [V, 3] RGB."""
-
-    vertices: np.ndarray
-    faces: np.ndarray
-    colors: np.ndarray
-
-    def placed(self, placement: Placement) -> Mesh:
-        """This mesh, in the world frame, taken to another one."""
-        faces = self.faces[:, ::-1].copy() if placement.mirrored else self.faces
-        return replace(self, vertices=placement.points(self.vertices), faces=faces)
+        Raises:
+            SA3DError: naming the option.
+        """
+        for option, value, least in (
+            ("samples-per-voxel", self.samples_per_voxel, 1),
+            ("smoothing", self.smoothing, 0),
+            ("faces", 4 if self.faces is None else self.faces, 4),
+            ("texture-size", self.texture_size or 16, 16),
+        ):
+            if value < least:
+                raise SA3DError(f"--mesh.{option} must be at least {least}, is {value}")
+        if self.cell_size is not None and not self.cell_size > 0:
+            raise SA3DError(f"--mesh.cell-size must be positive, is {self.cell_size}")
 
 
 def export_mesh(
@@ -57,7 +75,9 @@ def export_mesh(
     config: MeshConfig | None = None,
     overwrite: bool = False,
 ) -> Mesh:
-    """Write an object's surface as PLY or OBJ, by the path's suffix, with vertex colours.
+    """Write an object's surface in the format the suffix names, see ``mesh_files.SUFFIXES``.
+
+    Textures go where the format holds one (GLB, OBJ, USD), vertex colours into a PLY.
 
     Args:
         placement: the frame it is written in.
@@ -66,102 +86,90 @@ def export_mesh(
         What was written.
 
     Raises:
-        SA3DError: the object is empty, the suffix unknown, or the file exists and may not be
-            replaced.
+        SA3DError: the object is empty, a setting or the suffix is wrong, or a file exists and may
+            not be replaced.
     """
-    suffix = path.suffix.lower()
-    if suffix not in (".ply", ".obj"):
-        raise SA3DError(f"a mesh is written as .ply or .obj, not as {path.suffix or 'no suffix'!r}")
-    refuse_existing(path, overwrite)
-    mesh = object_mesh(scene, segmentation, name, config).placed(placement)
-    import trimesh
-
-    exported = trimesh.Trimesh(
-        mesh.vertices, mesh.faces, vertex_colors=mesh.colors, process=False
-    ).export(file_type=suffix[1:])
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(exported if isinstance(exported, bytes) else str(exported).encode())
+    config = config or MeshConfig()
+    config.check()
+    files = mesh_files(path, textured=config.texture_size > 0)
+    for file in files:
+        refuse_existing(file, overwrite)
+    size = config.texture_size if holds_texture(path) else 0
+    mesh = object_mesh(scene, segmentation, name, config, placement.scale, texture_size=size)
+    mesh = mesh.placed(placement)
+    write_mesh(path, mesh)
     return mesh
 
 
 def object_mesh(
-    scene: Scene, segmentation: Segmentation, name: str, config: MeshConfig | None = None
+    scene: Scene,
+    segmentation: Segmentation,
+    name: str,
+    config: MeshConfig | None = None,
+    scale: float = 1.0,
+    *,
+    texture_size: int = 0,
 ) -> Mesh:
     """An object's surface in the world frame.
 
+    Args:
+        scale: units ``config.cell_size`` is in, per world unit.
+        texture_size: instead of the config's; 0 for colours per vertex.
+
     Raises:
-        SA3DError: the object is empty.
+        SA3DError: the object is empty, or a setting is wrong.
     """
     config = config or MeshConfig()
     volume = object_volume(scene, segmentation, name)
     points = surface_points(scene, segmentation, name, volume)
-    level = config.density_level
-    if level is None:
-        level = 0.5 * float(scene.field.density(points.positions).median())
-    factor = config.samples_per_voxel
-    while factor > 1 and volume.share.numel() * factor**3 > _MAX_CELLS:
-        factor -= 1
-    occupancy = _occupancy(scene.field, volume, factor, max(level, 1e-6))
-    occupancy = _tidied(occupancy, config.min_component)
-    if not (occupancy > 0.5).any():
+    occupied = occupancy(
+        scene,
+        volume,
+        points,
+        per_voxel=_samples_per_voxel(scene, volume, config, scale),
+        level=config.density_level,
+    )
+    lattice, faces = isosurface(occupied.sample, occupied.shape)
+    if len(faces) == 0:
         raise SA3DError(f"object {name!r} has no density inside: nothing to export")
-    vertices, faces = _marching_cubes(occupancy)
-    unit = (torch.from_numpy(vertices) / factor + volume.corner.cpu()) / volume.grid.resolution
-    world = volume.grid.bounds.to_world(unit.double()).numpy()
-    return Mesh(world, faces, _colors(world, points))
+    vertices = occupied.to_world(lattice).numpy()
+    vertices, faces = solid_parts(vertices, faces, points.positions.numpy(), config.min_component)
+    if config.smoothing > 0:
+        vertices = smoothed(vertices, faces, config.smoothing)
+    if config.faces is not None:
+        vertices, faces = decimated(vertices, faces, config.faces)
+    normals = vertex_normals(vertices, faces)
+
+    def colors(positions: np.ndarray, outward: np.ndarray) -> np.ndarray:
+        source = config.colors
+        return surface_colors(scene, segmentation, name, volume, positions, outward, source)
+
+    if texture_size == 0:
+        return Mesh(vertices, faces, colors=colors(vertices, normals))
+    atlas = unfolded(vertices, faces, texture_size)
+    texels = covered_texels(atlas)
+    outward = texels.interpolated(faces, normals)
+    outward /= np.linalg.norm(outward, axis=1, keepdims=True).clip(1e-12)
+    rgb = colors(texels.interpolated(faces, vertices), outward)
+    texture = Texture(painted(atlas.size, texels.index, rgb), atlas.uv, atlas.faces)
+    return Mesh(vertices, faces, texture=texture)
 
 
-def _occupancy(field: RadianceField, volume: ObjectVolume, factor: int, level: float) -> np.ndarray:
-    """How full each of ``factor``^3 cells per voxel is, float32 [X, Y, Z]; the surface is at 0.5.
+def _samples_per_voxel(
+    scene: Scene, volume: ObjectVolume, config: MeshConfig, scale: float
+) -> float:
+    """Lattice points along the side of a voxel.
 
-    ``min(share, density / (2 level))``, and 1 in the dark inside, which a NeRF leaves undefined.
+    Raises:
+        SA3DError: more cells than could be handled, or coarser than the voxels.
     """
-    shape = tuple(side * factor for side in volume.share.shape)
-    share = torch.nn.functional.interpolate(
-        volume.share[None, None], shape, mode="trilinear", align_corners=False
-    )[0, 0]
-    dark = volume.dark
-    for axis in range(3):
-        dark = dark.repeat_interleave(factor, dim=axis)
-    wanted = torch.nonzero((share > 0.25) & ~dark)
-    occupancy = dark.float()
-    for cells in wanted.split(_POINTS_PER_CHUNK):
-        unit = ((cells + 0.5) / factor + volume.corner) / volume.grid.resolution
-        density = field.density(volume.grid.bounds.to_world(unit)).to(share)
-        x, y, z = cells.unbind(dim=-1)
-        occupancy[x, y, z] = torch.minimum(share[x, y, z], (density / (2 * level)).clamp_max(1))
-    return occupancy.cpu().numpy()
-
-
-def _tidied(occupancy: np.ndarray, min_share: float) -> np.ndarray:
-    """The volume without closed cavities, and without loose parts much smaller than the largest."""
-    from scipy.ndimage import binary_fill_holes
-    from skimage.measure import label
-
-    filled = np.asarray(binary_fill_holes(occupancy > 0.5))
-    occupancy = np.where(filled & (occupancy <= 0.5), np.float32(1), occupancy)
-    parts = np.asarray(label(filled, connectivity=3))
-    sizes = np.bincount(parts.reshape(-1))
-    sizes[0] = 0
-    small = sizes < min_share * sizes.max()
-    small[0] = False
-    return np.where(small[parts], np.float32(0), occupancy)
-
-
-def _marching_cubes(occupancy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices [V, 3] in cells from the volume's corner, and faces [F, 3] facing outward."""
-    from skimage.measure import marching_cubes
-
-    vertices, faces, _, _ = marching_cubes(np.pad(occupancy, 1), 0.5)
-    outward = faces[:, ::-1].astype(np.int64)
-    return vertices - 0.5, outward  # minus the padding, plus half a cell
-
-
-def _colors(vertices: np.ndarray, points: SurfacePoints) -> np.ndarray:
-    """Mean photo colour of the surface points nearest to each vertex, uint8 [V, 3]."""
-    from scipy.spatial import KDTree
-
-    count = min(4, len(points))
-    _, nearest = KDTree(points.positions.numpy()).query(vertices, k=count)
-    rgb = points.colors.numpy()[nearest.reshape(len(vertices), count)].mean(axis=1)
-    return np.rint(rgb.clip(0, 1) * 255).astype(np.uint8)
+    count = float(config.samples_per_voxel)
+    if config.cell_size is not None:
+        middle = (volume.share > 0.5).nonzero().float().mean(dim=0) + volume.corner
+        voxel = cell_size(scene.grid, middle[None] / scene.grid.resolution)
+        count = float(voxel[0]) * scale / config.cell_size
+    if count < 1:
+        raise SA3DError("a mesh needs at least one sample per voxel: choose a finer resolution")
+    if volume.share.numel() * count**3 > _MAX_CELLS:
+        raise SA3DError("the mesh would have too many cells: choose a coarser resolution")
+    return count

@@ -2,16 +2,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import trimesh
+from trimesh.ray.ray_pyembree import RayMeshIntersector
 
 from sa3d.errors import SA3DError
 from sa3d.export.frames import Placement
-from sa3d.export.mesh import Mesh, MeshConfig, export_mesh, object_mesh
+from sa3d.export.mesh import MeshConfig, export_mesh, object_mesh
+from sa3d.export.mesh_cleanup import mesh_report
+from sa3d.export.triangle_mesh import Mesh
 from sa3d.inverse_rendering import Evidence
+from sa3d.rendering import ViewPicture
 from sa3d.segmentation import Segmentation
 from sa3d.testing.analytic_fields import Sphere
 from sa3d.testing.analytic_scene import (
@@ -29,12 +34,64 @@ def solid(mesh: Mesh) -> trimesh.Trimesh:
     return trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
 
 
-def test_ball(still_life: AnalyticScene, voted: Segmentation) -> None:
-    mesh = object_mesh(still_life.scene, voted, "ball")
+@pytest.mark.parametrize("name", ["ball", "crate"])
+def test_place_and_size_in_the_original_frame(
+    floating: AnalyticScene,
+    floating_voted: Segmentation,
+    floating_bounds: dict[str, np.ndarray],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    mirror = np.array([[0.0, 1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3]])  # and it turns faces round
+    back = Placement.original(mirror, 0.5)
+    export_mesh(floating.scene, floating_voted, name, tmp_path / "a.stl", placement=back)
+    found: Any = trimesh.load_mesh(tmp_path / "a.stl")
+    low, high = 2 * floating_bounds[name][:, [1, 0, 2]] - [2, 1, 3]  # p = (R q + t) / 2
+    voxel = 2 * 2 / floating.scene.grid.resolution
+    assert found.is_watertight
+    assert found.volume > 0
+    assert abs(found.bounds.mean(axis=0) - (low + high) / 2).max() < voxel
+    np.testing.assert_allclose(found.extents, high - low, rtol=0.03)
+
+
+def test_texture_shows_what_the_nerf_shows(
+    floating: AnalyticScene, floating_voted: Segmentation, tmp_path: Path
+) -> None:
+    config = MeshConfig(texture_size=128)
+    path = tmp_path / "ball.glb"
+    world = Placement.nerfstudio()
+    export_mesh(floating.scene, floating_voted, "ball", path, placement=world, config=config)
+    mesh: Any = trimesh.load_mesh(path)
+    camera = floating.scene.views[5].camera
+    rays = camera.image_rays()
+    hits: Any = RayMeshIntersector(mesh).intersects_id(
+        rays.origins.numpy(), rays.directions.numpy(), multiple_hits=False, return_locations=True
+    )
+    face, ray, points = hits
+    share = trimesh.triangles.points_to_barycentric(mesh.triangles[face], points)
+    uv = (mesh.visual.uv[mesh.faces[face]] * share[..., None]).sum(axis=1)
+    colors = trimesh.visual.color.uv_to_color(uv, mesh.visual.material.baseColorTexture)
+    nerf = ViewPicture(floating.scene, floating_voted, "ball").free(camera, "object")
+    seen = nerf.reshape(-1, 4)[:, 3] > 127
+    sure = nerf.reshape(-1, 4)[:, 3] == 255
+    hit = np.zeros_like(seen)
+    hit[ray] = True
+    assert (seen & hit).sum() / (seen | hit).sum() > 0.95
+    both = sure[ray]
+    assert (
+        abs(colors[both, :3].astype(int) - nerf.reshape(-1, 4)[ray][both, :3]).max() <= 2
+    )  # levels of 255
+
+
+@pytest.mark.parametrize("colors", ["photos", "nerf"])
+def test_ball_on_a_table(still_life: AnalyticScene, voted: Segmentation, colors: Any) -> None:
+    mesh = object_mesh(still_life.scene, voted, "ball", MeshConfig(colors=colors))
     voxel = 2 / still_life.scene.grid.resolution
-    assert solid(mesh).is_watertight
-    assert solid(mesh).volume == pytest.approx(BALL_VOLUME, rel=0.06)
+    report = mesh_report(mesh.vertices, mesh.faces)
+    assert (report.watertight, report.components, report.euler) == (True, 1, 2)
+    assert report.volume == pytest.approx(BALL_VOLUME, rel=0.06)
     assert abs(solid(mesh).center_mass - BALL.center).max() < voxel / 4
+    assert mesh.colors is not None
     assert abs(mesh.colors / 255 - np.array(BALL.color)).max() < 0.05
 
 
@@ -59,20 +116,48 @@ def test_dark_inside_of_a_hollow_ball_is_filled(hollow: AnalyticScene) -> None:
     assert abs(solid(mesh).center_mass - (0.0, 0.0, 0.1)).max() < 0.03
 
 
-def test_file_in_the_original_frame(
-    still_life: AnalyticScene, voted: Segmentation, tmp_path: Path
+def test_resolution_in_units_of_the_frame(still_life: AnalyticScene, voted: Segmentation) -> None:
+    def edge(config: MeshConfig, scale: float) -> float:
+        mesh = object_mesh(still_life.scene, voted, "ball", config, scale)
+        return float(np.median(solid(mesh).edges_unique_length))
+
+    fine = MeshConfig(cell_size=0.08, smoothing=0, faces=None)  # of a frame four times as large
+    coarse = MeshConfig(cell_size=0.16, smoothing=0, faces=None)
+    assert edge(fine, 4.0) == pytest.approx(0.02, rel=0.35)
+    assert edge(coarse, 4.0) == pytest.approx(0.04, rel=0.35)
+
+
+def test_decimated_to_a_number_of_faces(still_life: AnalyticScene, voted: Segmentation) -> None:
+    mesh = object_mesh(still_life.scene, voted, "ball", MeshConfig(faces=500))
+    assert 400 < len(mesh.faces) <= 500
+    assert solid(mesh).is_watertight
+    assert solid(mesh).volume == pytest.approx(BALL_VOLUME, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"samples_per_voxel": 0},
+        {"cell_size": 0.0},
+        {"cell_size": 1e-6},
+        {"cell_size": 5.0},
+        {"faces": 2},
+        {"texture_size": 3},
+        {"smoothing": -1},
+    ],
+)
+def test_settings_that_make_no_sense(
+    still_life: AnalyticScene, voted: Segmentation, tmp_path: Path, wrong: dict[str, Any]
 ) -> None:
-    mirror = np.array([[0.0, 1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3]])  # and it turns faces round
-    back = Placement.original(mirror, 0.5)
-    for suffix in (".ply", ".obj"):
-        path = tmp_path / f"ball{suffix}"
-        mesh = export_mesh(still_life.scene, voted, "ball", path, placement=back)
-        assert solid(mesh).volume == pytest.approx(8 * BALL_VOLUME, rel=0.06)
-        stored = trimesh.load_mesh(path, process=False)
-        np.testing.assert_allclose(stored.vertices, mesh.vertices, atol=1e-5)
-        np.testing.assert_array_equal(stored.faces, mesh.faces)
-        np.testing.assert_array_equal(stored.visual.vertex_colors[:, :3], mesh.colors)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["ball.obj", "ball.ply"]
+    with pytest.raises(SA3DError, match=r"--mesh|resolution"):
+        export_mesh(
+            still_life.scene,
+            voted,
+            "ball",
+            tmp_path / "a.glb",
+            placement=Placement.nerfstudio(),
+            config=MeshConfig(**wrong),
+        )
 
 
 def test_loose_parts_are_dropped(still_life: AnalyticScene, voted: Segmentation) -> None:
@@ -88,14 +173,25 @@ def test_loose_parts_are_dropped(still_life: AnalyticScene, voted: Segmentation)
     assert without.vertices[:, 0].min() > -0.15
 
 
+def test_a_companion_file_is_not_replaced_unasked(
+    still_life: AnalyticScene, voted: Segmentation, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_text("precious")
+    with pytest.raises(SA3DError, match=r"a\.png exists"):
+        export_mesh(
+            still_life.scene, voted, "ball", tmp_path / "a.obj", placement=Placement.nerfstudio()
+        )
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
 def test_refusals(still_life: AnalyticScene, voted: Segmentation, tmp_path: Path) -> None:
     scene = still_life.scene
     nothing = replace(voted.object("ball"), evidence=Evidence.none(len(voted.elements)))
     empty = replace(voted, objects={"ball": nothing})
     with pytest.raises(SA3DError, match="'ball' is empty"):
         export_mesh(scene, empty, "ball", tmp_path / "a.ply", placement=Placement.nerfstudio())
-    with pytest.raises(SA3DError, match=r"\.ply or \.obj"):
-        export_mesh(scene, voted, "ball", tmp_path / "a.stl", placement=Placement.nerfstudio())
+    with pytest.raises(SA3DError, match=r"\.ply or \.stl"):
+        export_mesh(scene, voted, "ball", tmp_path / "a.fbx", placement=Placement.nerfstudio())
     assert not list(tmp_path.iterdir())
     (tmp_path / "a.ply").write_text("precious")
     with pytest.raises(SA3DError, match="overwrite"):
@@ -110,22 +206,3 @@ def test_no_density_inside(still_life: AnalyticScene, voted: Segmentation) -> No
     changed = replace(voted, objects={"ball": replace(voted.object("ball"), evidence=skin)})
     with pytest.raises(SA3DError, match="no density"):
         object_mesh(still_life.scene, changed, "ball", MeshConfig(density_level=1e9))
-
-
-def test_interruption_leaves_nothing(
-    still_life: AnalyticScene,
-    voted: Segmentation,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def interrupted(path: Path, data: bytes) -> int:
-        with path.open("wb") as file:
-            file.write(data[:10])
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Path, "write_bytes", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        export_mesh(
-            still_life.scene, voted, "ball", tmp_path / "a.ply", placement=Placement.nerfstudio()
-        )
-    assert not list(tmp_path.iterdir())

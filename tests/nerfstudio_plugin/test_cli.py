@@ -150,11 +150,24 @@ def test_box_prints_flags_that_ns_export_understands(command_line, ball):
     np.testing.assert_allclose(entry["center"], [y, -x, z], atol=0.12)
 
 
-def test_export_to_a_folder_gives_a_file_per_object(command_line, ball):
-    command_line.succeeds(
-        "export", "mesh", "--segmentation", ball, "--output", "meshes", "--format", "obj"
-    )
-    assert (command_line.folder / "meshes/ball.obj").is_file()
+def test_meshes_in_a_folder_with_their_numbers(command_line, ball):
+    mesh = ("export", "mesh", "--segmentation", ball, "--output", "meshes")
+    small = ("--mesh.faces", "2000", "--mesh.texture-size", "64")
+    out = command_line.succeeds(*mesh, *small, "--json", "r.json")
+    assert "watertight" in out
+    loaded = trimesh.load_mesh(command_line.folder / "meshes/ball.glb")
+    assert max(loaded.visual.material.baseColorTexture.size) < 128
+    told = json.loads((command_line.folder / "meshes/ball.glb.manifest.json").read_text())
+    numbers = json.loads((command_line.folder / "r.json").read_text())["files"]["ball"]
+    assert told["result"].items() >= {k: v for k, v in numbers.items() if k != "file"}.items()
+    assert (numbers["watertight"], numbers["components"], numbers["euler"]) == (True, 1, 2)
+    assert numbers["volume"] == pytest.approx(8 * 4 / 3 * np.pi * BALL.radius**3, rel=0.2)
+    command_line.succeeds(*mesh, *small, "--format", "obj")
+    told = json.loads((command_line.folder / "meshes/ball.obj.manifest.json").read_text())
+    assert told["files"] == ["ball.obj", "ball.mtl", "ball.png"]
+    (command_line.folder / "meshes/ball.obj").unlink()
+    line = command_line.refuses(*mesh, "--format", "obj")
+    assert line.startswith("error: meshes/ball.mtl exists")
 
 
 @pytest.mark.parametrize(("kind", "mode"), [("mask", "L"), ("overlay", "RGB"), ("object", "RGBA")])

@@ -53,7 +53,7 @@ def test_demo_writes_and_measures(small_demo):
     assert iou["objects"]["ball"]["converged"] > max(0.8, iou["objects"]["ball"]["lifted"])
     assert f"{iou['mean']['upper_bound']:.3f}" in out
     for name in ("ball", "crate"):
-        assert (folder / "mesh" / f"{name}.ply").is_file()
+        assert (folder / "mesh" / f"{name}.glb").is_file()
         assert (folder / "pointcloud" / f"{name}.ply").is_file()
     assert (folder / "overlay.png").is_file()
     assert "--overwrite" in small_demo.refuses("demo", "--output", "d")

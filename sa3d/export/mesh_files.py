@@ -1,0 +1,168 @@
+"""Meshes as files: GLB, OBJ with MTL and PNG, PLY, STL, USD and USDZ."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sa3d.errors import SA3DError
+from sa3d.export.mesh_cleanup import vertex_normals
+from sa3d.export.triangle_mesh import Mesh, Texture
+from sa3d.export.usd import package_stage, save_stage
+from sa3d.storage import atomic_path
+
+_TEXTURED = (".glb", ".obj", ".usdz", ".usd")
+SUFFIXES = (*_TEXTURED, ".ply", ".stl")
+"""Suffixes of all formats. PLY holds vertex colours, STL holds none, the others a texture."""
+_COMPANIONS = {".obj": (".mtl", ".png"), ".usd": (".png",)}
+"""Files beside the one that is named, if the mesh has a texture."""
+
+
+def mesh_suffix(path: Path) -> str:
+    """The suffix of a mesh's file.
+
+    Raises:
+        SA3DError: no such format.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        raise SA3DError(f"a mesh is written as {known}, not as {path.suffix or 'no suffix'!r}")
+    return path.suffix.lower()
+
+
+def holds_texture(path: Path) -> bool:
+    """Whether the format of a mesh's file has textures.
+
+    Raises:
+        SA3DError: no such format.
+    """
+    return mesh_suffix(path) in _TEXTURED
+
+
+def mesh_files(path: Path, *, textured: bool) -> list[Path]:
+    """The files a mesh at ``path`` is made of; those of two objects in a folder never clash.
+
+    Raises:
+        SA3DError: no such format.
+    """
+    others = _COMPANIONS.get(mesh_suffix(path), ()) if textured else ()
+    stem = "_".join(path.stem.split())  # OBJ readers part names at spaces
+    return [path, *(path.with_name(stem + other) for other in others)]
+
+
+def write_mesh(path: Path, mesh: Mesh) -> list[Path]:
+    """Write a mesh in the format its suffix names, all its files or none.
+
+    Returns:
+        The files.
+
+    Raises:
+        SA3DError: the suffix is unknown, a package is missing, the disk is full or not writable.
+    """
+    files = mesh_files(path, textured=mesh.texture is not None)
+    contents = _WRITERS[mesh_suffix(path)](path, mesh)
+    with contextlib.ExitStack() as stack:  # left last to first: the file that names the others last
+        for file, content in zip(files, contents, strict=True):
+            stack.enter_context(atomic_path(file)).write_bytes(content)
+    return files
+
+
+def _glb(_: Path, mesh: Mesh) -> list[bytes]:
+    import trimesh
+
+    normals = vertex_normals(mesh.vertices, mesh.faces)
+    if mesh.texture is None:
+        solid = trimesh.Trimesh(
+            mesh.vertices, mesh.faces, vertex_normals=normals, vertex_colors=mesh.colors,
+            process=False,
+        )  # fmt: skip
+    else:
+        source = np.empty(len(mesh.texture.uv), dtype=np.int64)
+        source[mesh.texture.faces] = mesh.faces  # glTF has one index for position and uv
+        solid = trimesh.Trimesh(
+            mesh.vertices[source], mesh.texture.faces, vertex_normals=normals[source],
+            visual=_textured(mesh.texture), process=False,
+        )  # fmt: skip
+    exported: Any = trimesh.Scene(solid).export(file_type="glb", include_normals=True)
+    return [exported]
+
+
+def _textured(texture: Texture) -> Any:
+    """The texture on a rough surface, as trimesh has it."""
+    from PIL import Image
+    from trimesh.visual.material import PBRMaterial
+    from trimesh.visual.texture import TextureVisuals
+
+    picture = Image.fromarray(texture.picture)
+    material = PBRMaterial(baseColorTexture=picture, metallicFactor=0, roughnessFactor=1)
+    return TextureVisuals(uv=texture.uv, material=material)
+
+
+def _obj(path: Path, mesh: Mesh) -> list[bytes]:
+    faces = mesh.faces + 1
+    if mesh.texture is None:
+        shades = np.empty((len(mesh.vertices), 0)) if mesh.colors is None else mesh.colors / 255
+        body = _lines("v", np.hstack([mesh.vertices, shades])) + _lines("f", faces)
+        return ["".join(body).encode()]
+    _, library, picture = (file.name for file in mesh_files(path, textured=True))
+    lines = [f"mtllib {library}\nusemtl object\n"]
+    lines += _lines("v", mesh.vertices) + _lines("vt", mesh.texture.uv)
+    corners = np.stack([faces, mesh.texture.faces + 1], axis=-1).tolist()
+    lines += [f"f {a[0]}/{a[1]} {b[0]}/{b[1]} {c[0]}/{c[1]}\n" for a, b, c in corners]
+    material = f"newmtl object\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {picture}\n"
+    return ["".join(lines).encode(), material.encode(), _png(mesh.texture.picture)]
+
+
+def _lines(keyword: str, rows: np.ndarray) -> list[str]:
+    return [f"{keyword} {' '.join(f'{value:.7g}' for value in row)}\n" for row in rows.tolist()]
+
+
+def _ply_or_stl(path: Path, mesh: Mesh) -> list[bytes]:
+    import trimesh
+
+    solid = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=mesh.colors, process=False)
+    exported: Any = solid.export(file_type=path.suffix.lower()[1:])
+    return [exported]
+
+
+def _usd(path: Path, mesh: Mesh) -> list[bytes]:
+    """The stage and, in a file of its own, the texture."""
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Path(folder) / "mesh.usdc"
+        save_stage(stage, mesh, mesh_files(path, textured=True)[1].name)
+        texture = [] if mesh.texture is None else [_png(mesh.texture.picture)]
+        return [stage.read_bytes(), *texture]
+
+
+def _usdz(_: Path, mesh: Mesh) -> list[bytes]:
+    """Stage and texture in one archive."""
+    with tempfile.TemporaryDirectory() as folder:
+        stage, package = Path(folder) / "mesh.usdc", Path(folder) / "mesh.usdz"
+        if mesh.texture is not None:
+            (Path(folder) / "texture.png").write_bytes(_png(mesh.texture.picture))
+        save_stage(stage, mesh, "texture.png")
+        package_stage(stage, package)
+        return [package.read_bytes()]
+
+
+def _png(picture: np.ndarray) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format="PNG")
+    return file.getvalue()
+
+
+_WRITERS = {
+    ".glb": _glb,
+    ".obj": _obj,
+    ".usdz": _usdz,
+    ".usd": _usd,
+    ".ply": _ply_or_stl,
+    ".stl": _ply_or_stl,
+}
