@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from nerfstudio_plugin.cli_prompts import PromptOptions
+from nerfstudio_plugin.cli_segment import provenance
 from nerfstudio_plugin.datamanager import SA3DDataManager, SA3DDataManagerConfig
 from nerfstudio_plugin.loading import open_run
 from nerfstudio_plugin.model import SA3DModel, SA3DModelConfig
@@ -28,6 +29,7 @@ from nerfstudio_plugin.scene_loading import open_scene
 from nerfstudio_plugin.shown_objects import ShownObjects
 from nerfstudio_plugin.training_steps import SegmentingSteps
 from sa3d.checkpoint import save_segmentation
+from sa3d.config import Settings
 from sa3d.detectors import load_detector
 from sa3d.errors import SA3DError
 from sa3d.object_loop import LoopConfig
@@ -119,6 +121,8 @@ class SA3DPipeline(VanillaPipeline):
         )
         self._model = SA3DModel(config.model, run, self._steps.names if self._steps else [])
         self._fingerprint = run.field.fingerprint
+        settings = Settings(config.segmenter, config.prepare, config.loop)
+        self._notes = provenance(run, settings, config.cache_dir)
         self._work = self._steps.run() if self._steps else iter(())
 
     def _show(self, shown: ShownObjects) -> None:
@@ -183,14 +187,8 @@ class SA3DPipeline(VanillaPipeline):
         if segmentation is None:
             _say("Stopped before the object was lifted: nothing to save.")
             return
-        provenance = {
-            "load_config": str(self.config.base_config),
-            "data": str(self.config.datamanager.data),
-            "segmenter": self.config.segmenter,
-            "field": self._fingerprint,
-        }
         folder = run_folder / SEGMENTATION_FOLDER
-        save_segmentation(segmentation, folder, provenance, overwrite=True)
+        save_segmentation(segmentation, folder, self._notes, overwrite=True)
         _say(f"Segmentation saved to {folder}")
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from nerfstudio.plugins.types import MethodSpecification
 from PIL import Image
 
 from nerfstudio_plugin import config as config_module
+from nerfstudio_plugin.cli_saved import SavedOptions
 from nerfstudio_plugin.config import SA3DTrainerConfig, sa3d_method
 from nerfstudio_plugin.loading import open_run
 from nerfstudio_plugin.pipeline import SA3DPipelineConfig
@@ -109,6 +110,8 @@ def test_a_run_leaves_a_segmentation_and_a_complete_config(settings, tmp_path):
     saved = load_segmentation(trainer.base_dir / "segmentation")
     assert list(saved.segmentation.objects) == ["lump"]
     assert Path(saved.provenance["load_config"]) == settings.base_config.resolve()
+    again = SavedOptions(segmentation=trainer.base_dir / "segmentation").reopen()  # sa3d export
+    assert list(again.segmentation.objects) == ["lump"]
     assert trainer.base_dir == tmp_path / "out/tiny/sa3d/run"  # named after the base run
     written = (trainer.base_dir / "config.yml").read_text()
     assert "NerfstudioDataParserConfig" in written
