@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sa3d.errors import SA3DError
+from sa3d.inverse_rendering import Evidence
+from sa3d.report.page import ReportConfig, pictures_per_object, report_page
+from sa3d.segmentation import Segmentation
+from sa3d.testing.analytic_scene import AnalyticScene
+
+QUICK = ReportConfig(max_views=3, doubt_views=1, turntable_frames=2, turntable_side=24)
+
+
+def test_page_says_why_views_were_rejected_and_escapes_names(
+    still_life: AnalyticScene, voted: Segmentation
+) -> None:
+    one = voted.object("ball")
+    views = one.views | {3: replace(one.views[3], outcome="rejected", agreement=0.31)}
+    name = "<b>ball"
+    changed = replace(voted, objects={name: replace(one, name=name, views=views, converged=False)})
+    told: list[str] = []
+    page = report_page(
+        still_life.scene,
+        changed,
+        [name],
+        {"checkpoint_sha256": "abc"},
+        config=QUICK,
+        min_agreement=0.5,
+        progress=told.append,
+    )
+    assert "<b>ball" not in page
+    assert "&lt;b&gt;ball" in page
+    assert "IoU 0.31 with the other views is under the gate of 0.5" in page
+    assert 'class="verdict bad"' in page
+    assert page.count("data:image/webp") == 1
+    assert len(told) == 3 + 1 + 1 + 2 <= pictures_per_object(QUICK)
+    assert "http" not in page
+
+
+def test_page_of_an_object_without_body(still_life: AnalyticScene, voted: Segmentation) -> None:
+    nothing = replace(voted.object("ball"), evidence=Evidence.none(len(voted.elements)))
+    empty = replace(voted, objects={"ball": nothing})
+    page = report_page(still_life.scene, empty, ["ball"], {}, config=QUICK)
+    assert "is empty: no part of the scene belongs to it" in page.replace("&#39;", "'")
+    assert "data:image/webp" not in page
+    with pytest.raises(SA3DError, match="no object 'cat'"):
+        report_page(still_life.scene, empty, ["cat"], {}, config=QUICK)
