@@ -10,7 +10,7 @@ from nerfstudio_plugin.cli_progress import OUT
 from sa3d.errors import SA3DError
 
 KINDS = {
-    "masks": "a mask of every photograph, at its own size: <output>/<object>/<image>.png, 0 or 255",
+    "masks": "a mask of every photograph: PNG, RGBA, label maps, COCO, for COLMAP, for ns-train",
     "pointcloud": "points with colour, normal, label and probability: PLY, PCD or NPZ",
     "mesh": "a textured, watertight triangle mesh: GLB, OBJ, USDZ, USD, PLY or STL",
     "field": "a Nerfstudio run that shows only the object, or the scene without it",
