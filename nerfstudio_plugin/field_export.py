@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,8 +14,8 @@ from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.models.nerfacto import NerfactoModelConfig
 from nerfstudio.pipelines.base_pipeline import VanillaPipelineConfig
 
+from nerfstudio_plugin.cameras import to_nerfstudio
 from nerfstudio_plugin.datamanager import SA3DDataManagerConfig
-from nerfstudio_plugin.field_adapter import NerfactoRadianceField
 from nerfstudio_plugin.loading import OpenedRun
 from nerfstudio_plugin.masked_model import MaskedNerfactoModel, MaskedNerfactoModelConfig
 from nerfstudio_plugin.object_blocks import Blocks
@@ -63,13 +62,13 @@ class ExportedField:
     Attributes:
         config: its ``config.yml``.
         checkpoint: the weights.
-        visible: share of the photographs' pixels that show the objects; of the rest, 1.
+        visible: share of the photographs' pixels that show the objects; None for the rest.
         has_normals: whether it renders normals.
     """
 
     config: Path
     checkpoint: Path
-    visible: float
+    visible: float | None
     has_normals: bool
 
 
@@ -102,7 +101,8 @@ def export_field(
     assert isinstance(model_config, MaskedNerfactoModelConfig)
     weights = {name: value.cpu().clone() for name, value in run.model.state_dict().items()}
     state = weights | {name: value.cpu() for name, value in blocks.tensors().items()}
-    visible = _visible(_open_model(run, model_config, state), run.views)
+    model = _open_model(run, model_config, state)
+    visible = _visible(model, run.views) if config.keep == "object" else None
     with atomic_folder(folder, overwrite=overwrite, ours=_ours) as new:
         (new / _CONFIG).write_text(yaml.dump(described), "utf8")
         frame = {
@@ -171,36 +171,22 @@ def _open_model(
 
 
 def _visible(model: MaskedNerfactoModel, views: tuple[View, ...]) -> float:
-    """Share of the photographs' pixels that show the object; of the rest, 1.
+    """Share of the photographs' pixels that show what is kept.
 
     Raises:
-        SA3DError: none.
+        SA3DError: none do, so that ns-export pointcloud would look for points forever.
     """
-    shares = _shares_of_pixels(model, views)
-    if model.config.keep == "rest":
-        visible = float(any(share > 0 for share in shares))
-    else:
-        visible = sum(shares) / len(views)
+    pictures = (
+        model.get_outputs_for_camera(to_nerfstudio(view.camera.fitted(_CHECKED_SIDE)))
+        for view in views
+    )
+    visible = sum(float((one["accumulation"] > 0.5).float().mean()) for one in pictures)
     if not visible:
         raise SA3DError(
-            "nothing would be left to see: no photograph shows what is kept; correct the object "
-            "with further prompts, or keep the other part (--keep)"
+            "nothing would be left to see: no photograph shows the object by itself; correct it "
+            "with further prompts"
         )
-    return visible
-
-
-def _shares_of_pixels(model: MaskedNerfactoModel, views: tuple[View, ...]) -> Iterator[float]:
-    """In every view, the share of the pixels whose rays are stopped by what is kept."""
-    cut = NerfactoRadianceField(model)
-    for view in views:
-        rays = view.camera.fitted(_CHECKED_SIDE).image_rays()
-        count = len(rays)
-        if model.config.keep == "object":
-            device = cut.device
-            rays = rays[
-                model.blocks.meet(rays.origins.to(device), rays.directions.to(device)).cpu()
-            ]
-        yield float((cut.render(rays).accumulation > 0.5).sum()) / count
+    return visible / len(views)
 
 
 def _step(checkpoint: Path) -> int:

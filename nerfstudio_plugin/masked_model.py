@@ -110,7 +110,7 @@ class MaskedNerfactoModel(NerfactoModel):
         else:
             evaluated = near.clone()
             evaluated[0] = True  # one ray tells which outputs there are
-            some = super().get_outputs(ray_bundle[evaluated])
+            some = super().get_outputs(self._narrowed(ray_bundle[evaluated]))
             outputs = {name: self._spread(name, some[name], evaluated) for name in some}
             near = torch.ones_like(near)
         passed = near[:, None] & (outputs["accumulation"] < 0.5)
@@ -119,6 +119,18 @@ class MaskedNerfactoModel(NerfactoModel):
             if "depth" in name:
                 outputs[name] = torch.where(passed, ray_bundle.fars, outputs[name])
         return outputs
+
+    def _narrowed(self, bundle: RayBundle) -> RayBundle:
+        """Rays that run only through the objects: seen from afar, samples would pass them by."""
+        assert bundle.nears is not None
+        assert bundle.fars is not None
+        enter, leave = self.blocks.span(bundle.origins, bundle.directions)
+        enter, leave = enter[:, None], leave[:, None]
+        met = leave >= enter
+        bundle.nears = torch.where(met, enter.clamp_min(0).maximum(bundle.nears), bundle.nears)
+        bundle.fars = torch.where(met, leave.minimum(bundle.fars), bundle.fars)
+        bundle.fars = bundle.fars.maximum(bundle.nears)  # cropped away
+        return bundle
 
     def _spread(self, name: str, values: Tensor, evaluated: Tensor) -> Tensor:
         """An output of the evaluated rays as one of all rays [R, C]; the others see nothing."""

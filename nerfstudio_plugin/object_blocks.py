@@ -78,6 +78,15 @@ class Blocks:
             near |= block.boxes.meet(origins, directions)
         return near
 
+    def span(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Where rays [R, 3] may enter the first object and leave the last, distances [R] each.
+
+        Rays that meet none enter at inf and leave at -inf.
+        """
+        spans = [block.boxes.span(origins, directions) for block in self.parts]
+        enter, leave = (torch.stack(ends) for ends in zip(*spans, strict=True))
+        return enter.amin(dim=0), leave.amax(dim=0)
+
     def box(self) -> tuple[list[float], list[float]]:
         """Corners [3], [3] of the axis-aligned box around all objects, world."""
         low = torch.cat([block.boxes.low for block in self.parts]).amin(dim=0)

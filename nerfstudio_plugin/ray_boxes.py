@@ -31,14 +31,25 @@ class Boxes:
             near[near.clone()] = _meet_any(self.low, self.high, origins[near], directions[near])
         return near
 
+    def span(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Where rays [R, 3] enter the first box and leave the last, [R] each; inf, -inf if none."""
+        enter, leave = _slabs(self.low, self.high, origins, directions)
+        hit = (leave >= enter) & (leave >= 0)
+        first = torch.where(hit, enter, torch.inf).amin(dim=-1)
+        return first, torch.where(hit, leave, -torch.inf).amax(dim=-1)
+
 
 def _meet_any(low: Tensor, high: Tensor, origins: Tensor, directions: Tensor) -> Tensor:
+    enter, leave = _slabs(low, high, origins, directions)
+    return ((leave >= enter) & (leave >= 0)).any(dim=-1)
+
+
+def _slabs(low: Tensor, high: Tensor, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """Where rays [R] enter and leave boxes [B], distances [R, B] each; entering last for a miss."""
     safe = torch.where(directions.abs() < 1e-9, 1e-9, directions)[:, None]
     first = (low - origins[:, None]) / safe
     second = (high - origins[:, None]) / safe
-    enter = torch.minimum(first, second).amax(dim=-1)
-    leave = torch.maximum(first, second).amin(dim=-1)
-    return ((leave >= enter) & (leave >= 0)).any(dim=-1)
+    return torch.minimum(first, second).amax(dim=-1), torch.maximum(first, second).amin(dim=-1)
 
 
 def boxes_of(volume: ObjectVolume) -> Boxes:
