@@ -6,11 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from nerfstudio_plugin.demo_data import open_demo
+from nerfstudio_plugin.scene_loading import open_scene
+from sa3d.checkpoint import read_bitmap, save_segmentation
+from sa3d.evaluation import upper_bound
+from sa3d.scene import PrepareConfig
 
 ROOT = Path(__file__).parents[1]
 
@@ -18,8 +25,12 @@ pytestmark = pytest.mark.slow
 
 
 def run(script: str, *arguments: str) -> str:
+    return run_program(sys.executable, str(ROOT / "scripts" / script), *arguments)
+
+
+def run_program(*command: str) -> str:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / script), *arguments],
+        command,
         capture_output=True,
         text=True,
         timeout=900,
@@ -55,6 +66,32 @@ def test_measure_scene_prints_every_stage(tmp_path: Path) -> None:
     assert f"{row['converged']:.3f}" in table
     assert 0.5 < row["lifted"] < row["upper_bound"] <= 1
     assert len(list((tmp_path / "out").glob("*.png"))) == 1
+
+
+def test_measure_masks_compares_before_and_after(tmp_path: Path) -> None:
+    demo = open_demo("room")
+    prepare = PrepareConfig(ray_side=48, resolution=96)
+    run_program(
+        *(str(Path(sys.executable).parent / "sa3d"), "prepare", "--device", "cpu"),
+        *("--load-config", str(demo.load_config), "--data", str(demo.folder)),
+        *("--cache-dir", str(tmp_path / "cache")),
+        *("--prepare.ray-side", "48", "--prepare.resolution", "96"),
+    )
+    _, scene = open_scene(demo.load_config, demo.folder, "cpu", prepare, tmp_path / "cache")
+    list(scene.prepare())
+    folder = demo.folder / "masks_gt/book"
+    exact = [read_bitmap(folder / f"{Path(view.name).stem}.png") for view in scene.views]
+    notes = {
+        **{"load_config": str(demo.load_config), "data": str(demo.folder)},
+        **{"cache_dir": str(tmp_path / "cache"), "settings": {"prepare": asdict(prepare)}},
+    }
+    save_segmentation(upper_bound(scene, {"book": exact}), tmp_path / "book", notes)
+    where = ("--segmentation", str(tmp_path / "book"), "--demo", "room")
+    table = run("measure_masks.py", *where, "--tolerances-px", "2")
+    [row] = [line for line in table.splitlines() if line.startswith("| book |")]
+    iou, refined_iou, border, refined_border = (float(cell) for cell in row.split("|")[2:-1])
+    assert 0.5 < iou < refined_iou < 1
+    assert 0.3 < border < refined_border < 1
 
 
 def test_measure_segmenter_prints_a_table(tmp_path: Path) -> None:
