@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ FORMAT_VERSION = 1
 _MANIFEST = "segmentation.json"
 _ARRAYS = "elements.npz"
 _MASKS = "masks"
+_BITMAPS = {"mask": "", "corrected": "_corrected"}
+"""Bitmaps of a view's record, and what their files' names end in."""
 
 REPORTS = ("results.json", "overlay.png")
 """What the command line adds to the folder; replaced together with the segmentation."""
@@ -47,6 +49,8 @@ def save_segmentation(
 ) -> None:
     """Write ``segmentation.json``, ``elements.npz`` and ``masks/<object>/<view index>.png``.
 
+    Where the user overruled other views: ``masks/<object>/<view index>_corrected.png``.
+
     The folder appears whole or not at all, and an older one is replaced only by a whole one.
 
     Args:
@@ -62,8 +66,9 @@ def save_segmentation(
         save_arrays(temporary / _ARRAYS, _arrays(segmentation), compress=True)
         for name, one in segmentation.objects.items():
             for index, record in one.views.items():
-                if record.mask is not None:
-                    write_bitmap(_mask_path(temporary, name, index), record.mask)
+                for kind in _BITMAPS:
+                    if (bitmap := getattr(record, kind)) is not None:
+                        write_bitmap(_bitmap_path(temporary, name, index, kind), bitmap)
 
 
 def load_segmentation(folder: Path, device: str | torch.device = "cpu") -> SavedSegmentation:
@@ -120,8 +125,8 @@ def _is_ours(entry: Path) -> bool:
     return entry.name in (_MANIFEST, _ARRAYS, _MASKS, *REPORTS)
 
 
-def _mask_path(folder: Path, name: str, index: int) -> Path:
-    return folder / _MASKS / name / f"{index:05d}.png"
+def _bitmap_path(folder: Path, name: str, index: int, kind: str) -> Path:
+    return folder / _MASKS / name / (f"{index:05d}" + _BITMAPS[kind] + ".png")
 
 
 def _plain(value: Any) -> Any:
@@ -186,8 +191,9 @@ def _object_to_json(one: ObjectSegmentation) -> dict[str, Any]:
 
 
 def _record_to_json(index: int, record: ViewRecord) -> dict[str, Any]:
-    said = {f.name: getattr(record, f.name) for f in fields(record) if f.name != "mask"}
-    return {"index": index, "has_mask": record.mask is not None, **said}
+    said = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in _BITMAPS}
+    has = {f"has_{kind}": getattr(record, kind) is not None for kind in _BITMAPS}
+    return {"index": index, **has, **said}
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -265,8 +271,8 @@ def _prompt_from_json(entry: dict[str, Any], mask: torch.Tensor | None) -> Promp
 
 def _record_from_json(entry: dict[str, Any], folder: Path, name: str) -> ViewRecord:
     values: dict[str, Any] = dict(entry)
-    index, has_mask = values.pop("index"), values.pop("has_mask")
-    record = ViewRecord(mask=None, **values)
-    return (
-        replace(record, mask=read_bitmap(_mask_path(folder, name, index))) if has_mask else record
-    )
+    index = values.pop("index")
+    for kind in _BITMAPS:
+        there = values.pop(f"has_{kind}", False)
+        values[kind] = read_bitmap(_bitmap_path(folder, name, index, kind)) if there else None
+    return ViewRecord(**values)

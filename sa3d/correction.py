@@ -40,6 +40,9 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
             state.retract(index)
             state.records.pop(index, None)
     state.measure_extent()
+    if state.finished is not None and state.finished.chosen_round == 0:
+        yield from loop.iterate()  # the views had found something else: all are asked again
+        return
     asked, changed = set(prompted), 0
     waiting = [index for index in views if index not in prompted]
     waiting += [index for index in _nearest(loop, views, asked) if index not in waiting]

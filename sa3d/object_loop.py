@@ -59,20 +59,32 @@ class ObjectLoop:
         Raises:
             SA3DError: a prompted view shows nothing, or the object touches nothing in 3D.
         """
-        state = self.state
         yield from self._lift()
+        yield from self.iterate()
+
+    def iterate(self) -> Iterator[Event]:
+        """Rounds over the views the user did not prompt, until converged.
+
+        Ends with the round trusted most, or back where it began where none is trusted.
+        """
+        state, convergence = self.state, self.config.convergence
+        cameras = [view.camera for view in self.scene.views]
+        self._order = outward_order(cameras, state.prompted)
+        earlier = len(state.rounds)
         states = [(dict(state.records), dict(state.votes))]
-        while len(state.rounds) < self.config.convergence.max_rounds:
+        while len(states) <= convergence.max_rounds:
             yield from self._round(len(state.rounds) + 1)
             states.append((dict(state.records), dict(state.votes)))
-            if is_converged(state.rounds, self.config.convergence):
+            if is_converged(state.rounds[earlier:], convergence):
                 break
-        chosen = best_round(state.rounds, self.config.convergence)
-        if chosen < len(state.rounds):
+        rounds = state.rounds[earlier:]
+        chosen = best_round(rounds, convergence)
+        if chosen < len(rounds):
             state.records, votes = states[chosen]
             state.recount(votes)
-        converged = is_converged(state.rounds, self.config.convergence)
-        yield self.finish(converged, chosen, verdict(state.rounds, chosen, converged))
+        converged = is_converged(rounds, convergence)
+        kept = chosen and earlier + chosen
+        yield self.finish(converged, kept, verdict(rounds, chosen, converged))
 
     def finish(self, converged: bool, chosen_round: int, verdict: str) -> Finished:
         """Note the outcome, and return it."""

@@ -45,8 +45,6 @@ class Prompt:
             raise SA3DError(f"{where}: {len(self.points)} points but {len(self.labels)} labels")
         if any(label not in (0, 1) for label in self.labels):
             raise SA3DError(f"{where}: labels must be 1 (object) or 0 (background)")
-        if self.points and 1 not in self.labels and self.box is None and self.mask is None:
-            raise SA3DError(f"{where} has background points only: add a point on the object")
         if not _is_plain_name(self.object):
             raise SA3DError(f"{where}: an object's name becomes a folder: no slashes, not empty")
         check_together([self])
@@ -178,6 +176,19 @@ def load_prompts(path: Path) -> list[Prompt]:
             f'prompts file {str(path)!r} holds no prompts: {{"prompts": [...]}} expected'
         )
     return [prompt_from_json(entry, path.parent) for entry in entries]
+
+
+def check_marks_object(prompts: Sequence[Prompt]) -> None:
+    """Check that the prompts of one view say where the object is, not only where it is not.
+
+    Raises:
+        SA3DError: there are background points only.
+    """
+    if not any(1 in p.labels or p.box or p.mask is not None or p.text for p in prompts):
+        raise SA3DError(
+            f"the prompt for {prompts[0].object!r} in {prompts[0].view!r} has background points "
+            "only: add a point on the object"
+        )
 
 
 def check_together(prompts: Sequence[Prompt]) -> None:

@@ -10,7 +10,7 @@ from sa3d.events import Event
 from sa3d.loop_config import LoopConfig
 from sa3d.object_loop import ObjectLoop
 from sa3d.object_state import ObjectState
-from sa3d.prompts import Prompt, check_together
+from sa3d.prompts import Prompt, check_marks_object, check_together
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 from sa3d.segmenter import PromptableSegmenter
@@ -57,7 +57,10 @@ class Session:
         for name in dict.fromkeys(prompt.object for prompt in prompts):
             mine = [*self.prompts(name), *(p for p in prompts if p.object == name)]
             for view in {self.scene.view_index(prompt.view) for prompt in mine}:
-                check_together([p for p in mine if self.scene.view_index(p.view) == view])
+                here = [p for p in mine if self.scene.view_index(p.view) == view]
+                check_together(here)
+                if not self._goes_on(name):
+                    check_marks_object(here)
             changed[name] = mine
         self._remember(changed)
         for name, mine in changed.items():
@@ -127,16 +130,20 @@ class Session:
 
     def _set_prompts(self, name: str, prompts: Sequence[Prompt]) -> None:
         """Give an object its prompts, and note what :meth:`run` has to do about them."""
-        loop = self._loops.get(name)
-        if loop is None or not _can_go_on(loop.state):
+        if not self._goes_on(name):
             self._loops[name] = ObjectLoop(self.scene, self.segmenter, name, prompts, self.config)
             return
-        state, old = loop.state, loop.state.prompts
-        views = {
-            self.scene.view_index(p.view) for p in [*old, *prompts] if (p in old) != (p in prompts)
-        }
+        state = self._loops[name].state
+        old = state.prompts
+        kept = {id(prompt) for prompt in old} & {id(prompt) for prompt in prompts}
+        changed = [prompt for prompt in [*old, *prompts] if id(prompt) not in kept]
+        views = {self.scene.view_index(prompt.view) for prompt in changed}
         state.prompts = list(prompts)
         state.waiting = (state.waiting or frozenset()) | views
+
+    def _goes_on(self, name: str) -> bool:
+        """Whether new prompts of an object correct what is there."""
+        return name in self._loops and bool(self._loops[name].state.votes)
 
     def _remember(self, names: Sequence[str] | Mapping[str, object]) -> None:
         self._undo.append(self._now(names))
@@ -164,8 +171,3 @@ class Session:
                 loop = ObjectLoop(self.scene, self.segmenter, name, state.prompts, self.config)
                 loop.state = state
                 self._loops[name] = loop
-
-
-def _can_go_on(state: ObjectState) -> bool:
-    """Whether a correction can build on what is there: the views were asked, and believed."""
-    return bool(state.rounds) and (state.finished is None or state.finished.chosen_round > 0)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sa3d.errors import SA3DError
-from sa3d.prompts import Prompt
+from sa3d.prompts import Prompt, check_marks_object
 from sa3d.segmentation import ViewRecord
 from sa3d.segmenter import PromptableSegmenter
 from sa3d.self_prompting import probability_to_logits
@@ -41,8 +41,10 @@ def segment_user_prompts(
     points = np.array([p for prompt in prompts for p in prompt.points], dtype=np.float32)
     labels = np.array([label for prompt in prompts for label in prompt.labels], dtype=np.int64)
     boxes = [prompt.box for prompt in prompts if prompt.box is not None]
-    correcting = before is not None and bool(prompts[-1].points) and prompts[-1].box is None
+    correcting = before is not None and prompts[-1].box is None and bool((before > 0.5).any())
     box = np.array(boxes[-1], dtype=np.float32) if boxes and not correcting else None
+    if not correcting:
+        check_marks_object(prompts)
     prediction = segmenter.predict(
         points if len(points) else None,
         labels if len(points) else None,

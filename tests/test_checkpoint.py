@@ -42,13 +42,19 @@ def assert_same(a: Segmentation, b: Segmentation) -> None:
         assert list(one.views) == list(two.views)
         for index, record in one.views.items():
             other = two.views[index]
-            assert replace(record, mask=None) == replace(other, mask=None)
-            np.testing.assert_array_equal(record.mask, other.mask)
+            plain = {"mask": None, "corrected": None}
+            assert replace(record, **plain) == replace(other, **plain)
+            for one_bitmap, two_bitmap in (
+                (record.mask, other.mask),
+                (record.corrected, other.corrected),
+            ):
+                np.testing.assert_array_equal(one_bitmap, two_bitmap)
 
 
 def test_round_trip_is_exact(voted: Segmentation, tmp_path: Path) -> None:
     views = dict(voted.object("ball").views)
     views[3] = ViewRecord("no prompt", 0.1 + 0.2, 1 / 3, 0.0, None)
+    views[4] = replace(views[4], corrected=~views[4].mask)
     ball = replace(voted.object("ball"), views=views, converged=False)
     voted = replace(voted, objects={**voted.objects, "ball": ball}, lam=1.3)
 

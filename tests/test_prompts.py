@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sa3d.errors import SA3DError
-from sa3d.prompts import Prompt, load_prompts, prompt_from_json
+from sa3d.prompts import Prompt, check_marks_object, load_prompts, prompt_from_json
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,6 @@ from sa3d.prompts import Prompt, load_prompts, prompt_from_json
         ({"text": ""}, "is empty"),
         ({"points": ((1, 2),)}, "1 points but 0 labels"),
         ({"points": ((1, 2),), "labels": (2,)}, "labels must be"),
-        ({"points": ((1, 2),), "labels": (0,)}, "background points only"),
         ({"points": ((1, 2), (1, 2)), "labels": (1, 0)}, "both object and background"),
         ({"text": "x", "object": "a/b"}, "becomes a folder"),
         ({"text": "x", "object": "a\\b"}, "becomes a folder"),
@@ -129,3 +128,10 @@ def test_bad_prompts_files(tmp_path: Path, content: str, message: str) -> None:
 def test_missing_prompts_file(tmp_path: Path) -> None:
     with pytest.raises(SA3DError, match="cannot read prompts file"):
         load_prompts(tmp_path / "prompts.json")
+
+
+def test_background_points_alone_mark_no_object() -> None:
+    beside = Prompt("a.png", points=((1, 2),), labels=(0,))
+    with pytest.raises(SA3DError, match="background points only"):
+        check_marks_object([beside])
+    check_marks_object([beside, Prompt("a.png", box=(1, 1, 5, 5))])

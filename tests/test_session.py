@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
@@ -232,6 +232,8 @@ def test_prompts_that_cannot_be_followed_are_refused_at_once(analytic: AnalyticS
         session.add_prompts([Prompt(name, points=((1000, 3),), labels=(1,))])
     with pytest.raises(SA3DError, match="nowhere"):
         session.add_prompts([Prompt("nowhere.png", box=(1, 1, 5, 5))])
+    with pytest.raises(SA3DError, match="background points only"):
+        session.add_prompts([Prompt(name, points=((3, 3),), labels=(0,))])
     with pytest.raises(SA3DError, match="both object and background"):
         session.add_prompts(
             [
@@ -251,3 +253,133 @@ def test_a_prompt_on_the_sky_says_that_nothing_is_there(analytic: AnalyticScene)
     session.add_prompts([Prompt(analytic.scene.views[0].name, "sky", mask=sky)])
     with pytest.raises(SA3DError, match="no density"):
         list(session.run())
+
+
+class _Counting(OracleSegmenter):
+    """Knows the answers, and counts how often an encoding of its is stored."""
+
+    encoded = 0
+
+    def save_state(self) -> Mapping[str, np.ndarray]:
+        self.encoded += 1
+        return super().save_state()
+
+
+def finished_session(analytic: AnalyticScene, wrong_view: int = 0) -> Session:
+    """A ball whose prompted view misses its left half."""
+    segmenter = _Counting.__new__(_Counting)
+    segmenter.__dict__.update(oracle(analytic).__dict__)
+    session = Session(analytic.scene, segmenter)
+    half = analytic.masks["ball"][wrong_view].copy()
+    x = np.nonzero(half)[1]
+    half[:, : int(x.mean())] = False
+    session.add_prompts([Prompt(analytic.scene.views[wrong_view].name, "ball", mask=half)])
+    list(session.run())
+    return session
+
+
+def state_of(session: Session) -> list[torch.Tensor]:
+    one = session.result().object("ball")
+    masks = [record.mask for _, record in sorted(one.views.items())]
+    bits = [torch.from_numpy(mask) for mask in masks if mask is not None]
+    return [one.evidence.object.clone(), one.evidence.total.clone(), *bits]
+
+
+def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    return len(one) == len(other) and all(
+        torch.equal(a, b) for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_a_correction_reuses_everything_but_what_it_asks_again(
+    analytic: AnalyticScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = finished_session(analytic)
+    before = mean_iou(analytic, session, "ball")
+    rounds = len(session.result().object("ball").rounds)
+    segmenter = session.segmenter
+    assert isinstance(segmenter, _Counting)
+    encoded = segmenter.encoded
+    monkeypatch.setattr(type(analytic.field), "render", None)  # the NeRF may not be asked
+    session.add_prompts([prompt(analytic, view=0)])
+    events = list(session.run())
+    assert segmenter.encoded == encoded
+    assert mean_iou(analytic, session, "ball") > max(before, 0.95)
+    assert isinstance(events[-1], Finished)
+    assert len(session.result().object("ball").rounds) > rounds
+
+
+def test_a_correction_outweighs_all_other_views_where_it_was_made(analytic: AnalyticScene) -> None:
+    session = finished_session(analytic, wrong_view=3)
+    nothing_left_of = analytic.masks["ball"][5].copy()
+    x = np.nonzero(nothing_left_of)[1]
+    nothing_left_of[:, int(x.mean()) :] = False
+    name = analytic.scene.views[5].name
+    session.add_prompts([Prompt(name, "ball", mask=nothing_left_of)])
+    list(session.run())
+    mask, _ = final_mask(analytic.scene, session.result(), "ball", 5)
+    assert iou(mask, nothing_left_of) > 0.9
+
+
+def test_only_the_neighbours_of_a_corrected_view_are_asked_while_masks_stay(
+    analytic: AnalyticScene,
+) -> None:
+    session = Session(analytic.scene, oracle(analytic), LoopConfig(neighbours=2))
+    session.add_prompts([prompt(analytic)])
+    list(session.run())
+    session.add_prompts([prompt(analytic, view=7)])  # says what all views say already
+    asked = [e.view for e in session.run() if isinstance(e, ViewDone)]
+    assert asked[0] == analytic.scene.views[7].name
+    assert len(asked) == 3
+    assert "corrected: 2 views asked again, 0" in session.result().object("ball").verdict
+
+
+def test_undo_and_redo_restore_bit_for_bit(analytic: AnalyticScene) -> None:
+    session = finished_session(analytic)
+    first = state_of(session)
+    session.add_prompts([prompt(analytic, view=0)])
+    list(session.run())
+    second = state_of(session)
+    assert not same(first, second)
+    session.add_prompts([prompt(analytic, view=6)])
+    list(session.run())
+    third = state_of(session)
+    assert session.undo()
+    assert same(state_of(session), second)
+    assert session.undo()
+    assert same(state_of(session), first)
+    assert session.redo()
+    assert session.redo()
+    assert same(state_of(session), third)
+    assert not session.redo()
+    while session.undo():
+        pass
+    assert not session.result().objects
+
+
+def test_a_new_action_ends_what_can_be_redone(analytic: AnalyticScene) -> None:
+    session = finished_session(analytic)
+    session.add_prompts([prompt(analytic, view=0)])
+    session.undo()
+    session.add_prompts([prompt(analytic, view=4)])
+    assert not session.redo()
+    assert [p.view for p in session.prompts("ball")] == [
+        analytic.scene.views[i].name for i in (0, 4)
+    ]
+
+
+def test_a_prompt_taken_back_leaves_a_view_like_any_other(analytic: AnalyticScene) -> None:
+    session = finished_session(analytic)
+    session.add_prompts([prompt(analytic, view=6)])
+    list(session.run())
+    session.remove_prompt("ball", 0)
+    list(session.run())
+    records = session.result().object("ball").views
+    assert records[6].outcome == "prompted"
+    assert records[0].outcome in ("accepted", "held out")
+    with pytest.raises(SA3DError, match="none at 5"):
+        session.remove_prompt("ball", 5)
+    session.remove_prompt("ball", 0)
+    assert not session.result().objects
+    with pytest.raises(SA3DError, match="no object"):
+        session.remove_object("ball")
