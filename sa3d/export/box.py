@@ -231,4 +231,4 @@ def _groups(voxels: np.ndarray) -> np.ndarray:
 
 def _plain(value: float) -> str:
     """Decimals without an exponent, which command lines take for an option if it is negative."""
-    return f"{value:.6f}"
+    return f"{round(value, 6) + 0.0:.6f}"  # no -0

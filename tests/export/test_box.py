@@ -19,6 +19,7 @@ from sa3d.export.box import (
     BoxConfig,
     bounding_box,
     box_points,
+    described,
     export_boxes,
     ns_export_flags,
     object_box,
@@ -72,6 +73,16 @@ def test_flags_mean_the_same_box_to_nerfstudio(roll: float, pitch: float, yaw: f
     theirs = OrientedBox.from_params(*(tuple(values) for values in flags.values()))
     np.testing.assert_allclose(theirs.R.numpy(), rotation, atol=1e-5)
     np.testing.assert_allclose(flags["obb_scale"], (1.06, 2.06, 3.06))
+
+
+def test_flags_are_plain_decimals() -> None:
+    center = np.array([-1e-9, -1.25e-5, 1e6])
+    entry = described("ball", Box(center, np.eye(3), np.ones(3)), Placement.nerfstudio(), 0.0)
+    assert entry["ns_export"]["flags"] == (
+        "--obb_center 0.000000 -0.000013 1000000.000000 "
+        "--obb_rotation 0.000000 0.000000 0.000000 "
+        "--obb_scale 1.000000 1.000000 1.000000"
+    )
 
 
 @pytest.mark.parametrize(
