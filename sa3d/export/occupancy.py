@@ -15,12 +15,17 @@ from sa3d.object_volume import ObjectVolume, cell_size
 from sa3d.radiance_field import RadianceField
 from sa3d.scene import Scene
 
-_SURFACE = 0.15
+_SURFACE = 0.2
 """Density of the surface as a share of the usual density where depth maps put it: a ray that is
 half absorbed has already gone some way through the skin."""
-_RAMP = math.log(10)
-"""Occupancy goes from 0.5 to 0 or 1 while density changes by this many e-folds: it falls off
-exponentially in front of a NeRF's surfaces, and marching cubes interpolates linearly."""
+_MOST_POINTS = 1 << 14
+"""Seen points that are asked for their density."""
+_NEARBY = 32
+"""Seen points that tell what is usual nearby: a NeRF is thin where it saw little. The mean in
+logarithm with what is usual for the object decides, lest fog passes for a surface."""
+_RAMP = -math.log(_SURFACE)
+"""Occupancy goes from 0.5 to 1 while density rises to the usual one by this many e-folds, and as
+fast to 0: it falls off exponentially in front of surfaces, and marching cubes is linear."""
 _HIDDEN = 0.25
 """Voxels behind what every camera sees from which space counts as inside."""
 _SEEN = 0.1
@@ -34,20 +39,21 @@ class Occupancy:
     """Occupancy in [0, 1] of an object at the points of a lattice; its surface is at 0.5.
 
     ``min(share, max(f(density), hidden))``, averaged over neighbouring lattice points, where ``f``
-    is 0.5 at ``level``: full where the object is probable and the NeRF dense, or no camera sees.
+    is 0.5 at the surface's density: full where the object is probable and the NeRF is dense, or
+    where no camera sees.
 
     Attributes:
         field: the NeRF.
         share: the object's block.
         hidden: the block, with how surely each voxel lies behind the surface in place of the share.
-        level: density of the surface, per world unit.
+        log_level: the block, with the logarithm of the surface's density in place of the share.
         per_voxel: lattice points along the side of a voxel.
     """
 
     field: RadianceField
     share: ObjectVolume
     hidden: ObjectVolume
-    level: float
+    log_level: ObjectVolume
     per_voxel: float
 
     @property
@@ -66,7 +72,7 @@ class Occupancy:
         wanted = (share > _WANTED) & (full < share)
         if wanted.any():
             density = self.field.density(world[wanted]).to(share)
-            folds = (density / self.level).clamp_min(1e-9).log()
+            folds = density.clamp_min(1e-9).log() - self.log_level.share_at(world[wanted])
             dense = 0.5 + 0.5 * (folds / _RAMP).clamp(-1, 1)
             full[wanted] = torch.maximum(full[wanted], dense)
         occupied = torch.minimum(share, full)[None, None]
@@ -95,10 +101,9 @@ def occupancy(
     Args:
         points: seen of the object.
         per_voxel: see :class:`Occupancy`.
-        level: see :class:`Occupancy`; by default a share of the density at ``points``.
+        level: density of the surface, per world unit; by default a share of that at
+            ``points``.
     """
-    if level is None:
-        level = _SURFACE * float(scene.field.density(points.positions).median())
     grid = scene.grid
     cells = torch.nonzero(volume.share > _WANTED)
     unit = (cells.to(torch.float32) + volume.corner + 0.5) / grid.resolution
@@ -116,9 +121,28 @@ def occupancy(
         scene.field,
         replace(volume, share=share),
         replace(volume, share=hidden),
-        max(level, 1e-6),
+        replace(volume, share=_log_levels(scene, volume, points, level)),
         per_voxel,
     )
+
+
+def _log_levels(
+    scene: Scene, volume: ObjectVolume, points: SurfacePoints, level: float | None
+) -> Tensor:
+    """Logarithm of the surface's density for every voxel of the block, [X, Y, Z]."""
+    from scipy.spatial import KDTree
+
+    if level is not None:
+        return torch.full_like(volume.share, math.log(max(level, 1e-6)))
+    some = slice(None, None, 1 + len(points) // _MOST_POINTS)
+    density = scene.field.density(points.positions[some]).cpu()
+    cells = torch.nonzero(torch.ones_like(volume.share))
+    centers = scene.grid.bounds.to_world((cells + volume.corner + 0.5) / scene.grid.resolution)
+    tree = KDTree(points.positions[some].numpy())
+    _, nearest = tree.query(centers.cpu().numpy(), k=min(_NEARBY, tree.n))
+    local = density[torch.from_numpy(nearest).reshape(len(centers), -1)].median(dim=-1).values
+    usual = _SURFACE * (local * density.median()).sqrt()
+    return usual.clamp_min(1e-6).log().reshape(volume.share.shape).to(volume.share)
 
 
 def _depth_behind(scene: Scene, points: Tensor) -> Tensor:
