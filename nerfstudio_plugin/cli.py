@@ -17,6 +17,7 @@ from sa3d.errors import SA3DError
 COMMANDS = {
     "prepare": "evaluate a trained scene once, so that segmenting in it is fast",
     "segment": "cut objects out: points, a box or a mask in one view, all of them in 3D",
+    "correct": "add clicks to a finished segmentation; only what they touch is done again",
     "export": "write a segmentation as masks, a point cloud or a mesh",
     "render": "pictures of a segmentation: mask, overlay, the object alone, or without it",
     "report": "one HTML page about a segmentation: prompts, rounds, masks, doubt, files",

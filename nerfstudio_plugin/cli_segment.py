@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -116,19 +116,41 @@ def main(arguments: Sequence[str]) -> None:
     _write(segmentation, scene, command, notes, words)
 
 
+def write_segmentation(
+    segmentation: Segmentation,
+    scene: Scene,
+    output: Path,
+    notes: Mapping[str, Any],
+    more: Mapping[str, Any],
+    *,
+    overwrite: bool,
+) -> dict[str, Any]:
+    """Write the folder: the segmentation, its report with ``more`` in it, and the picture.
+
+    Returns:
+        The report.
+
+    Raises:
+        SA3DError: the folder exists and may not be replaced, or the disk is full.
+    """
+    report = segmentation_report(segmentation, scene) | dict(more)
+    save_segmentation(segmentation, output, notes, overwrite=overwrite)
+    write_json(output / "results.json", report)
+    overlay_sheet(scene, segmentation, output / "overlay.png")
+    OUT.print(f"segmentation: {output}   pictures: {output / 'overlay.png'}")
+    return report
+
+
 def _write(
     segmentation: Segmentation,
     scene: Scene,
     command: Segment,
-    notes: dict[str, Any],
-    more: dict[str, Any],
+    notes: Mapping[str, Any],
+    more: Mapping[str, Any],
 ) -> None:
-    """Write the folder: the segmentation, its report with ``more`` in it, and the picture."""
-    report = segmentation_report(segmentation, scene) | more
-    save_segmentation(segmentation, command.output, notes, overwrite=command.overwrite)
-    write_json(command.output / "results.json", report)
-    overlay_sheet(scene, segmentation, command.output / "overlay.png")
-    OUT.print(f"segmentation: {command.output}   pictures: {command.output / 'overlay.png'}")
+    report = write_segmentation(
+        segmentation, scene, command.output, notes, more, overwrite=command.overwrite
+    )
     command.write_report(report)
 
 
@@ -145,8 +167,7 @@ def prepared_session(
     if not scene.is_prepared():
         prepare_with_progress(scene)
     session = Session(scene, segmenter, settings.loop)
-    views = [scene.views[scene.view_index(prompt.view)].name for prompt in prompts]
-    session.add_prompts([replace(p, view=name) for p, name in zip(prompts, views, strict=True)])
+    session.add_prompts(prompts)
     return session
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from sa3d.candidate_choice import choose
@@ -21,7 +20,7 @@ from sa3d.object_state import DOUBT, ObjectState
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.segmentation import ObjectSegmentation, ViewRecord
-from sa3d.segmenter import PromptableSegmenter
+from sa3d.segmenter import LearnsAppearance, PromptableSegmenter
 from sa3d.self_prompting import self_prompt
 from sa3d.user_prompts import corrected_parts, segment_user_prompts
 from sa3d.view_schedule import camera_distances, held_out_views, outward_order
@@ -109,6 +108,22 @@ class ObjectLoop:
             verdict=state.finished.verdict if state.finished else "stopped before the end",
         )
 
+    def resume(self, one: ObjectSegmentation) -> None:
+        """Bring back the state that ended with this result; evidence is counted afresh."""
+        state = self.state
+        state.records, state.rounds = dict(one.views), list(one.rounds)
+        state.held_out = frozenset(i for i, r in one.views.items() if r.outcome == "held out")
+        for index, record in sorted(one.views.items()):
+            if record.mask is None or record.outcome not in ("prompted", "accepted"):
+                continue
+            if isinstance(self.segmenter, LearnsAppearance):
+                self.scene.encode(index, self.segmenter)
+                state.appearance.learn(self.segmenter, index, record.mask)
+            state.put(index, state.vote_of(index))
+        state.measure_extent()
+        only_lifted = all(record.outcome == "prompted" for record in one.views.values())
+        self.finish(one.converged, 0 if only_lifted else len(state.rounds), one.verdict)
+
     def _lift(self) -> Iterator[Event]:
         for index in self.state.prompted:
             yield self.ask_user(index, 0)
@@ -139,7 +154,7 @@ class ObjectLoop:
             corrected = corrected_parts(before > 0.5, mask, here, state.records.get(index))
         confidence = self.config.user_confidence
         state.records[index] = ViewRecord("prompted", 1.0, score, confidence, mask, corrected)
-        state.put(index, state.user_vote(index))
+        state.put(index, state.vote_of(index))
         reason = "user's prompt" if before is None else "user's correction"
         return ViewDone(self.name, number, scene.views[index].name, "prompted", 1.0, score, reason)
 
@@ -203,10 +218,10 @@ class ObjectLoop:
             reason = "held out: measures, does not vote"
             return ViewRecord("held out", choice.agreement, choice.score, 0.0, choice.mask), reason
         confidence = _evidence_behind(probability, known)
-        mask = self.state.at_rays(index, choice.mask)
-        self.state.put(index, Vote(mask, torch.full_like(mask, confidence)))
         self.state.appearance.learn(self.segmenter, index, choice.mask)
         record = ViewRecord("accepted", choice.agreement, choice.score, confidence, choice.mask)
+        self.state.records[index] = record
+        self.state.put(index, self.state.vote_of(index))
         reason = f"IoU {choice.agreement:.2f} with the other views; candidate {choice.candidate}"
         return record, reason
 

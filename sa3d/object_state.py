@@ -110,13 +110,13 @@ class ObjectState:
         for index in sorted(votes):
             self.put(index, votes[index])
 
-    def user_vote(self, index: int) -> Vote:
-        """What the record of a prompted view counts."""
+    def vote_of(self, index: int) -> Vote:
+        """The vote that the record of a prompted or accepted view casts."""
         record = self.records[index]
         assert record.mask is not None
         mask = self.at_rays(index, record.mask)
         confidence = torch.full_like(mask, record.confidence)
-        if self.extent.size > 0:
+        if record.outcome == "prompted" and self.extent.size > 0:
             points = self.scene.prepared(index).points_world.reshape(-1, 3)
             near = self._reach().contains(points).to(mask.device)
             confidence *= near | (mask < 0.5)
@@ -151,7 +151,7 @@ class ObjectState:
         total[self.far] += self.doubt
         for index in prompted:
             self.retract(index)
-            self.put(index, self.user_vote(index))
+            self.put(index, self.vote_of(index))
 
     def _reach(self) -> Extent:
         return self.extent.grown(self.config.reach * self.extent.size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from sa3d.correction import correct
 from sa3d.errors import SA3DError
@@ -49,10 +50,11 @@ class Session:
         """
         if not prompts:
             raise SA3DError("no prompt given: mark the object in at least one view")
-        for prompt in prompts:
-            camera = self.scene.views[self.scene.view_index(prompt.view)].camera
-            prompt.check_against(camera.width, camera.height)
-            prompt.load_mask(camera.width, camera.height)
+        views = [self.scene.views[self.scene.view_index(prompt.view)] for prompt in prompts]
+        prompts = [replace(p, view=view.name) for p, view in zip(prompts, views, strict=True)]
+        for prompt, view in zip(prompts, views, strict=True):
+            prompt.check_against(view.camera.width, view.camera.height)
+            prompt.load_mask(view.camera.width, view.camera.height)
         changed: dict[str, list[Prompt]] = {}
         for name in dict.fromkeys(prompt.object for prompt in prompts):
             mine = [*self.prompts(name), *(p for p in prompts if p.object == name)]
@@ -65,6 +67,21 @@ class Session:
         self._remember(changed)
         for name, mine in changed.items():
             self._set_prompts(name, mine)
+
+    def resume(self, segmentation: Segmentation) -> None:
+        """Go on with a finished segmentation, as if it had been made in this session.
+
+        Raises:
+            SA3DError: it belongs to another scene, or an object of its name is here already.
+        """
+        if segmentation.scene_key != self.scene.key:
+            raise SA3DError("this segmentation was made in another scene: open that one")
+        for name, one in segmentation.objects.items():
+            if name in self._loops:
+                raise SA3DError(f"there is an object {name!r} here already")
+            loop = ObjectLoop(self.scene, self.segmenter, name, one.prompts, self.config)
+            loop.resume(one)
+            self._loops[name] = loop
 
     def remove_prompt(self, name: str, position: int) -> None:
         """Take one of an object's prompts back; with the last one the object goes.

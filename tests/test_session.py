@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from sa3d.checkpoint import load_segmentation, save_segmentation
 from sa3d.convergence import ConvergenceConfig
 from sa3d.errors import SA3DError
 from sa3d.evaluation import iou, mean_iou_over_views
@@ -383,3 +386,26 @@ def test_a_prompt_taken_back_leaves_a_view_like_any_other(analytic: AnalyticScen
     assert not session.result().objects
     with pytest.raises(SA3DError, match="no object"):
         session.remove_object("ball")
+
+
+def test_a_saved_segmentation_is_corrected_like_a_live_one(
+    analytic: AnalyticScene, tmp_path: Path
+) -> None:
+    live = finished_session(analytic, wrong_view=3)
+    live.add_prompts([prompt(analytic, view=3)])  # half of the ball becomes all of it
+    list(live.run())
+    save_segmentation(live.result(), tmp_path / "ball")
+    reopened = Session(analytic.scene, oracle(analytic))
+    reopened.resume(load_segmentation(tmp_path / "ball").segmentation)
+    for session in (live, reopened):
+        session.add_prompts([prompt(analytic, view=9)])
+        list(session.run())
+    one, two = (s.result().object("ball") for s in (live, reopened))
+    torch.testing.assert_close(one.evidence.object, two.evidence.object, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(one.evidence.total, two.evidence.total, rtol=1e-4, atol=1e-4)
+    assert len(one.rounds) == len(two.rounds)
+    assert [r.outcome for r in one.views.values()] == [r.outcome for r in two.views.values()]
+    with pytest.raises(SA3DError, match="here already"):
+        reopened.resume(live.result())
+    with pytest.raises(SA3DError, match="another scene"):
+        reopened.resume(replace(live.result(), scene_key="other"))

@@ -1,0 +1,87 @@
+"""``sa3d correct``: prompts added to a finished segmentation; only their views' part is redone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import tyro
+
+from nerfstudio_plugin.cli_options import ReportOptions, parse, torch_device
+from nerfstudio_plugin.cli_progress import follow
+from nerfstudio_plugin.cli_prompts import PromptOptions
+from nerfstudio_plugin.cli_saved import SavedOptions
+from nerfstudio_plugin.cli_segment import print_outcome, write_segmentation
+from sa3d.checkpoint import refuse_to_replace
+from sa3d.config import settings_from_dict
+from sa3d.errors import SA3DError
+from sa3d.prompts import DEFAULT_OBJECT, Prompt
+from sa3d.segmentation import Segmentation
+from sa3d.segmenters import load_segmenter
+from sa3d.session import Session
+
+_HELP = """Correct a segmentation: click where it is wrong, in any view.
+
+The view you click in counts fully, the views around it are asked again, and the rest stays as it
+is: nothing is prepared anew. Coordinates are pixels x,y of the named image at its original size.
+
+examples:
+  sa3d correct --segmentation mug --view 000024.jpg --points 127,207          (this belongs to it)
+  sa3d correct --segmentation mug --view 000031.jpg --points 90,40 --labels 0   (this does not)
+  sa3d correct --segmentation all --object mug --view 000024.jpg --mask painted.png
+  sa3d correct --segmentation all --prompts more_prompts.json --output all_corrected
+"""
+
+
+@dataclass(kw_only=True)
+class Correct(ReportOptions, PromptOptions, SavedOptions):
+    """Correct a segmentation."""
+
+    output: Path | None = None
+    """Folder for the corrected segmentation; by default it replaces the one it corrects."""
+    overwrite: bool = False
+    """Replace a segmentation that is in --output already."""
+    objects: tyro.conf.Suppress[tuple[str, ...]] = ()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``sa3d correct``.
+
+    Raises:
+        SA3DError: something the user can put right.
+    """
+    command = parse(Correct, arguments, "sa3d correct", _HELP)
+    given = command.read_prompts()
+    if any(prompt.text for prompt in given):
+        raise SA3DError("a correction is made with points, a box or a mask, not with words")
+    output = command.output or command.segmentation
+    overwrite = command.overwrite or output.resolve() == command.segmentation.resolve()
+    refuse_to_replace(output, overwrite=overwrite)
+    opened = command.reopen()
+    prompts = [_named(prompt, opened.segmentation) for prompt in given]
+    notes = opened.provenance
+    settings = settings_from_dict(notes["settings"], str(command.segmentation))
+    segmenter = load_segmenter(settings.segmenter, torch_device(command.device))
+    session = Session(opened.scene, segmenter, settings.loop)
+    session.resume(opened.segmentation)
+    session.add_prompts(prompts)
+    for _ in follow(session.run(), len({prompt.object for prompt in prompts})):
+        pass
+    corrected = session.result()
+    print_outcome(corrected)
+    report = write_segmentation(corrected, opened.scene, output, notes, {}, overwrite=overwrite)
+    command.write_report(report)
+
+
+def _named(prompt: Prompt, segmentation: Segmentation) -> Prompt:
+    """The prompt for an object that is there; without a name, for the only one.
+
+    Raises:
+        SA3DError: there is no such object.
+    """
+    names = list(segmentation.objects)
+    if prompt.object == DEFAULT_OBJECT and len(names) == 1:
+        return replace(prompt, object=names[0])
+    segmentation.object(prompt.object)
+    return prompt

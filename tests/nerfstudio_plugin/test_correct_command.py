@@ -1,0 +1,60 @@
+"""``sa3d correct``."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sa3d.checkpoint import load_segmentation
+from sa3d.mask_overlap import iou
+
+
+@pytest.fixture
+def ball(command_line):
+    command_line.succeeds(*command_line.segment_ball("ball"))
+    return command_line.folder / "ball"
+
+
+def files(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_painted_mask_corrects_its_view(command_line, ball, photographed):
+    exact = photographed.masks["ball"][5]
+    from PIL import Image
+
+    Image.fromarray(exact.astype(np.uint8) * 255).save(command_line.folder / "painted.png")
+    rounds = len(load_segmentation(ball).segmentation.object("ball").rounds)
+    out = command_line.succeeds(
+        "correct", "--segmentation", ball, "--view", "frame_00005", "--mask", "painted.png"
+    )
+    assert "ball: corrected: " in out
+    corrected = load_segmentation(ball).segmentation.object("ball")
+    assert [p.view for p in corrected.prompts] == ["frame_00000.png", "frame_00005.png"]
+    assert len(corrected.rounds) == rounds + 1
+    assert iou(corrected.views[5].mask, exact) == 1.0
+    report = json.loads((ball / "results.json").read_text())
+    assert report["objects"][0]["views"]["frame_00005.png"]["outcome"] == "prompted"
+
+
+def test_the_original_stays_where_another_folder_is_named(command_line, ball):
+    before = files(ball)
+    beside = ("--view", "frame_00004", "--points", "3,3", "--labels", "0")
+    command_line.succeeds("correct", "--segmentation", ball, *beside, "--output", "other")
+    assert files(ball) == before
+    assert "ball: " in command_line.succeeds("info", "other")
+    line = command_line.refuses("correct", "--segmentation", ball, *beside, "--output", "other")
+    assert "exists" in line
+
+
+def test_what_cannot_be_corrected(command_line, ball):
+    before = files(ball)
+    click = ("--view", "frame_00004", "--points", "40,40")
+    wrong = command_line.refuses("correct", "--segmentation", ball, *click, "--object", "bell")
+    assert "no object 'bell'" in wrong
+    words = command_line.refuses("correct", "--segmentation", ball, "--text", "ball")
+    assert "not with words" in words
+    outside = ("--view", "frame_00004", "--points", "400,40")
+    assert "outside the image" in command_line.refuses("correct", "--segmentation", ball, *outside)
+    assert "no segmentation" in command_line.refuses("correct", "--segmentation", "nope", *click)
+    assert files(ball) == before
