@@ -19,7 +19,9 @@ _ON, _BESIDE, _BOX = (40, 200, 90), (235, 50, 60), (255, 210, 40)
 HEAT = ((20, 11, 52), (132, 32, 107), (229, 92, 48), (246, 215, 70), (252, 255, 200))
 """Colours of no doubt to full doubt; the page's legend shows them, too."""
 UNKNOWN = (70, 110, 190)
-"""Colour of what no view has voted on."""
+"""Colour of what views have said next to nothing about."""
+_LITTLE = 1.0
+"""Evidence, in fully lit pixels, that is half way from nothing to enough."""
 
 
 def prompt_picture(scene: Scene, view_index: int, prompts: Sequence[Prompt]) -> np.ndarray:
@@ -54,20 +56,18 @@ def doubt_picture(
 ) -> np.ndarray:
     """A view's photograph in grey, glowing where the rendered probability is near 0.5.
 
-    Doubt is ``1 - |2 p - 1|``: 1 at a probability of 0.5, 0 where it is 0 or 1. Where no view has
-    said anything there is nothing to doubt: those places are blue.
+    Doubt is ``1 - |2 p - 1|``: 1 at a probability of 0.5, 0 where it is 0 or 1. Where the
+    views have said next to nothing there is nothing to doubt: those places are blue.
 
     Returns:
         uint8 [H, W, 3].
     """
     prepared, photo = scene.prepared(view_index), scene.views[view_index]
-    rendered = render_mask(
-        prepared.operator,
-        segmentation.object(name).evidence,
-        prior=segmentation.prior,
-        prior_weight=segmentation.prior_weight,
-    )
-    small = torch.stack([rendered.probability, rendered.known]).cpu()
+    evidence, prior = segmentation.object(name).evidence, segmentation.prior
+    weight = segmentation.prior_weight
+    said = render_mask(prepared.operator, evidence, prior=prior, prior_weight=weight)
+    heard = render_mask(prepared.operator, evidence, prior=prior, prior_weight=_LITTLE)
+    small = torch.stack([said.probability, heard.known]).cpu()
     size = (prepared.camera.height, prepared.camera.width)
     probability, known = torch.nn.functional.interpolate(
         small.reshape(1, 2, *size), (photo.camera.height, photo.camera.width), mode="bilinear"
