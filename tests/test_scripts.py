@@ -68,7 +68,10 @@ def test_measure_scene_prints_every_stage(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").glob("*.png"))) == 1
 
 
-def test_measure_masks_compares_before_and_after(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def exact_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The room's book, segmented with exact masks on a coarse grid. Read only."""
+    tmp_path = tmp_path_factory.mktemp("exact")
     demo = open_demo("room")
     prepare = PrepareConfig(ray_side=48, resolution=96)
     run_program(
@@ -86,7 +89,30 @@ def test_measure_masks_compares_before_and_after(tmp_path: Path) -> None:
         **{"cache_dir": str(tmp_path / "cache"), "settings": {"prepare": asdict(prepare)}},
     }
     save_segmentation(upper_bound(scene, {"book": exact}), tmp_path / "book", notes)
-    where = ("--segmentation", str(tmp_path / "book"), "--demo", "room")
+    return tmp_path / "book"
+
+
+def test_measure_meshes_compares_with_nerf_and_truth(exact_book: Path, tmp_path: Path) -> None:
+    table = run(
+        *("measure_meshes.py", "--segmentation", str(exact_book), "--output", str(tmp_path)),
+        *("--truth", str(open_demo("room").folder / "meshes"), "--views", "1", "--side", "48"),
+        *("--mesh.faces", "1000", "--mesh.texture-size", "64"),
+    )
+    [row] = json.loads((tmp_path / "numbers.json").read_text())
+    assert f"| book | {row['faces']} | yes |" in table
+    assert row["watertight"]
+    assert row["faces"] < 20_000
+    assert 0 < row["chamfer_percent"] < 10
+    assert abs(row["volume_error"]) < 1
+    assert row["psnr"] > 12
+    assert row["iou"] > 0.5
+    assert row["bytes"] == (tmp_path / "book.glb").stat().st_size
+    with Image.open(tmp_path / "book_views.png") as picture:
+        assert picture.height == 2 * 38
+
+
+def test_measure_masks_compares_before_and_after(exact_book: Path) -> None:
+    where = ("--segmentation", str(exact_book), "--demo", "room")
     table = run("measure_masks.py", *where, "--tolerances-px", "2")
     [row] = [line for line in table.splitlines() if line.startswith("| book |")]
     iou, refined_iou, border, refined_border = (float(cell) for cell in row.split("|")[2:-1])
