@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sa3d.export.surface_colors import ColorSource, surface_colors
+from sa3d.object_volume import object_volume
+from sa3d.segmentation import Segmentation
+from sa3d.testing.analytic_scene import BALL, CRATE, AnalyticScene
+
+
+@pytest.mark.parametrize("source", ["photos", "nerf"])
+@pytest.mark.parametrize("name", ["ball", "crate"])
+def test_own_colour_everywhere(
+    still_life: AnalyticScene, voted: Segmentation, name: str, source: ColorSource
+) -> None:
+    """Also below, where no photograph looks; but there a NeRF shows the table it touches."""
+    rng = np.random.default_rng(0)
+    normals = rng.normal(size=(200, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    positions = BALL.center + BALL.radius * normals
+    if name == "crate":
+        axis = np.eye(3)[np.abs(normals).argmax(axis=1)] * np.sign(normals)
+        low, high = np.array(CRATE.low), np.array(CRATE.high)
+        positions = np.where(axis == 0, rng.uniform(low, high, (200, 3)), 0)
+        positions = np.where(axis > 0, high, np.where(axis < 0, low, positions))
+        normals = axis
+    volume = object_volume(still_life.scene, voted, name)
+    rgb = surface_colors(still_life.scene, voted, name, volume, positions, normals, source)
+    color = (BALL if name == "ball" else CRATE).color
+    assert rgb.dtype == np.uint8
+    told = positions[:, 2] > (-1 if source == "photos" else -0.35)
+    assert told.sum() > 100
+    assert np.abs(rgb[told] / 255 - color).max() < 0.05
