@@ -10,9 +10,16 @@ import torch
 from sa3d.errors import SA3DError
 from sa3d.prompts import Prompt, check_marks_object
 from sa3d.segmentation import ViewRecord
-from sa3d.segmenter import PromptableSegmenter
+from sa3d.segmenter import MaskPrediction, PromptableSegmenter
 from sa3d.self_prompting import probability_to_logits
 from sa3d.views import View
+
+_LARGE = 0.2
+"""A click further than this from the mask, in units of the root of its area, adds a large part."""
+_ROOM = 1.3
+"""What is missing reaches this far around such a click, in units of its distance to the mask."""
+_PLAUSIBLE = (0.8, 6.0)
+"""Times by which the mask may grow then; otherwise the segmenter took something else."""
 
 
 def segment_user_prompts(
@@ -41,17 +48,16 @@ def segment_user_prompts(
     points = np.array([p for prompt in prompts for p in prompt.points], dtype=np.float32)
     labels = np.array([label for prompt in prompts for label in prompt.labels], dtype=np.int64)
     boxes = [prompt.box for prompt in prompts if prompt.box is not None]
-    correcting = before is not None and prompts[-1].box is None and bool((before > 0.5).any())
-    box = np.array(boxes[-1], dtype=np.float32) if boxes and not correcting else None
-    if not correcting:
+    if before is not None and prompts[-1].box is None and (before > 0.5).any():
+        prediction = _corrected(segmenter, before, points, labels, prompts[-1])
+    else:
         check_marks_object(prompts)
-    prediction = segmenter.predict(
-        points if len(points) else None,
-        labels if len(points) else None,
-        box,
-        probability_to_logits(torch.from_numpy(before)) if correcting else None,
-        multimask_output=not correcting and box is None and len(points) == 1,
-    )
+        prediction = segmenter.predict(
+            points if len(points) else None,
+            labels if len(points) else None,
+            np.array(boxes[-1], dtype=np.float32) if boxes else None,
+            multimask_output=not boxes and len(points) == 1,
+        )
     best = int(prediction.scores.argmax())
     if not prediction.masks[best].any():
         raise SA3DError(
@@ -59,6 +65,49 @@ def segment_user_prompts(
             f"{view.name!r}: add points on the object, or a box around it"
         )
     return prediction.masks[best], float(prediction.scores[best])
+
+
+def _corrected(
+    segmenter: PromptableSegmenter,
+    before: np.ndarray,
+    points: np.ndarray,
+    labels: np.ndarray,
+    last: Prompt,
+) -> MaskPrediction:
+    """A mask [H, W] after the clicks of ``last``; all clicks so far are ``points`` [P, 2].
+
+    A small error is put right best from the mask itself. A click deep in something large that is
+    missing needs room: the box around the mask and around as much again on all sides of the click.
+    """
+    box = _box_with_missing(before > 0.5, last)
+    if box is not None:
+        prediction = segmenter.predict(points, labels, box)
+        change = int(prediction.masks[0].sum()) / int((before > 0.5).sum())
+        if _PLAUSIBLE[0] <= change <= _PLAUSIBLE[1]:
+            return prediction
+    logits = probability_to_logits(torch.from_numpy(before))
+    return segmenter.predict(points, labels, None, logits)
+
+
+def _box_with_missing(mask: np.ndarray, last: Prompt) -> np.ndarray | None:
+    """The box [4] of a mask [H, W] bool and of what clicks say is missing; None if that is little.
+
+    The click is taken to lie in the middle of what is missing.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    away = np.asarray(distance_transform_edt(~mask))
+    clicks = [point for point, label in zip(last.points, last.labels, strict=True) if label == 1]
+    x, y = max(clicks, key=lambda p: away[int(p[1]), int(p[0])], default=(0.0, 0.0))
+    depth = float(away[int(y), int(x)])
+    if not clicks or depth <= _LARGE * np.sqrt(mask.sum()):
+        return None
+    rows, columns = np.nonzero(mask)
+    room = _ROOM * depth
+    low = np.minimum([columns.min(), rows.min()], [x - room, y - room])
+    high = np.maximum([columns.max(), rows.max()], [x + room, y + room])
+    limit = np.array([mask.shape[1], mask.shape[0]]) - 1
+    return np.concatenate([low.clip(0, limit), high.clip(0, limit)]).astype(np.float32)
 
 
 def corrected_parts(
