@@ -6,17 +6,22 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from sa3d.errors import SA3DError
-from sa3d.export.box import BoxConfig, object_box
+from sa3d.export.box import Box, BoxConfig, object_box
 from sa3d.export.frames import Placement
+from sa3d.export.mesh import MeshConfig, object_mesh
 from sa3d.final_masks import final_mask
 from sa3d.rendering import ViewPicture, tinted
 from sa3d.report.exports import FoundExport
+from sa3d.report.mesh_pictures import MeshPictures
 from sa3d.report.pictures import HEAT, UNKNOWN, data_uri, doubt_picture, jpeg_uri, prompt_picture
-from sa3d.report.turntable import animated_webp, turntable
+from sa3d.report.turntable import animated_webp, turntable_cameras
 from sa3d.report.view_choice import prompted_views, spread_views
 from sa3d.scene import Scene
 from sa3d.segmentation import ObjectSegmentation, Segmentation, ViewRecord
@@ -26,6 +31,10 @@ _WHY = {
     "unseen": "the object is not in it",
     "no prompt": "nothing certain enough to prompt with",
 }
+
+
+_TURNING_MESH = MeshConfig(samples_per_voxel=2, faces=None, texture_size=0)
+"""For small pictures: many faces, with colours of their own."""
 
 
 @dataclass
@@ -41,7 +50,9 @@ class ReportConfig:
     picture_side: int = 560
     """Longest side of the pictures, in pixels."""
     turntable: bool = True
-    """Show every object turning, rendered by the NeRF: the slowest part without a GPU."""
+    """Show every object turning: the slowest part without a GPU."""
+    turning: Literal["mesh", "nerf"] = "mesh"
+    """What turns: the object's mesh, or the NeRF with everything else cut away."""
     turntable_frames: int = 20
     """Pictures of a turn."""
     turntable_side: int = 144
@@ -91,6 +102,7 @@ def report_page(
         elements=len(segmentation.elements),
         resolution=segmentation.elements.grid.resolution,
         frame=placement.frame,
+        turning=config.turning,
         source=source,
         exports=exports,
         heat=["rgb({}, {}, {})".format(*color) for color in HEAT],
@@ -163,21 +175,32 @@ class _ObjectPage:
 
     def _in_space(self, name: str) -> dict[str, Any]:
         """The object's box and its turntable, as far as it has any body."""
+        turning = None
         try:
             world = object_box(self.scene, self.segmentation, name, BoxConfig(upright=True))
-            picture = ViewPicture(self.scene, self.segmentation, name)
+            if self.config.turntable:
+                turning = data_uri(animated_webp(self._turn(name, world)), "image/webp")
         except SA3DError as error:
             return {"problem": str(error), "dimensions": None, "turntable": None}
-        turning = None
-        if self.config.turntable:
-            frames = []
-            side = self.config.turntable_side
-            for pixels in turntable(picture, world, self.config.turntable_frames, side):
-                frames.append(pixels)
-                self.progress(name)
-            turning = data_uri(animated_webp(frames), "image/webp")
         box = world.placed(self.placement)
         return {"problem": None, "dimensions": box.dimensions.tolist(), "turntable": turning}
+
+    def _turn(self, name: str, world: Box) -> list[np.ndarray]:
+        """The pictures of one turn."""
+        if self.config.turning == "mesh":
+            draw = MeshPictures(
+                object_mesh(self.scene, self.segmentation, name, _TURNING_MESH)
+            ).draw
+        else:
+            draw = partial(ViewPicture(self.scene, self.segmentation, name).free, kind="object")
+        frames = []
+        config = self.config
+        for camera in turntable_cameras(
+            self.scene, world, config.turntable_frames, config.turntable_side
+        ):
+            frames.append(draw(camera))
+            self.progress(name)
+        return frames
 
     def _masked(self, name: str, index: int) -> Any:
         mask, _ = final_mask(self.scene, self.segmentation, name, index)

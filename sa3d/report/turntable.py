@@ -1,10 +1,10 @@
-"""An object turning round: the NeRF itself, with everything else cut away."""
+"""An object turning round: where the cameras stand, and the moving picture."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from torch import Tensor
 
 from sa3d.export.box import Box
 from sa3d.geometry import Camera
-from sa3d.rendering import ViewPicture
 from sa3d.scene import Scene
 
 _FIELD_OF_VIEW = math.radians(30)
@@ -21,18 +20,6 @@ _ROOM = 1.04
 _ALL_AROUND = math.radians(120)
 """Cameras with no gap wider than this between them have seen the object from all around."""
 _MILLISECONDS = 90
-
-
-def turntable(picture: ViewPicture, box: Box, frames: int, side: int) -> Iterator[np.ndarray]:
-    """Pictures of a lone object from around it, uint8 [side, side, 4], one after the other.
-
-    Args:
-        box: of the object, in the world frame.
-        frames: pictures of one turn.
-        side: of the square pictures, in pixels.
-    """
-    for camera in turntable_cameras(picture.scene, box, frames, side):
-        yield picture.free(camera, "object")
 
 
 def turntable_cameras(scene: Scene, box: Box, frames: int, side: int) -> list[Camera]:

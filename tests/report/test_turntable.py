@@ -10,7 +10,7 @@ from PIL import Image
 
 from sa3d.export.box import object_box
 from sa3d.rendering import ViewPicture
-from sa3d.report.turntable import animated_webp, turntable, turntable_cameras
+from sa3d.report.turntable import animated_webp, turntable_cameras
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 from sa3d.testing.analytic_scene import BALL, AnalyticScene
@@ -54,7 +54,8 @@ def test_turntable_swings_where_photographs_are(
 
 def test_turntable_shows_the_object_alone(still_life: AnalyticScene, voted: Segmentation) -> None:
     picture = ViewPicture(still_life.scene, voted, "ball")
-    frames = list(turntable(picture, object_box(still_life.scene, voted, "ball"), 3, 24))
+    box = object_box(still_life.scene, voted, "ball")
+    frames = [picture.free(c, "object") for c in turntable_cameras(still_life.scene, box, 3, 24)]
     for pixels in frames:
         assert pixels[12, 12, 3] > 250
         assert pixels[0, 0, 3] == 0
