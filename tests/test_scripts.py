@@ -68,6 +68,28 @@ def test_measure_scene_prints_every_stage(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").glob("*.png"))) == 1
 
 
+def test_measure_corrections_goes_on_and_runs_again(tmp_path: Path) -> None:
+    table = run(
+        *(
+            "measure_corrections.py",
+            "--demo",
+            "room",
+            "--objects",
+            "vase",
+            "--clicks",
+            "1",
+            "--box",
+        ),
+        *("--prepare.ray-side", "48", "--cache-dir", str(tmp_path / "cache")),
+        *("--output", str(tmp_path / "out")),
+    )
+    rows = json.loads((tmp_path / "out" / "corrections.json").read_text())
+    assert [row["how"] for row in rows] == ["correct", "rerun"]
+    assert rows[0]["start"] == rows[1]["start"] > 0.5
+    assert all(row["best"] == max(row["ious"]) for row in rows)
+    assert f"| vase | correct | {rows[0]['start']:.3f} |" in table
+
+
 @pytest.fixture(scope="module")
 def exact_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The room's book, segmented with exact masks on a coarse grid. Read only."""

@@ -1,0 +1,147 @@
+"""How many clicks a user needs: corrections that go on, against everything run again.
+
+A simulated user starts with one click in the middle of the object, in the view that shows most of
+it, looks at all views with an exact mask, and clicks the middle of the largest error in the worst
+one; and so on. Nothing is random. ``correct``: each click goes on from what is there. ``rerun``:
+each click starts the whole loop afresh with all clicks so far.
+
+    python scripts/measure_corrections.py --demo room
+    python scripts/measure_corrections.py --load-config RUN/config.yml --data DATA \
+        --masks skull=DATA/masks_gt
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import measure_scene
+import numpy as np
+import tyro
+
+from sa3d.errors import SA3DError
+from sa3d.final_masks import final_mask
+from sa3d.loop_config import LoopConfig
+from sa3d.mask_overlap import iou
+from sa3d.prompts import Prompt
+from sa3d.scene import Scene
+from sa3d.segmenters import load_segmenter
+from sa3d.session import Session
+from sa3d.testing.simulated_user import next_click
+
+GOALS = (0.85, 0.90, 0.95)
+"""Mean IoU over views."""
+HOW = ("correct", "rerun")
+
+
+@dataclass
+class Options(measure_scene.Options):
+    """What to measure."""
+
+    clicks: int = 10
+    """Corrections at most."""
+    box: bool = False
+    """Start with a box instead of a click."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Mean IoU after each prompt, the start included, and the seconds each took."""
+
+    ious: list[float]
+    seconds: list[float]
+
+    def clicks_to(self, goal: float) -> int | None:
+        """Corrections until the goal was reached; None if it was not."""
+        return next((i for i, value in enumerate(self.ious) if value >= goal), None)
+
+
+def simulate(
+    scene: Scene, start: Prompt, exact: measure_scene.Masks, loop: LoopConfig, how: str, clicks: int
+) -> Run:
+    """One user at work on one object."""
+    session = Session(scene, load_segmenter("graphcut"), loop)
+    prompts = [start]
+    session.add_prompts(prompts)
+    run = Run([], [])
+    while True:
+        started = time.perf_counter()
+        try:
+            for _ in session.run():
+                pass
+        except SA3DError:  # the segmenter finds nothing at the click: the user goes back
+            session.undo()
+        run.seconds.append(time.perf_counter() - started)
+        masks = {i: final_mask(scene, session.result(), start.object, i)[0] for i in exact}
+        values = {i: iou(masks[i], exact[i]) for i in exact if masks[i].any() or exact[i].any()}
+        run.ious.append(float(np.mean(list(values.values()))))
+        worst = min(values, key=lambda i: values[i])
+        click = next_click(masks[worst], exact[worst])
+        if click is None or run.ious[-1] >= GOALS[-1] or len(run.ious) > clicks:
+            return run
+        place, label = click
+        new = Prompt(scene.views[worst].name, start.object, points=(place,), labels=(label,))
+        prompts.append(new)
+        try:
+            if how == "rerun":
+                session = Session(scene, load_segmenter("graphcut"), loop)
+                session.add_prompts(prompts)
+            else:
+                session.add_prompts([new])
+        except SA3DError:  # in a fresh loop a view cannot have background points only
+            return run
+
+
+def first_prompt(scene: Scene, name: str, exact: measure_scene.Masks, box: bool) -> Prompt:
+    """A click in the middle of the object, or its box, in the view that shows most of it."""
+    view = max(exact, key=lambda index: int(exact[index].sum()))
+    if box:
+        return measure_scene.reference_prompt(scene, name, view, exact[view], 0)
+    click = next_click(np.zeros_like(exact[view]), exact[view])
+    assert click is not None
+    return Prompt(scene.views[view].name, name, points=(click[0],), labels=(1,))
+
+
+def row(name: str, how: str, run: Run) -> dict[str, Any]:
+    """A line of the table."""
+    goals = {f"clicks_to_{goal:.2f}": run.clicks_to(goal) for goal in GOALS}
+    per_click = float(np.median(run.seconds[1:])) if len(run.seconds) > 1 else None
+    said = {"start": run.ious[0], "best": max(run.ious), "end": run.ious[-1], "ious": run.ious}
+    return {"object": name, "how": how, **goals, **said, "seconds_per_click": per_click}
+
+
+def print_table(rows: Sequence[dict[str, Any]]) -> None:
+    """Print a line per object and way."""
+    print("| object | | start | clicks to .85 | .90 | .95 | best | end | s per click |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for one in rows:
+        goals = [one[f"clicks_to_{goal:.2f}"] for goal in GOALS]
+        clicks = " | ".join("-" if goal is None else str(goal) for goal in goals)
+        values = " | ".join(f"{one[key]:.3f}" for key in ("best", "end"))
+        seconds = one["seconds_per_click"]
+        last = "-" if seconds is None else f"{seconds:.1f}"
+        first = f"{one['object']} | {one['how']} | {one['start']:.3f}"
+        print(f"| {first} | {clicks} | {values} | {last} |")
+
+
+def main(options: Options) -> None:
+    """Measure all objects both ways."""
+    scene, masks, _ = measure_scene.open_target(options)
+    rows = []
+    for name in options.objects or masks:
+        start = first_prompt(scene, name, masks[name], options.box)
+        for how in HOW:
+            run = simulate(scene, start, masks[name], options.loop, how, options.clicks)
+            rows.append(row(name, how, run))
+            print(name, how, " ".join(f"{value:.3f}" for value in run.ious), flush=True)
+    print_table(rows)
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
+        (options.output / "corrections.json").write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
