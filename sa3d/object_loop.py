@@ -147,11 +147,15 @@ class ObjectLoop:
         here = [p for p in state.prompts if scene.view_index(p.view) == index]
         self._encode(index)
         mask, score = segment_user_prompts(self.segmenter, scene.views[index], here, before)
-        state.appearance.learn(self.segmenter, index, mask)
-        state.retract(index)
         corrected = None
         if before is not None:
-            corrected = corrected_parts(before > 0.5, mask, here, state.records.get(index))
+            corrected = corrected_parts(before > 0.5, mask, here)
+            mask = (before > 0.5) ^ corrected
+            earlier = state.records.get(index)
+            if earlier is not None and earlier.corrected is not None:
+                corrected |= earlier.corrected & (earlier.mask == mask)
+        state.appearance.learn(self.segmenter, index, mask)
+        state.retract(index)
         confidence = self.config.user_confidence
         state.records[index] = ViewRecord("prompted", 1.0, score, confidence, mask, corrected)
         state.put(index, state.vote_of(index))

@@ -9,7 +9,6 @@ import torch
 
 from sa3d.errors import SA3DError
 from sa3d.prompts import Prompt, check_marks_object
-from sa3d.segmentation import ViewRecord
 from sa3d.segmenter import MaskPrediction, PromptableSegmenter
 from sa3d.self_prompting import probability_to_logits
 from sa3d.views import View
@@ -18,7 +17,7 @@ _LARGE = 0.2
 """A click further than this from the mask, in units of the root of its area, adds a large part."""
 _ROOM = 1.3
 """What is missing reaches this far around such a click, in units of its distance to the mask."""
-_PLAUSIBLE = (0.8, 6.0)
+_PLAUSIBLE = (0.8, 4.0)
 """Times by which the mask may grow then; otherwise the segmenter took something else."""
 
 
@@ -110,29 +109,22 @@ def _box_with_missing(mask: np.ndarray, last: Prompt) -> np.ndarray | None:
     return np.concatenate([low.clip(0, limit), high.clip(0, limit)]).astype(np.float32)
 
 
-def corrected_parts(
-    before: np.ndarray, mask: np.ndarray, prompts: Sequence[Prompt], earlier: ViewRecord | None
-) -> np.ndarray | None:
-    """Where a user's corrections of a view changed what all views together said.
+def corrected_parts(before: np.ndarray, mask: np.ndarray, prompts: Sequence[Prompt]) -> np.ndarray:
+    """Where a user's corrections of a view change what all views together said, bool [H, W].
 
-    Clicks speak for the connected part they lie in; a box or a mask speaks for all of the view.
+    Clicks speak for the connected part they lie in, whatever else the segmenter changed on their
+    occasion; a box or a mask speaks for all of the view.
 
     Args:
         before: [H, W] bool, what the views said.
-        mask: [H, W] bool, what the user says.
+        mask: [H, W] bool, the segmenter's answer to the correction.
         prompts: all of the user's in this view, the correction last.
-        earlier: the view's record so far: what it corrected before stays, where the mask does.
-
-    Returns:
-        [H, W] bool, or None where nothing changed.
     """
     from skimage.measure import label
 
     changed = before != mask
-    if prompts[-1].box is None and prompts[-1].mask is None:
-        parts = np.asarray(label(changed, background=0, connectivity=2))
-        clicked = {int(parts[int(y), int(x)]) for p in prompts for x, y in p.points}
-        changed = np.isin(parts, list(clicked - {0}))
-    if earlier is not None and earlier.corrected is not None and earlier.mask is not None:
-        changed |= earlier.corrected & (earlier.mask == mask)
-    return changed if changed.any() else None
+    if prompts[-1].box is not None or prompts[-1].mask is not None:
+        return changed
+    parts = np.asarray(label(changed, background=0, connectivity=2))
+    clicked = {int(parts[int(y), int(x)]) for p in prompts for x, y in p.points}
+    return np.isin(parts, list(clicked - {0}))

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sa3d.errors import SA3DError
+from sa3d.prompts import Prompt
+from sa3d.segmenter import MaskPrediction
+from sa3d.testing.analytic_scene import AnalyticScene
+from sa3d.user_prompts import corrected_parts, segment_user_prompts
+
+BEFORE = np.zeros((72, 96), dtype=bool)
+BEFORE[20:30, 20:60] = True  # 400 pixels
+
+
+class Recorder:
+    """Answers with a mask of ``area`` pixels, and remembers how it was asked."""
+
+    name = "recorder"
+
+    def __init__(self, area: int) -> None:
+        self.area = area
+        self.asked: list[tuple[np.ndarray | None, np.ndarray | None]] = []
+
+    def predict(self, coords, labels, box=None, mask_logits=None, *, multimask_output=False):  # type: ignore[no-untyped-def]
+        self.asked.append((box, mask_logits))
+        mask = np.zeros(72 * 96, dtype=bool)
+        mask[: self.area] = True
+        logits = np.zeros((1, 256, 256), np.float32)
+        return MaskPrediction(mask.reshape(1, 72, 96), np.array([0.9]), logits)
+
+
+def ask(still_life: AnalyticScene, area: int, x: float, y: float, label: int) -> Recorder:
+    view = replace(
+        still_life.scene.views[0],
+        camera=replace(still_life.scene.views[0].camera, width=96, height=72),
+    )
+    segmenter = Recorder(area)
+    click = Prompt(view.name, "ball", points=((x, y),), labels=(label,))
+    segment_user_prompts(segmenter, view, [click], BEFORE.astype(np.float32))  # type: ignore[arg-type]
+    return segmenter
+
+
+def test_a_click_near_the_mask_refines_the_mask(still_life: AnalyticScene) -> None:
+    for y, label in ((32.0, 1), (25.0, 0)):  # 3 pixels beside it; in the middle of it
+        [(box, logits)] = ask(still_life, 450, 40.0, y, label).asked
+        assert box is None
+        assert logits is not None
+        assert logits[256 * 25 // 72, 256 * 40 // 96] > 0
+        assert logits[0, 0] < 0
+
+
+def test_a_click_far_from_the_mask_gets_a_box_with_room(still_life: AnalyticScene) -> None:
+    [(box, logits)] = ask(still_life, 800, 40.0, 49.0, 1).asked  # 20 pixels below the mask
+    assert logits is None
+    np.testing.assert_allclose(box, [14, 20, 66, 71])  # 26 around the click, the image's edge below
+
+
+def test_an_answer_of_another_size_is_not_believed(still_life: AnalyticScene) -> None:
+    for area in (200, 4000):
+        asked = ask(still_life, area, 40.0, 49.0, 1).asked
+        assert len(asked) == 2
+        assert asked[1][0] is None
+        assert asked[1][1] is not None
+
+
+def test_background_points_alone_are_refused_where_nothing_is_corrected(
+    still_life: AnalyticScene,
+) -> None:
+    view = still_life.scene.views[0]
+    click = Prompt(view.name, "ball", points=((3, 3),), labels=(0,))
+    for before in (None, np.zeros((72, 96), np.float32)):
+        with pytest.raises(SA3DError, match="background points only"):
+            segment_user_prompts(Recorder(9), view, [click], before)  # type: ignore[arg-type]
+
+
+def test_clicks_speak_for_the_part_they_lie_in() -> None:
+    mask = BEFORE.copy()
+    mask[30:40, 20:60] = True  # the part that was clicked
+    mask[60:65, 80:90] = True  # and something else that the segmenter added
+    click = Prompt("a.png", points=((40, 35),), labels=(1,))
+    parts = corrected_parts(BEFORE, mask, [click])
+    assert parts[30:40, 20:60].all()
+    assert parts.sum() == 400
+    box = Prompt("a.png", box=(1, 1, 90, 70))
+    np.testing.assert_array_equal(corrected_parts(BEFORE, mask, [click, box]), mask != BEFORE)
