@@ -26,7 +26,7 @@ from sa3d.standing_out import (
     find_standing_out,
     in_many_frames,
 )
-from sa3d.view_schedule import camera_distances
+from sa3d.view_schedule import camera_distances, farthest_views
 
 
 @dataclass
@@ -189,12 +189,10 @@ class ObjectProposer:
 
 
 def spread_views(scene: Scene, count: int) -> list[int]:
-    """``count`` views far from each other, the first one the nearest to all (farthest point)."""
+    """``count`` views far from each other, the first one the nearest to all."""
     distances = camera_distances([view.camera for view in scene.views])
-    chosen = [int(distances.sum(dim=1).argmin())]
-    while len(chosen) < min(count, len(scene.views)):
-        chosen.append(int(distances[:, chosen].min(dim=1).values.argmax()))
-    return chosen
+    middle = int(distances.sum(dim=1).argmin())
+    return farthest_views(distances, range(len(scene.views)), count, [middle])
 
 
 def overlaps(lifted: Sequence[_Lifted]) -> Tensor:

@@ -65,6 +65,24 @@ def spread_views(cameras: Sequence[Camera], count: int, start: Sequence[int] = (
     return chosen
 
 
+def farthest_views(
+    distances: Tensor, candidates: Sequence[int], count: int, start: Sequence[int] = ()
+) -> list[int]:
+    """``start``, then always the candidate farthest from those chosen: ``count`` views at most.
+
+    Without a start the first candidate is one. Ties go to the earlier candidate.
+
+    Args:
+        distances: [V, V], as from :func:`camera_distances`.
+    """
+    chosen = list(start)[:count]
+    left = [view for view in candidates if view not in chosen]
+    while left and len(chosen) < count:
+        far = distances[left][:, chosen].amin(dim=1) if chosen else torch.zeros(1)
+        chosen.append(left.pop(int(far.argmax())))
+    return chosen
+
+
 def held_out_views(order: Sequence[int], share: float) -> frozenset[int]:
     """Evenly spaced views of the schedule, ``share`` of them, that measure and never vote.
 

@@ -34,7 +34,7 @@ from sa3d.segmentation import Segmentation
 from sa3d.segmenters import load_segmenter
 from sa3d.session import Session
 from sa3d.testing.simulated_user import box_of, prompt_until_right
-from sa3d.view_schedule import camera_distances
+from sa3d.view_schedule import camera_distances, farthest_views
 
 COLUMNS = (*STAGES, "upper_bound")
 CONTENT = 0.9
@@ -94,11 +94,8 @@ def spread_references(scene: Scene, masks: Masks, count: int) -> list[int]:
     areas = {index: int(mask.sum()) for index, mask in masks.items()}
     enough = 0.5 * float(np.median([area for area in areas.values() if area]))
     candidates = [index for index, area in areas.items() if area >= enough]
-    distances = camera_distances([view.camera for view in scene.views]).numpy()
-    chosen = [candidates[0]]
-    while len(chosen) < min(count, len(candidates)):
-        chosen.append(max(candidates, key=lambda i: float(distances[i, chosen].min())))
-    return chosen
+    distances = camera_distances([view.camera for view in scene.views])
+    return farthest_views(distances, candidates, count)
 
 
 def reference_prompt(scene: Scene, name: str, index: int, exact: np.ndarray, clicks: int) -> Prompt:

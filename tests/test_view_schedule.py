@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sa3d.testing.analytic_scene import look_at
-from sa3d.view_schedule import camera_distances, outward_order
+from sa3d.view_schedule import camera_distances, farthest_views, outward_order
 
 
 def ring(degrees: list[float]) -> list:
@@ -65,3 +65,12 @@ def test_the_scene_may_have_any_size(scale: float) -> None:
         for c in cameras
     ]
     assert outward_order(scaled, [0]) == outward_order(cameras, [0])
+
+
+def test_farthest_views_by_hand() -> None:
+    places = torch.tensor([0.0, 1.0, 4.0, 10.0, 9.0])
+    distances = (places[:, None] - places).abs()
+    assert farthest_views(distances, range(5), 3) == [0, 3, 2]
+    assert farthest_views(distances, [1, 2, 4], 3, start=[3]) == [3, 1, 2]
+    assert farthest_views(distances, [1], 9, start=[3]) == [3, 1]
+    assert farthest_views(distances, range(5), 1, start=[3, 2]) == [3]

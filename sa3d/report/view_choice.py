@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-
 from sa3d.scene import Scene
 from sa3d.segmentation import ObjectSegmentation
+from sa3d.view_schedule import camera_distances, farthest_views
 
 
 def prompted_views(scene: Scene, one: ObjectSegmentation) -> list[int]:
@@ -21,13 +20,6 @@ def spread_views(scene: Scene, one: ObjectSegmentation, count: int) -> list[int]
     """
     first = prompted_views(scene, one)
     rest = [i for i, r in one.views.items() if r.outcome not in ("unseen", "no prompt")]
-    rest = sorted(set(rest) - set(first))
-    chosen = first[:count]
-    centers = torch.stack([view.camera.position.cpu().float() for view in scene.views])
-    while rest and len(chosen) < count:
-        if not chosen:
-            chosen.append(rest.pop(0))
-            continue
-        distance = torch.cdist(centers[rest], centers[chosen]).amin(dim=1)
-        chosen.append(rest.pop(int(distance.argmax())))
+    distances = camera_distances([view.camera for view in scene.views])
+    chosen = farthest_views(distances, sorted(set(rest) - set(first)), count, first)
     return chosen[: len(first)] + sorted(chosen[len(first) :])
