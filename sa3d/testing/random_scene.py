@@ -1,0 +1,64 @@
+"""Generated scenes: a few coloured solids on a table, different ones for every seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from sa3d.testing.analytic_fields import Box, Shape, Sphere
+from sa3d.testing.analytic_scene import TABLE, AnalyticScene, analytic_scene
+
+TOP = -0.4
+"""Height of the table."""
+APART = 0.02
+"""Solids are at least this far from each other, world units: in pictures they touch."""
+
+
+def random_shapes(seed: int, count: int = 4) -> dict[str, Shape]:
+    """Balls and crates of 0.3 to 0.7 units on a table, by name; the table is the last.
+
+    Fewer than ``count`` solids where no room is found for more.
+    """
+    random = np.random.default_rng(seed)
+    shapes: dict[str, Shape] = {}
+    taken: list[tuple[float, float, float]] = []
+    for _ in range(50 * count):
+        half = random.uniform(0.15, 0.35, 3)
+        x, y = random.uniform(-0.55, 0.55, 2)
+        r, g, b = (float(c) for c in random.uniform(0.1, 0.95, 3))
+        round_one = bool(random.random() < 0.5)
+        radius = float(half[0] if round_one else np.hypot(half[0], half[1]))
+        if any(np.hypot(x - u, y - v) < radius + w + APART for u, v, w in taken):
+            continue
+        taken.append((x, y, radius))
+        if round_one:
+            center = (float(x), float(y), float(TOP + half[0]))
+            shapes[f"ball{len(taken)}"] = Sphere(center, radius, (r, g, b))
+        else:
+            low = (float(x - half[0]), float(y - half[1]), TOP)
+            high = (float(x + half[0]), float(y + half[1]), float(TOP + 2 * half[2]))
+            shapes[f"crate{len(taken)}"] = Box(low, high, (r, g, b))
+        if len(taken) == count:
+            break
+    return {**shapes, "table": TABLE}
+
+
+def random_scene(
+    folder: Path,
+    seed: int,
+    *,
+    count: int = 4,
+    num_views: int = 20,
+    size: tuple[int, int] = (64, 48),
+    resolution: int = 48,
+) -> AnalyticScene:
+    """Photograph :func:`random_shapes`; see :func:`sa3d.testing.analytic_scene.analytic_scene`."""
+    shapes = random_shapes(seed, count)
+    return analytic_scene(folder, shapes, num_views=num_views, size=size, resolution=resolution)
+
+
+def largest_in_first_view(scene: AnalyticScene) -> str:
+    """The solid that covers most of the first photo, the table aside: the one to prompt."""
+    areas = {name: int(mask[0].sum()) for name, mask in scene.masks.items() if name != "table"}
+    return max(areas, key=lambda name: areas[name])
