@@ -35,7 +35,7 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
     prompted = set(state.prompted)
     for index in views:
         if index in prompted:
-            yield loop.ask_user(index, number, _seen_by_user(loop, index))
+            yield loop.ask_user(index, number, seen_by_user(loop, index))
         else:
             state.retract(index)
             state.records.pop(index, None)
@@ -62,7 +62,7 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
     yield loop.finish(converged, number, said)
 
 
-def _seen_by_user(loop: ObjectLoop, index: int) -> np.ndarray:
+def seen_by_user(loop: ObjectLoop, index: int) -> np.ndarray:
     """The mask a view showed, [H, W] in [0, 1]: as :mod:`sa3d.final_masks` puts it together."""
     rendered = at_photo_size(loop.scene, index, loop.state.render(index).probability)
     record = loop.state.records.get(index)

@@ -144,13 +144,8 @@ class ObjectLoop:
             SA3DError: the segmenter finds nothing at the prompt.
         """
         scene, state = self.scene, self.state
-        here = [p for p in state.prompts if scene.view_index(p.view) == index]
-        self._encode(index)
-        mask, score = segment_user_prompts(self.segmenter, scene.views[index], here, before)
-        corrected = None
-        if before is not None:
-            corrected = corrected_parts(before > 0.5, mask, here)
-            mask = (before > 0.5) ^ corrected
+        mask, score, corrected = self.user_mask(index, state.prompts, before)
+        if corrected is not None:
             earlier = state.records.get(index)
             if earlier is not None and earlier.corrected is not None:
                 corrected |= earlier.corrected & (earlier.mask == mask)
@@ -161,6 +156,26 @@ class ObjectLoop:
         state.put(index, state.vote_of(index))
         reason = "user's prompt" if before is None else "user's correction"
         return ViewDone(self.name, number, scene.views[index].name, "prompted", 1.0, score, reason)
+
+    def user_mask(
+        self, index: int, prompts: Sequence[Prompt], before: np.ndarray | None = None
+    ) -> tuple[np.ndarray, float, np.ndarray | None]:
+        """The mask [H, W] that prompts of a view ask for, and its predicted IoU; changes nothing.
+
+        Args:
+            before: [H, W] in [0, 1], the mask the user saw and corrects; the third result then
+                tells where the correction overrules it, bool [H, W].
+
+        Raises:
+            SA3DError: the segmenter finds nothing at the prompt.
+        """
+        here = [p for p in prompts if self.scene.view_index(p.view) == index]
+        self.encode(index)
+        mask, score = segment_user_prompts(self.segmenter, self.scene.views[index], here, before)
+        if before is None:
+            return mask, score, None
+        corrected = corrected_parts(before > 0.5, mask, here)
+        return (before > 0.5) ^ corrected, score, corrected
 
     def _round(self, number: int) -> Iterator[Event]:
         started = time.perf_counter()
@@ -199,7 +214,7 @@ class ObjectLoop:
         )
         if prompt is None:
             return _no_mask(probability)
-        self._encode(index)
+        self.encode(index)
         prediction = prompt.ask(self.segmenter)
         choice = choose(
             prediction,
@@ -229,7 +244,7 @@ class ObjectLoop:
         reason = f"IoU {choice.agreement:.2f} with the other views; candidate {choice.candidate}"
         return record, reason
 
-    def _encode(self, index: int) -> None:
+    def encode(self, index: int) -> None:
         """Make a view the segmenter's image, and tell it what nearby views taught."""
         self.scene.encode(index, self.segmenter)
         prompted = self.state.prompted

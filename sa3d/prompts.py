@@ -27,6 +27,8 @@ class Prompt:
         box: (x0, y0, x1, y1) pixel indices at the original size, corners included.
         mask: PNG (or any image) of the view's size, non-zero is object; or a bool array [H, W].
         text: words naming the object.
+        candidate: 0, 1 or 2 takes this one of the segmenter's three candidates for points and a
+            box; None the one it scores best.
     """
 
     view: str
@@ -36,6 +38,7 @@ class Prompt:
     box: tuple[float, float, float, float] | None = None
     mask: Path | np.ndarray | None = field(default=None, compare=False)
     text: str | None = None
+    candidate: int | None = None
 
     def __post_init__(self) -> None:
         where = f"prompt for {self.object!r} in {self.view!r}"
@@ -45,6 +48,8 @@ class Prompt:
             raise SA3DError(f"{where}: {len(self.points)} points but {len(self.labels)} labels")
         if any(label not in (0, 1) for label in self.labels):
             raise SA3DError(f"{where}: labels must be 1 (object) or 0 (background)")
+        if self.candidate not in (None, 0, 1, 2):
+            raise SA3DError(f"{where}: candidate is 0, 1 or 2, not {self.candidate!r}")
         if not _is_plain_name(self.object):
             raise SA3DError(f"{where}: an object's name becomes a folder: no slashes, not empty")
         check_together([self])
@@ -110,6 +115,8 @@ class Prompt:
             entry["mask"] = str(self.mask)
         if self.text:
             entry["text"] = self.text
+        if self.candidate is not None:
+            entry["candidate"] = self.candidate
         return entry
 
 
@@ -119,7 +126,7 @@ def prompt_from_json(entry: Mapping[str, Any], folder: Path) -> Prompt:
     Raises:
         SA3DError: unknown keys, missing view, or values of the wrong kind.
     """
-    known = {"view", "object", "points", "labels", "box", "mask", "text"}
+    known = {"view", "object", "points", "labels", "box", "mask", "text", "candidate"}
     if not isinstance(entry, Mapping):
         raise SA3DError('every prompt is an object {"view": ..., ...}')
     text = entry.get("text")
@@ -155,6 +162,7 @@ def prompt_from_json(entry: Mapping[str, Any], folder: Path) -> Prompt:
         box=box,
         mask=None if mask is None else folder / mask,
         text=text,
+        candidate=entry.get("candidate"),
     )
 
 

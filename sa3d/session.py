@@ -11,6 +11,7 @@ from sa3d.events import Event
 from sa3d.loop_config import LoopConfig
 from sa3d.object_loop import ObjectLoop
 from sa3d.object_state import ObjectState
+from sa3d.prompt_preview import PromptPreview, preview_prompts
 from sa3d.prompts import Prompt, check_marks_object, check_together
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
@@ -113,6 +114,18 @@ class Session:
     def prompts(self, name: str) -> list[Prompt]:
         """An object's prompts in the order they were given; none if there is no such object."""
         return list(self._loops[name].state.prompts) if name in self._loops else []
+
+    def preview(self, prompts: Sequence[Prompt]) -> PromptPreview:
+        """What prompts of one object would mark in the view of the last one, if they were added.
+
+        Raises:
+            SA3DError: an unknown view, or the segmenter finds nothing there.
+        """
+        name = prompts[-1].object
+        loop = self._loops.get(name)
+        if loop is None:
+            loop = ObjectLoop(self.scene, self.segmenter, name, prompts, self.config)
+        return preview_prompts(loop, [*self.prompts(name), *prompts])
 
     def run(self) -> Iterator[Event]:
         """Segment what has new prompts: objects from the start, finished ones by correction.

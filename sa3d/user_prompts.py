@@ -44,26 +44,50 @@ def segment_user_prompts(
     masks = [mask for prompt in prompts if (mask := prompt.load_mask(*size)) is not None]
     if masks:
         return np.logical_or.reduce(masks), 1.0
-    points = np.array([p for prompt in prompts for p in prompt.points], dtype=np.float32)
-    labels = np.array([label for prompt in prompts for label in prompt.labels], dtype=np.int64)
-    boxes = [prompt.box for prompt in prompts if prompt.box is not None]
     if before is not None and prompts[-1].box is None and (before > 0.5).any():
+        points, labels, _ = _arrays(prompts)
         prediction = _corrected(segmenter, before, points, labels, prompts[-1])
+        wanted = None
     else:
-        check_marks_object(prompts)
-        prediction = segmenter.predict(
-            points if len(points) else None,
-            labels if len(points) else None,
-            np.array(boxes[-1], dtype=np.float32) if boxes else None,
-            multimask_output=not boxes and len(points) == 1,
+        points, _, box = _arrays(prompts)
+        wanted = prompts[-1].candidate
+        ambiguous = box is None and len(points) == 1
+        prediction = ask_user_prompts(
+            segmenter, prompts, multimask_output=ambiguous or wanted is not None
         )
-    best = int(prediction.scores.argmax())
+    best = int(prediction.scores.argmax()) if wanted is None else wanted
     if not prediction.masks[best].any():
         raise SA3DError(
             f"{segmenter.name} finds nothing at the prompt for {prompts[0].object!r} in "
             f"{view.name!r}: add points on the object, or a box around it"
         )
     return prediction.masks[best], float(prediction.scores[best])
+
+
+def ask_user_prompts(
+    segmenter: PromptableSegmenter, prompts: Sequence[Prompt], *, multimask_output: bool
+) -> MaskPrediction:
+    """What the segmenter makes of the points and the last box of a view, its current image.
+
+    Raises:
+        SA3DError: the prompts do not say where the object is.
+    """
+    check_marks_object(prompts)
+    points, labels, box = _arrays(prompts)
+    return segmenter.predict(
+        points if len(points) else None,
+        labels if len(points) else None,
+        box,
+        multimask_output=multimask_output,
+    )
+
+
+def _arrays(prompts: Sequence[Prompt]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """All points [P, 2], their labels [P], and the last box [4]."""
+    points = np.array([p for prompt in prompts for p in prompt.points], dtype=np.float32)
+    labels = np.array([label for prompt in prompts for label in prompt.labels], dtype=np.int64)
+    boxes = [prompt.box for prompt in prompts if prompt.box is not None]
+    return points, labels, np.array(boxes[-1], dtype=np.float32) if boxes else None
 
 
 def _corrected(

@@ -1,0 +1,53 @@
+"""What prompts would mark in their view, before anything is lifted to 3D."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sa3d.correction import seen_by_user
+from sa3d.object_loop import ObjectLoop
+from sa3d.prompts import Prompt
+from sa3d.segmenter import MaskPrediction
+from sa3d.user_prompts import ask_user_prompts
+
+
+@dataclass(frozen=True)
+class PromptPreview:
+    """The mask that prompts of one view ask for.
+
+    Attributes:
+        view: the view's index.
+        mask: [H, W] bool, what would be taken.
+        score: its predicted IoU.
+        candidates: the segmenter's three, to choose from by :attr:`sa3d.prompts.Prompt.candidate`;
+            None where there is no choice (a mask, or a click that corrects one).
+    """
+
+    view: int
+    mask: np.ndarray
+    score: float
+    candidates: MaskPrediction | None
+
+
+def preview_prompts(loop: ObjectLoop, prompts: Sequence[Prompt]) -> PromptPreview:
+    """Look at what an object's prompts mark in the view of the last one; changes nothing.
+
+    Args:
+        loop: the object's; it need not have any of these prompts yet.
+        prompts: all of the object's prompts, the newest last.
+
+    Raises:
+        SA3DError: the segmenter finds nothing at the prompts.
+    """
+    index = loop.scene.view_index(prompts[-1].view)
+    here = [prompt for prompt in prompts if loop.scene.view_index(prompt.view) == index]
+    before = seen_by_user(loop, index) if loop.state.votes else None
+    mask, score, _ = loop.user_mask(index, prompts, before)
+    corrects = before is not None and prompts[-1].box is None and bool((before > 0.5).any())
+    candidates = None
+    if not corrects and all(prompt.mask is None for prompt in here):
+        candidates = ask_user_prompts(loop.segmenter, here, multimask_output=True)
+    return PromptPreview(index, mask, score, candidates)
