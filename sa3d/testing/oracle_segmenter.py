@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from sa3d.segmenters.prompt_check import CheckedPrompt, checked_image
 
 NESTING_SHARE = 0.02
 """The smaller and larger candidates differ by this share of the mask's size."""
+MISSING_SHARE = 0.4
+"""So much of an object is missing where a part is."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +25,24 @@ class OracleErrors:
 
     Attributes:
         empty: share of images in which nothing is found.
+        wrong: share of images in which the object's nearest neighbour is answered instead.
+        missing: share of images in which 40% of the object are cut off, along a straight line.
+        neighbour: share of images in which the object's nearest neighbour is taken too.
         leak: share of images in which a disc beside the object is taken too.
-        dilate: growth of every mask in shares of its size (sqrt of its area); negative erodes.
+        dilate: growth of masks in shares of their size (sqrt of the area); negative erodes.
+        dilated: share of images in which masks grow so.
+        honest: predicted IoUs know of the errors; otherwise the segmenter is sure of itself.
         seed: of the draws.
     """
 
     empty: float = 0.0
+    wrong: float = 0.0
+    missing: float = 0.0
+    neighbour: float = 0.0
     leak: float = 0.0
     dilate: float = 0.0
+    dilated: float = 1.0
+    honest: bool = False
     seed: int = 0
 
 
@@ -94,13 +107,15 @@ class OracleSegmenter:
         prompt = CheckedPrompt.of(point_coords, point_labels, box, mask_logits)
         votes = {label: _votes(mask, prompt) for label, mask in objects.items()}
         winner = max(votes, key=lambda label: votes[label], default=None)
-        truth = np.zeros(image.shape[:2], bool)
+        truth = found = np.zeros(image.shape[:2], bool)
         if winner is not None and votes[winner] > 0:
-            truth = self._with_errors(objects[winner].astype(bool), winner)
-        masks = [truth]
+            truth = objects[winner].astype(bool)
+            found = self._with_errors(truth, winner)
+        masks = [found]
         if multimask_output:
-            masks = [_grown(truth, -NESTING_SHARE), truth, _grown(truth, NESTING_SHARE)]
-        scores = [_iou(mask, truth) if truth.any() else 0.0 for mask in masks]
+            masks = [_grown(found, -NESTING_SHARE), found, _grown(found, NESTING_SHARE)]
+        compared = truth if self._errors.honest else found
+        scores = [_iou(mask, compared) if found.any() else 0.0 for mask in masks]
         return MaskPrediction(
             np.stack(masks),
             np.array(scores, np.float32),
@@ -114,13 +129,21 @@ class OracleSegmenter:
 
     def _with_errors(self, mask: np.ndarray, label: str) -> np.ndarray:
         """The mask with this image's and object's errors; the same at every call."""
-        errors, (image, _) = self._errors, self._current()
+        errors, (image, objects) = self._errors, self._current()
         digest = hashlib.sha256(f"{errors.seed}:{label}:{_key(image)}".encode()).digest()
         random = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-        empty, leak, at = random.random(3)
+        empty, leak, at, wrong, missing, neighbour, dilated = random.random(7)
+        beside = _nearest(mask, [other for name, other in objects.items() if name != label])
         if empty < errors.empty or not mask.any():
             return np.zeros_like(mask)
-        mask = _grown(mask, errors.dilate)
+        if wrong < errors.wrong:
+            return beside
+        if missing < errors.missing:
+            mask = mask & ~_beyond_line(mask, 2 * math.pi * at)
+        if neighbour < errors.neighbour:
+            mask = mask | beside
+        if dilated < errors.dilated:
+            mask = _grown(mask, errors.dilate)
         if leak < errors.leak and mask.any():
             mask = mask | _disc_at_border(mask, at)
         return mask
@@ -171,6 +194,24 @@ def _grown(mask: np.ndarray, share: float) -> np.ndarray:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     change = cv2.dilate if share > 0 else cv2.erode
     return change(mask.astype(np.uint8), kernel).astype(bool)
+
+
+def _nearest(mask: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
+    """Of other objects' masks the one nearest to a mask in the picture; an empty one for none."""
+    from scipy.ndimage import distance_transform_edt
+
+    seen = [other.astype(bool) for other in others if other.any()]
+    if not seen or not mask.any():
+        return np.zeros(mask.shape, bool)
+    away = np.asarray(distance_transform_edt(~mask))
+    return min(seen, key=lambda other: float(away[other].min()))
+
+
+def _beyond_line(mask: np.ndarray, angle: float) -> np.ndarray:
+    """The ``MISSING_SHARE`` of a mask that lies farthest in the direction of an angle."""
+    rows, columns = np.indices(mask.shape)
+    along = rows * math.sin(angle) + columns * math.cos(angle)
+    return mask & (along > np.quantile(along[mask], 1 - MISSING_SHARE))
 
 
 def _disc_at_border(mask: np.ndarray, at: float) -> np.ndarray:

@@ -50,6 +50,9 @@ def test_unknown_images_are_refused() -> None:
     ("errors", "smaller", "larger"),
     [
         (OracleErrors(empty=1.0), True, False),
+        (OracleErrors(wrong=1.0), True, True),
+        (OracleErrors(missing=1.0), True, False),
+        (OracleErrors(neighbour=1.0), False, True),
         (OracleErrors(leak=1.0), False, True),
         (OracleErrors(dilate=0.1), False, True),
         (OracleErrors(dilate=-0.1), True, False),
@@ -61,3 +64,45 @@ def test_errors(errors: OracleErrors, smaller: bool, larger: bool) -> None:
     assert (truth & ~found).any() == smaller
     assert (found & ~truth).any() == larger
     assert np.array_equal(found, oracle(errors).predict(box=box).masks[0])
+
+
+def errors_of(found: np.ndarray) -> np.ndarray:
+    return found ^ masks()["left"]
+
+
+def test_errors_are_what_they_are_called() -> None:
+    box = np.array([4, 9, 35, 40])
+    neighbour = masks()["right"]
+    wrong = oracle(OracleErrors(wrong=1.0)).predict(box=box).masks[0]
+    np.testing.assert_array_equal(wrong, neighbour)
+    leaked = oracle(OracleErrors(neighbour=1.0)).predict(box=box).masks[0]
+    np.testing.assert_array_equal(errors_of(leaked), neighbour)
+    part = oracle(OracleErrors(missing=1.0)).predict(box=box).masks[0]
+    assert errors_of(part).sum() == pytest.approx(0.4 * 900, rel=0.05)
+    alone = OracleSegmenter(
+        {"a": IMAGE}, {"a": {"left": masks()["left"]}}, OracleErrors(neighbour=1.0)
+    )
+    alone.set_image(IMAGE)
+    np.testing.assert_array_equal(alone.predict(box=box).masks[0], masks()["left"])
+
+
+def test_a_share_of_images_goes_wrong() -> None:
+    random = np.random.default_rng(1)
+    images = {f"{i}": random.integers(0, 255, (60, 80, 3), np.uint8) for i in range(100)}
+    erring = {"dilate": 0.1, "dilated": 0.3}
+    for errors in (OracleErrors(wrong=0.3), OracleErrors(missing=0.3), OracleErrors(**erring)):
+        segmenter = OracleSegmenter(images, {name: masks() for name in images}, errors)
+        wrong = 0
+        for image in images.values():
+            segmenter.set_image(image)
+            found = segmenter.predict(box=np.array([4, 9, 35, 40])).masks[0]
+            wrong += bool(errors_of(found).any())
+        assert 18 <= wrong <= 42  # 30 of 100: 2.6 standard deviations
+
+
+def test_only_honest_scores_know_of_errors() -> None:
+    box = np.array([4, 9, 35, 40])
+    sure = oracle(OracleErrors(missing=1.0)).predict(box=box).scores
+    assert sure[0] == 1
+    honest = oracle(OracleErrors(missing=1.0, honest=True)).predict(box=box).scores
+    assert honest[0] == pytest.approx(0.6, abs=0.03)
