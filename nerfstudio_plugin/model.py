@@ -16,6 +16,7 @@ from nerfstudio.viewer.viewer_elements import ViewerDropdown
 from torch import Tensor
 from torch.nn import Parameter
 
+from nerfstudio_plugin.display import Display
 from nerfstudio_plugin.loading import OpenedRun
 from nerfstudio_plugin.object_blocks import Blocks
 from nerfstudio_plugin.shown_objects import ShownObjects
@@ -78,6 +79,7 @@ class SA3DModel(Model):
         super().__init__(config, base.scene_box, base.num_train_data)
         self.to(base.device)
         self.shown: ShownObjects | None = None
+        self.display: Display | None = None
         self.object_choice: ViewerDropdown[str] = ViewerDropdown(
             "Object", ALL_OBJECTS, [ALL_OBJECTS], hint="which object is cut out"
         )
