@@ -20,7 +20,7 @@ from sa3d.segmenter import PromptableSegmenter
 from sa3d.view_operator import unproject
 
 _SEEN = 0.04
-"""A surface this much nearer or farther than a point, as a share of its distance, is the point's."""
+"""A surface nearer or farther than a point by less than this share of its distance is its own."""
 _EDGE = 0.02
 """Share of a photo's size at its borders that shows a point only if no other photo does."""
 _STAY = 0.3
@@ -76,7 +76,7 @@ def photo_point(
     """
     costs = {}
     for index, view in enumerate(scene.views):
-        xy, seen, inner = _projected(scene, index, point_world[None])
+        seen, inner = _projected(scene, index, point_world[None])
         if seen[0]:
             costs[index] = _difference(camera, view.camera, point_world) + 2.0 * (not inner[0])
     if not costs:
@@ -110,7 +110,7 @@ def photo_box(
         index
         for index, view in enumerate(scene.views)
         if float((view.camera.position - camera.position).norm()) < _SAME_PLACE * distance
-        and bool(_projected(scene, index, middle[None])[1][0])
+        and bool(_projected(scene, index, middle[None])[0][0])
     ]
     if near:
         index = max(near, key=lambda i: float(scene.views[i].camera.forward @ camera.forward))
@@ -119,7 +119,7 @@ def photo_box(
         return PhotoBox(index, _box_around(scene, index, points), middle)
     points = _object_in(scene, camera, box_px, segmenter)
     index = photo_point(scene, camera, points.median(dim=0).values, used).view
-    seen = points[_projected(scene, index, points)[1]]
+    seen = points[_projected(scene, index, points)[0]]
     if len(seen) < 4:
         raise SA3DError("no photo shows what is in the box: look from nearer to a photo's place")
     return PhotoBox(index, _box_around(scene, index, seen), points.median(dim=0).values)
@@ -152,8 +152,8 @@ def _object_in(
     return unproject(rays, seen.depth.cpu())[solid]
 
 
-def _projected(scene: Scene, index: int, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Points [N, 3] in a photo: pixels [N, 2], which are seen, and which not at the border, [N]."""
+def _projected(scene: Scene, index: int, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Which points [N, 3] a photo shows, [N], and which lie away from its border, [N]."""
     prepared, camera = scene.prepared(index), scene.views[index].camera
     xy, z = camera.project(points)
     size = torch.tensor([camera.width, camera.height])
@@ -165,7 +165,7 @@ def _projected(scene: Scene, index: int, points: Tensor) -> tuple[Tensor, Tensor
     column, row = (share * small).long().clamp(torch.zeros(2).long(), small - 1).unbind(dim=-1)
     distance = (points - camera.position).norm(dim=-1)
     seen = (depth[row, column] - distance).abs() < _SEEN * distance
-    return xy, inside & seen, inner
+    return inside & seen, inner
 
 
 def _difference(one: Camera, other: Camera, point: Tensor) -> float:
