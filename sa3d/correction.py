@@ -40,8 +40,10 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
             state.retract(index)
             state.records.pop(index, None)
     state.measure_extent()
-    if state.finished is not None and state.finished.chosen_round == 0:
-        yield from loop.iterate()  # the views had found something else: all are asked again
+    if state.finished is None or state.finished.chosen_round == 0:
+        # The others were not asked to the end, or had found something else: all are asked again.
+        loop.begin_rounds()
+        yield from loop.iterate()
         return
     asked, changed = set(prompted), 0
     waiting = [index for index in views if index not in prompted]

@@ -16,7 +16,7 @@ from sa3d.events import Event, Finished, RoundDone, RoundStarted, ViewDone
 from sa3d.inverse_rendering import Evidence, Vote
 from sa3d.loop_config import LoopConfig
 from sa3d.mask_rendering import agreement
-from sa3d.object_state import DOUBT, ObjectState
+from sa3d.object_state import DOUBT, ObjectState, Progress
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.segmentation import ObjectSegmentation, ViewRecord
@@ -30,7 +30,7 @@ class ObjectLoop:
     """Segments one object; :attr:`state` is all that changes on the way.
 
     Stopping between two events leaves a consistent state: :meth:`result` may be asked any time
-    after the user's views were lifted.
+    after the user's views were lifted, and :meth:`run` goes on from there.
 
     Attributes:
         state: see :class:`sa3d.object_state.ObjectState`.
@@ -49,47 +49,56 @@ class ObjectLoop:
         self.state = ObjectState.fresh(scene, config, prompts)
         cameras = [view.camera for view in scene.views]
         self.distances = camera_distances(cameras)
-        self._order = outward_order(cameras, self.state.prompted)
-        self.state.held_out = held_out_views(self._order, config.held_out)
+        order = outward_order(cameras, self.state.prompted)
+        self.state.held_out = held_out_views(order, config.held_out)
 
     def run(self) -> Iterator[Event]:
         """Lift the prompted views, then rounds over the others until converged.
 
+        Goes on where an earlier run was stopped.
+
         Raises:
             SA3DError: a prompted view shows nothing, or the object touches nothing in 3D.
         """
-        yield from self._lift()
+        if self.state.progress is None:
+            yield from self._lift()
+            self.begin_rounds()
         yield from self.iterate()
 
+    def begin_rounds(self) -> None:
+        """Get ready for rounds over the views the user did not prompt; all prompted ones voted."""
+        state = self.state
+        order = outward_order([view.camera for view in self.scene.views], state.prompted)
+        lifted = {i: r for i, r in state.records.items() if r.outcome == "prompted"}
+        votes = {i: state.votes[i] for i in lifted}
+        state.progress = Progress(order, len(state.rounds), [(lifted, votes)])
+        state.finished = state.waiting = None
+
     def iterate(self) -> Iterator[Event]:
-        """Rounds over the views the user did not prompt, until converged.
+        """The rounds that :meth:`begin_rounds` began, until converged.
 
         Ends with the round trusted most, or back where it began where none is trusted.
         """
-        state, convergence = self.state, self.config.convergence
-        cameras = [view.camera for view in self.scene.views]
-        self._order = outward_order(cameras, state.prompted)
-        earlier = len(state.rounds)
-        states = [(dict(state.records), dict(state.votes))]
-        while len(states) <= convergence.max_rounds:
-            yield from self._round(len(state.rounds) + 1)
-            states.append((dict(state.records), dict(state.votes)))
-            if is_converged(state.rounds[earlier:], convergence):
+        state, convergence, progress = self.state, self.config.convergence, self.state.progress
+        assert progress is not None
+        while len(progress.kept) <= convergence.max_rounds:
+            if is_converged(state.rounds[progress.earlier :], convergence):
                 break
-        rounds = state.rounds[earlier:]
+            yield from self._round(progress)
+        rounds = state.rounds[progress.earlier :]
         chosen = best_round(rounds, convergence)
         if chosen < len(rounds):
-            state.records, votes = states[chosen]
+            state.records, votes = progress.kept[chosen]
             state.recount(votes)
         converged = is_converged(rounds, convergence)
-        kept = chosen and earlier + chosen
+        kept = chosen and progress.earlier + chosen
         yield self.finish(converged, kept, verdict(rounds, chosen, converged))
 
     def finish(self, converged: bool, chosen_round: int, verdict: str) -> Finished:
         """Note the outcome, and return it."""
         rounds = len(self.state.rounds)
         self.state.finished = Finished(self.name, converged, rounds, chosen_round, verdict)
-        self.state.waiting = frozenset()
+        self.state.waiting, self.state.progress = frozenset(), None
         return self.state.finished
 
     def result(self) -> ObjectSegmentation:
@@ -149,13 +158,20 @@ class ObjectLoop:
             earlier = state.records.get(index)
             if earlier is not None and earlier.corrected is not None:
                 corrected |= earlier.corrected & (earlier.mask == mask)
+        self.take_user_mask(index, mask, score, corrected)
+        reason = "user's prompt" if before is None else "user's correction"
+        return ViewDone(self.name, number, scene.views[index].name, "prompted", 1.0, score, reason)
+
+    def take_user_mask(
+        self, index: int, mask: np.ndarray, score: float, corrected: np.ndarray | None = None
+    ) -> None:
+        """Let a view, the segmenter's current image, vote for a mask [H, W] bool of the user's."""
+        state = self.state
         state.appearance.learn(self.segmenter, index, mask)
         state.retract(index)
         confidence = self.config.user_confidence
         state.records[index] = ViewRecord("prompted", 1.0, score, confidence, mask, corrected)
         state.put(index, state.vote_of(index))
-        reason = "user's prompt" if before is None else "user's correction"
-        return ViewDone(self.name, number, scene.views[index].name, "prompted", 1.0, score, reason)
 
     def user_mask(
         self, index: int, prompts: Sequence[Prompt], before: np.ndarray | None = None
@@ -177,15 +193,26 @@ class ObjectLoop:
         corrected = corrected_parts(before > 0.5, mask, here)
         return (before > 0.5) ^ corrected, score, corrected
 
-    def _round(self, number: int) -> Iterator[Event]:
-        started = time.perf_counter()
-        yield RoundStarted(self.name, number, len(self._order))
-        before = self.state.evidence.labels(self.config.lam)
-        outcomes = {i: r.outcome for i, r in self.state.records.items()}
-        for index in self._order:
-            yield self.ask_again(index, number)
-        changed = [i for i in self._order if self.state.records[i].outcome != outcomes.get(i)]
-        yield self.close_round(number, before, len(changed), time.perf_counter() - started)
+    def _round(self, progress: Progress) -> Iterator[Event]:
+        """A round, or what is left of one that was stopped."""
+        state, number = self.state, len(self.state.rounds) + 1
+        if progress.labels is None:
+            progress.labels = state.evidence.labels(self.config.lam)
+            progress.outcomes = {i: r.outcome for i, r in state.records.items()}
+            progress.position, progress.seconds = 0, 0.0
+        yield RoundStarted(self.name, number, len(progress.order) - progress.position)
+        while progress.position < len(progress.order):
+            started = time.perf_counter()
+            done = self.ask_again(progress.order[progress.position], number)
+            progress.position += 1
+            progress.seconds += time.perf_counter() - started
+            yield done
+        outcomes = progress.outcomes
+        changed = sum(state.records[i].outcome != outcomes.get(i) for i in progress.order)
+        done = self.close_round(number, progress.labels, changed, progress.seconds)
+        progress.kept.append((dict(state.records), dict(state.votes)))
+        progress.labels = None
+        yield done
 
     def ask_again(self, index: int, number: int) -> ViewDone:
         """Visit a view the user did not prompt, in round ``number``: its vote is replaced."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sa3d.appearance import AppearanceMemory
-from sa3d.events import Finished, RoundDone
+from sa3d.events import Finished, Outcome, RoundDone
 from sa3d.inverse_rendering import Evidence, Vote
 from sa3d.loop_config import LoopConfig
 from sa3d.mask_rendering import RenderedMask, render_mask
@@ -21,6 +21,30 @@ from sa3d.segmentation import ViewRecord
 
 DOUBT = 0.5
 """Evidence against elements out of reach, in units of the prior's weight: tips undecided ones."""
+
+
+@dataclass
+class Progress:
+    """How far the rounds have come, so that they can be stopped and gone on with.
+
+    Attributes:
+        order: the views of a round.
+        earlier: rounds of the object before the first of these.
+        kept: records and votes before the first round, with those of prompted views only, and
+            after each since.
+        position: views of the present round that are done.
+        labels: bool [N], elements labelled object when it began; None between rounds.
+        outcomes: of the views at that time, by index.
+        seconds: spent on it.
+    """
+
+    order: Sequence[int]
+    earlier: int
+    kept: list[tuple[dict[int, ViewRecord], dict[int, Vote]]]
+    position: int = 0
+    labels: Tensor | None = None
+    outcomes: Mapping[int, Outcome] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 @dataclass
@@ -39,6 +63,8 @@ class ObjectState:
         rounds: the report.
         finished: the outcome, None until there is one.
         waiting: views whose prompts changed since; None: all is still to be done.
+        progress: of the rounds; None before the first and when they are finished.
+        whole: name of the object this one was split off from, until that has let go of it.
     """
 
     scene: Scene
@@ -54,6 +80,8 @@ class ObjectState:
     rounds: list[RoundDone] = field(default_factory=list)
     finished: Finished | None = None
     waiting: frozenset[int] | None = None
+    progress: Progress | None = None
+    whole: str | None = None
 
     @classmethod
     def fresh(cls, scene: Scene, config: LoopConfig, prompts: Sequence[Prompt]) -> ObjectState:
@@ -78,6 +106,7 @@ class ObjectState:
             records=dict(self.records),
             votes=dict(self.votes),
             rounds=list(self.rounds),
+            progress=self.progress and replace(self.progress, kept=list(self.progress.kept)),
         )
 
     @property
