@@ -20,7 +20,9 @@ from sa3d.prompts import Prompt
 from sa3d.segmentation import ObjectSegmentation, Segmentation, ViewRecord
 from sa3d.storage import atomic_folder, load_arrays, refuse_to_lose, save_arrays
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version 1 lacks why the views' outcomes are what they are, and how the loop ended."""
+_READABLE = (1, 2)
 
 _MANIFEST = "segmentation.json"
 _ARRAYS = "elements.npz"
@@ -187,6 +189,8 @@ def _object_to_json(one: ObjectSegmentation) -> dict[str, Any]:
         "rounds": [asdict(done) for done in one.rounds],
         "converged": one.converged,
         "verdict": one.verdict,
+        "kept_round": one.kept_round,
+        "cycle": one.cycle,
     }
 
 
@@ -205,10 +209,10 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise SA3DError(f"the segmentation in {folder} is damaged: {error}") from error
     version = manifest.get("version") if isinstance(manifest, dict) else None
-    if version != FORMAT_VERSION:
+    if version not in _READABLE:
         raise SA3DError(
             f"the segmentation in {folder} has format {version!r}, this program reads "
-            f"{FORMAT_VERSION}: segment again, or use the version that wrote it"
+            f"{' and '.join(map(str, _READABLE))}: segment again, or use the version that wrote it"
         )
     return manifest
 
@@ -255,6 +259,8 @@ def _object_from_json(
         rounds=[RoundDone(**done) for done in entry["rounds"]],
         converged=entry["converged"],
         verdict=entry["verdict"],
+        kept_round=entry.get("kept_round", 0),
+        cycle=entry.get("cycle", 0),
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sa3d.events import RoundDone
+from torch import Tensor
+
+from sa3d.events import Outcome, RoundDone
 
 CLEARLY = 0.005
 """Differences of trust below this are noise."""
@@ -23,6 +25,22 @@ class ConvergenceConfig:
     """Where the accepted views agree less than this (IoU) with each other, or a round is trusted
     less (see :func:`trust`), the views have found something else: what the prompted ones lifted is
     the answer."""
+    look_at: float = 0.75
+    """Views whose mask agrees less than this with the others are named in the verdict."""
+
+
+@dataclass(frozen=True, eq=False)
+class RoundState:
+    """Where a loop stood after a round: labels, bool [N], and what became of each view."""
+
+    labels: Tensor
+    outcomes: Mapping[int, Outcome]
+
+    def is_like(self, other: RoundState, config: ConvergenceConfig) -> bool:
+        """Whether no view's outcome differs, and no more labels than in a converged round."""
+        flips = int((self.labels != other.labels).sum())
+        allowed = config.flip_tolerance * max(int(self.labels.sum()), 1)
+        return flips <= allowed and self.outcomes == other.outcomes
 
 
 def is_converged(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> bool:
@@ -35,6 +53,19 @@ def is_converged(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> bool
     last = rounds[-1]
     few_flips = last.flips <= config.flip_tolerance * max(last.labelled, 1)
     return few_flips and last.changed_views == 0
+
+
+def cycle_length(states: Sequence[RoundState], config: ConvergenceConfig) -> int:
+    """After how many rounds, two or more, the last state has come back; 0 if it is a new one.
+
+    The loop is deterministic: what follows a state that was there before was there before, too.
+    Like converged rounds, states may differ a little; compared bit for bit, hardly any would return.
+
+    Args:
+        states: after every round, in order.
+    """
+    lengths = range(2, len(states))
+    return next((n for n in lengths if states[-1].is_like(states[-1 - n], config)), 0)
 
 
 def trust(done: RoundDone) -> float:
@@ -63,11 +94,18 @@ def best_round(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> int:
     return chosen if min(trust(kept), kept.agreement) >= config.min_trust else 0
 
 
-def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool) -> str:
-    """The outcome of a loop in words; ``chosen`` as from :func:`best_round`."""
+def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool, cycle: int = 0) -> str:
+    """The outcome of a loop in words.
+
+    Args:
+        chosen: as from :func:`best_round`.
+        cycle: as from :func:`cycle_length`.
+    """
     if not rounds:
         return "lifted from the prompted views alone"
     how = "converged" if converged else "stopped at the limit, not converged,"
+    if cycle:
+        how = f"stopped, going in a circle of {cycle} rounds,"
     text = f"{how} after {len(rounds)} round{'s' if len(rounds) > 1 else ''}"
     if chosen == 0:
         last = rounds[-1]
@@ -80,7 +118,26 @@ def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool) -> str:
     if chosen < len(rounds):
         text += f"; round {kept.round} kept, later ones agreed less"
     if kept.unvoted_agreement is not None:
-        text += f"; agreement on unvoted views {kept.unvoted_agreement:.2f}"
+        text += f"; held-out agreement {kept.unvoted_agreement:.2f}"
     if kept.rejected:
         text += f"; {kept.rejected} view{'s' if kept.rejected > 1 else ''} rejected"
     return text
+
+
+def to_look_at(trusted: Mapping[str, float], config: ConvergenceConfig, most: int = 3) -> str:
+    """A sentence that names the views whose masks the others bear out least; empty if none.
+
+    Args:
+        trusted: IoU with the other views, by view name.
+        most: so many are named.
+    """
+    doubtful = sorted((v, name) for name, v in trusted.items() if v < config.look_at)
+    names = [name for _, name in doubtful[:most]]
+    if not names:
+        return ""
+    if len(names) == 1:
+        return f"view {names[0]} disagrees: look at it"
+    listed = ", ".join(names[:-1]) + f" and {names[-1]}"
+    if len(doubtful) > most:
+        return f"{len(doubtful)} views disagree, most of all {listed}: look at them"
+    return f"views {listed} disagree: look at them"

@@ -69,7 +69,8 @@ class RoundDone:
 class Finished:
     """The loop stopped for one object; ``converged`` is False when a limit ended it.
 
-    ``chosen_round`` counts from 1; 0 is what the prompted views lifted.
+    ``chosen_round`` counts from 1; 0 is what the prompted views lifted. ``cycle`` is the length in
+    rounds of the circle the loop was stopped in, 0 if it ran in none.
     """
 
     object: str
@@ -77,6 +78,7 @@ class Finished:
     rounds: int
     chosen_round: int
     verdict: str
+    cycle: int = 0
 
 
 Event = RoundStarted | ViewDone | RoundDone | Finished

@@ -41,6 +41,9 @@ class LoopConfig:
     """A view's mask is replaced only by one whose IoU with the other views is this much better."""
     held_out: float = 0.1
     """Share of the views that is segmented but never votes: it measures, it does not decide."""
+    folds: int = 0
+    """After the loop, take the views out of the votes in so many groups, one after the other, and
+    compare their masks with what the rest renders: an agreement for every view. 0: do not."""
     appearance_views: int = 8
     """Accepted views a segmenter without weights learns the object's appearance from; 0: none."""
     prompting: SelfPromptConfig = field(default_factory=SelfPromptConfig)

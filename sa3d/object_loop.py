@@ -10,7 +10,14 @@ import numpy as np
 from torch import Tensor
 
 from sa3d.candidate_choice import choose
-from sa3d.convergence import best_round, is_converged, verdict
+from sa3d.convergence import (
+    RoundState,
+    best_round,
+    cycle_length,
+    is_converged,
+    to_look_at,
+    verdict,
+)
 from sa3d.errors import SA3DError
 from sa3d.events import Event, Finished, RoundDone, RoundStarted, ViewDone
 from sa3d.inverse_rendering import Evidence, Vote
@@ -23,6 +30,7 @@ from sa3d.segmentation import ObjectSegmentation, ViewRecord
 from sa3d.segmenter import LearnsAppearance, PromptableSegmenter
 from sa3d.self_prompting import self_prompt
 from sa3d.user_prompts import corrected_parts, segment_user_prompts
+from sa3d.view_folds import with_fold_agreements
 from sa3d.view_schedule import camera_distances, held_out_views, outward_order
 
 
@@ -75,35 +83,42 @@ class ObjectLoop:
         state.finished = state.waiting = None
 
     def iterate(self) -> Iterator[Event]:
-        """The rounds that :meth:`begin_rounds` began, until converged.
+        """The rounds that :meth:`begin_rounds` began, until converged or going in a circle.
 
         Ends with the round trusted most, or back where it began where none is trusted.
         """
         state, convergence, progress = self.state, self.config.convergence, self.state.progress
         assert progress is not None
-        while len(progress.kept) <= convergence.max_rounds:
-            if is_converged(state.rounds[progress.earlier :], convergence):
+        while True:
+            rounds = state.rounds[progress.earlier :]
+            converged = is_converged(rounds, convergence)
+            cycle = 0 if converged else cycle_length(progress.passed, convergence)
+            if converged or cycle or len(rounds) >= convergence.max_rounds:
                 break
             yield from self._round(progress)
-        rounds = state.rounds[progress.earlier :]
         chosen = best_round(rounds, convergence)
         if chosen < len(rounds):
             state.records, votes = progress.kept[chosen]
             state.recount(votes)
-        converged = is_converged(rounds, convergence)
         kept = chosen and progress.earlier + chosen
-        yield self.finish(converged, kept, verdict(rounds, chosen, converged))
+        yield self.finish(converged, kept, verdict(rounds, chosen, converged, cycle), cycle)
 
-    def finish(self, converged: bool, chosen_round: int, verdict: str) -> Finished:
-        """Note the outcome, and return it."""
-        rounds = len(self.state.rounds)
-        self.state.finished = Finished(self.name, converged, rounds, chosen_round, verdict)
-        self.state.waiting, self.state.progress = frozenset(), None
-        return self.state.finished
+    def finish(self, converged: bool, chosen_round: int, said: str, cycle: int = 0) -> Finished:
+        """Note the outcome, naming views to look at, and return it."""
+        state, names = self.state, [view.name for view in self.scene.views]
+        if self.config.folds:
+            state.records = with_fold_agreements(state, self.config.folds)
+        trusted = {names[i]: r.trusted for i, r in state.records.items() if r.mask is not None}
+        look = to_look_at(trusted, self.config.convergence)
+        said += f"; {look}" if look else ""
+        rounds = len(state.rounds)
+        state.finished = Finished(self.name, converged, rounds, chosen_round, said, cycle)
+        state.waiting, state.progress = frozenset(), None
+        return state.finished
 
     def result(self) -> ObjectSegmentation:
         """The object as it stands."""
-        state = self.state
+        state, finished = self.state, self.state.finished
         # In the result, doubt about far elements is as light as the prior.
         total = state.evidence.total.clone()
         total[state.far] -= DOUBT * (self.config.prompt_prior_weight - self.config.prior_weight)
@@ -113,8 +128,10 @@ class ObjectLoop:
             evidence=Evidence(state.evidence.object.clone(), total.clamp_min(0)),
             views=dict(state.records),
             rounds=tuple(state.rounds),
-            converged=state.finished is not None and state.finished.converged,
-            verdict=state.finished.verdict if state.finished else "stopped before the end",
+            converged=finished is not None and finished.converged,
+            verdict=finished.verdict if finished else "stopped before the end",
+            kept_round=finished.chosen_round if finished else len(state.rounds),
+            cycle=finished.cycle if finished else 0,
         )
 
     def resume(self, one: ObjectSegmentation) -> None:
@@ -131,7 +148,11 @@ class ObjectLoop:
             state.put(index, state.vote_of(index))
         state.measure_extent()
         only_lifted = all(record.outcome == "prompted" for record in one.views.values())
-        self.finish(one.converged, 0 if only_lifted else len(state.rounds), one.verdict)
+        kept = 0 if only_lifted else one.kept_round or len(state.rounds)
+        state.finished = Finished(
+            self.name, one.converged, len(state.rounds), kept, one.verdict, one.cycle
+        )
+        state.waiting = frozenset()
 
     def _lift(self) -> Iterator[Event]:
         for index in self.state.prompted:
@@ -159,8 +180,7 @@ class ObjectLoop:
             if earlier is not None and earlier.corrected is not None:
                 corrected |= earlier.corrected & (earlier.mask == mask)
         self.take_user_mask(index, mask, score, corrected)
-        reason = "user's prompt" if before is None else "user's correction"
-        return ViewDone(self.name, number, scene.views[index].name, "prompted", 1.0, score, reason)
+        return self._told(index, number)
 
     def take_user_mask(
         self, index: int, mask: np.ndarray, score: float, corrected: np.ndarray | None = None
@@ -170,7 +190,10 @@ class ObjectLoop:
         state.appearance.learn(self.segmenter, index, mask)
         state.retract(index)
         confidence = self.config.user_confidence
-        state.records[index] = ViewRecord("prompted", 1.0, score, confidence, mask, corrected)
+        reason = "user's prompt" if corrected is None else "user's correction"
+        state.records[index] = ViewRecord(
+            "prompted", 1.0, score, confidence, mask, corrected, reason
+        )
         state.put(index, state.vote_of(index))
 
     def user_mask(
@@ -211,18 +234,23 @@ class ObjectLoop:
         changed = sum(state.records[i].outcome != outcomes.get(i) for i in progress.order)
         done = self.close_round(number, progress.labels, changed, progress.seconds)
         progress.kept.append((dict(state.records), dict(state.votes)))
+        now = {index: record.outcome for index, record in state.records.items()}
+        progress.passed.append(RoundState(state.evidence.labels(self.config.lam), now))
         progress.labels = None
         yield done
 
     def ask_again(self, index: int, number: int) -> ViewDone:
         """Visit a view the user did not prompt, in round ``number``: its vote is replaced."""
         vote = self.state.retract(index)
-        record, reason = self._visit(index, vote)
-        self.state.records[index] = record
-        view, outcome = self.scene.views[index].name, record.outcome
-        return ViewDone(self.name, number, view, outcome, record.agreement, record.score, reason)
+        self.state.records[index] = self._visit(index, vote)
+        return self._told(index, number)
 
-    def _visit(self, index: int, vote: Vote | None) -> tuple[ViewRecord, str]:
+    def _told(self, index: int, number: int) -> ViewDone:
+        """A view's record as an event of round ``number``."""
+        name, r = self.scene.views[index].name, self.state.records[index]
+        return ViewDone(self.name, number, name, r.outcome, r.agreement, r.score, r.reason)
+
+    def _visit(self, index: int, vote: Vote | None) -> ViewRecord:
         """Prompt the segmenter with what the other views say, gate its answer, let it vote.
 
         ``vote`` is what the view said before; it is taken back already.
@@ -256,20 +284,20 @@ class ObjectLoop:
             if kept >= self.config.min_agreement and choice.agreement < kept + self.config.inertia:
                 self.state.put(index, vote)
                 reason = f"kept: IoU {kept:.2f} with the other views"
-                return replace(self.state.records[index], agreement=kept), reason
+                return replace(self.state.records[index], agreement=kept, reason=reason)
+        silent = ViewRecord("rejected", choice.agreement, choice.score, 0.0, choice.mask)
+        agreed = f"IoU {choice.agreement:.2f} with the other views"
         if choice.agreement < self.config.min_agreement:
-            reason = f"IoU {choice.agreement:.2f} with the other views is under the gate"
-            return ViewRecord("rejected", choice.agreement, choice.score, 0.0, choice.mask), reason
+            return replace(silent, reason=f"{agreed} is under the gate")
         if index in self.state.held_out:
-            reason = "held out: measures, does not vote"
-            return ViewRecord("held out", choice.agreement, choice.score, 0.0, choice.mask), reason
+            return replace(silent, outcome="held out", reason="held out: measures, does not vote")
         confidence = _evidence_behind(probability, known)
         self.state.appearance.learn(self.segmenter, index, choice.mask)
-        record = ViewRecord("accepted", choice.agreement, choice.score, confidence, choice.mask)
+        reason = f"{agreed}; candidate {choice.candidate}"
+        record = replace(silent, outcome="accepted", confidence=confidence, reason=reason)
         self.state.records[index] = record
         self.state.put(index, self.state.vote_of(index))
-        reason = f"IoU {choice.agreement:.2f} with the other views; candidate {choice.candidate}"
-        return record, reason
+        return record
 
     def encode(self, index: int) -> None:
         """Make a view the segmenter's image, and tell it what nearby views taught."""
@@ -326,8 +354,9 @@ def _evidence_behind(probability: Tensor, known: Tensor) -> float:
     return max(0.1, share)
 
 
-def _no_mask(probability: Tensor) -> tuple[ViewRecord, str]:
+def _no_mask(probability: Tensor) -> ViewRecord:
     """The record of a view in which nothing is certain enough to prompt with."""
+    none = ViewRecord("unseen", 0.0, 0.0, 0.0, None, reason="the object is not seen here so far")
     if float(probability.max()) < 0.5:
-        return ViewRecord("unseen", 0.0, 0.0, 0.0, None), "the object is not seen here so far"
-    return ViewRecord("no prompt", 0.0, 0.0, 0.0, None), "no pixel is certain enough to prompt with"
+        return none
+    return replace(none, outcome="no prompt", reason="no pixel is certain enough to prompt with")

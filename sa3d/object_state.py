@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sa3d.appearance import AppearanceMemory
+from sa3d.convergence import RoundState
 from sa3d.events import Finished, Outcome, RoundDone
 from sa3d.inverse_rendering import Evidence, Vote
 from sa3d.loop_config import LoopConfig
@@ -32,6 +33,7 @@ class Progress:
         earlier: rounds of the object before the first of these.
         kept: records and votes before the first round, with those of prompted views only, and
             after each since.
+        passed: labels and outcomes after each round, to notice when they return.
         position: views of the present round that are done.
         labels: bool [N], elements labelled object when it began; None between rounds.
         outcomes: of the views at that time, by index.
@@ -41,10 +43,15 @@ class Progress:
     order: Sequence[int]
     earlier: int
     kept: list[tuple[dict[int, ViewRecord], dict[int, Vote]]]
+    passed: list[RoundState] = field(default_factory=list)
     position: int = 0
     labels: Tensor | None = None
     outcomes: Mapping[int, Outcome] = field(default_factory=dict)
     seconds: float = 0.0
+
+    def copy(self) -> Progress:
+        """A copy that shares nothing that is changed in place."""
+        return replace(self, kept=list(self.kept), passed=list(self.passed))
 
 
 @dataclass
@@ -106,7 +113,7 @@ class ObjectState:
             records=dict(self.records),
             votes=dict(self.votes),
             rounds=list(self.rounds),
-            progress=self.progress and replace(self.progress, kept=list(self.progress.kept)),
+            progress=self.progress and self.progress.copy(),
         )
 
     @property

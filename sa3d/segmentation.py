@@ -30,6 +30,9 @@ class ViewRecord:
         confidence: how much the view's vote counted, 0 if it did not vote.
         mask: [H, W] bool, the segmenter's mask at the photo's size; None if it gave none.
         corrected: [H, W] bool, where the user overruled all other views; None: nowhere.
+        reason: why it came out so, in words.
+        fold_agreement: IoU with what is rendered without the views of its fold; None: not asked
+            for (:attr:`sa3d.loop_config.LoopConfig.folds`).
     """
 
     outcome: Outcome
@@ -38,11 +41,21 @@ class ViewRecord:
     confidence: float
     mask: np.ndarray | None
     corrected: np.ndarray | None = None
+    reason: str = ""
+    fold_agreement: float | None = None
+
+    @property
+    def trusted(self) -> float:
+        """How far other views bear its mask out: without its fold where that was measured."""
+        return self.agreement if self.fold_agreement is None else self.fold_agreement
 
 
 @dataclass(frozen=True)
 class ObjectSegmentation:
-    """One object: its prompts, its evidence (both [N]), its views by index, and the report."""
+    """One object: its prompts, its evidence (both [N]), its views by index, and the report.
+
+    ``kept_round`` and ``cycle``: see :class:`sa3d.events.Finished`.
+    """
 
     name: str
     prompts: Sequence[Prompt]
@@ -51,6 +64,8 @@ class ObjectSegmentation:
     rounds: Sequence[RoundDone]
     converged: bool
     verdict: str
+    kept_round: int = 0
+    cycle: int = 0
 
 
 @dataclass(frozen=True)

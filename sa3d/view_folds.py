@@ -1,0 +1,45 @@
+"""Views judged by views that had no say: k-fold cross-validation of a finished loop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sa3d.inverse_rendering import Evidence
+from sa3d.mask_rendering import agreement
+from sa3d.object_state import ObjectState
+from sa3d.segmentation import ViewRecord
+
+
+def with_fold_agreements(state: ObjectState, folds: int) -> dict[int, ViewRecord]:
+    """A loop's records, each mask compared with what is rendered without the views of its fold.
+
+    Every ``folds``-th view that has a mask belongs to the same fold. Only operators are needed:
+    each fold's votes are taken out of a copy of the evidence, and nothing is segmented again.
+
+    Args:
+        folds: 1 or more; with as many as there are views each is left out alone.
+    """
+    records = dict(state.records)
+    masked = [index for index in sorted(records) if records[index].mask is not None]
+    for fold in (masked[start::folds] for start in range(folds)):
+        without = _without(state, fold)
+        for index in fold:
+            mask = records[index].mask
+            assert mask is not None
+            rendered = without.render(index)
+            vote = state.votes.get(index)
+            if vote is not None:  # where the user has no say, their mask is not compared
+                said = (vote.confidence > 0).to(rendered.known)
+                rendered = replace(rendered, known=rendered.known * said)
+            shared = agreement(state.at_rays(index, mask), rendered)
+            records[index] = replace(records[index], fold_agreement=shared)
+    return records
+
+
+def _without(state: ObjectState, views: list[int]) -> ObjectState:
+    """The state as if some views had not voted; the given one stays as it is."""
+    evidence = Evidence(state.evidence.object.clone(), state.evidence.total.clone())
+    for index in views:
+        if (vote := state.votes.get(index)) is not None:
+            evidence.add(state.scene.prepared(index).operator, vote, sign=-1)
+    return replace(state, evidence=evidence)
