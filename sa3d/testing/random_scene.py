@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 
+from sa3d.geometry import Camera
 from sa3d.testing.analytic_fields import Box, Shape, Sphere
-from sa3d.testing.analytic_scene import TABLE, AnalyticScene, analytic_scene
+from sa3d.testing.analytic_scene import TABLE, AnalyticScene, analytic_scene, look_at
 
 TOP = -0.4
 """Height of the table."""
@@ -53,9 +55,22 @@ def random_scene(
     size: tuple[int, int] = (64, 48),
     resolution: int = 48,
 ) -> AnalyticScene:
-    """Photograph :func:`random_shapes`; see :func:`sa3d.testing.analytic_scene.analytic_scene`."""
+    """Photograph :func:`random_shapes` on one walk around them, the camera slowly going up and down.
+
+    See :func:`sa3d.testing.analytic_scene.analytic_scene`.
+    """
+    cameras = [_walking_camera(i, num_views, size) for i in range(num_views)]
     shapes = random_shapes(seed, count)
-    return analytic_scene(folder, shapes, num_views=num_views, size=size, resolution=resolution)
+    return analytic_scene(folder, shapes, cameras=cameras, size=size, resolution=resolution)
+
+
+def _walking_camera(index: int, count: int, size: tuple[int, int]) -> Camera:
+    """Camera ``index`` of ``count``, 2.4 units from the origin, 0.6 to 1.6 units above it."""
+    angle = 2 * math.pi * index / count
+    height = 1.1 + 0.5 * math.sin(2 * angle)
+    radius = math.sqrt(2.4**2 - height**2)
+    position = (radius * math.cos(angle), radius * math.sin(angle), height)
+    return look_at(position, (0.0, 0.0, -0.15), size, index)
 
 
 def largest_in_first_view(scene: AnalyticScene) -> str:
