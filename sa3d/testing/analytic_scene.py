@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -43,23 +43,25 @@ def analytic_scene(
     kind: Literal["box", "contracted", "contracted-l2"] = "box",
     num_views: int = 12,
     size: tuple[int, int] = (48, 36),
+    cameras: Sequence[Camera] | None = None,
     resolution: int = 40,
     softness: float = 0.0,
     prepare: bool = True,
 ) -> AnalyticScene:
-    """Photograph analytic shapes from a spiral of cameras looking at the origin.
+    """Photograph analytic shapes, from a spiral of cameras looking at the origin unless told.
 
     Args:
         folder: gets ``images/`` (PNG) and ``cache/``.
         shapes: by name; a ball and a crate on a table by default.
         kind: bounds of the field, over the box [-1, 1]^3.
         size: (width, height) of the photographs and of the operators.
+        cameras: instead of ``num_views`` of the spiral; all of ``size``.
         resolution: of the mask grid over the unit cube; contracted spaces spend half of it, along
             each side, on the outside.
     """
     shapes = shapes or {"ball": BALL, "crate": CRATE, "table": TABLE}
     field = AnalyticField(list(shapes.values()), Bounds(kind), softness=softness)
-    cameras = [spiral_camera(i, num_views, size) for i in range(num_views)]
+    cameras = cameras or [spiral_camera(i, num_views, size) for i in range(num_views)]
     views = [_photograph(field, camera, folder / "images") for camera in cameras]
     config = PrepareConfig(resolution=resolution, ray_side=max(size))
     scene = Scene(field, views, folder / "cache", config)

@@ -54,6 +54,7 @@ def random_scene(
     num_views: int = 20,
     size: tuple[int, int] = (64, 48),
     resolution: int = 48,
+    softness: float = 0.0,
 ) -> AnalyticScene:
     """Photograph :func:`random_shapes` on one walk around them, the camera slowly going up and down.
 
@@ -61,7 +62,14 @@ def random_scene(
     """
     cameras = [_walking_camera(i, num_views, size) for i in range(num_views)]
     shapes = random_shapes(seed, count)
-    return analytic_scene(folder, shapes, cameras=cameras, size=size, resolution=resolution)
+    return analytic_scene(
+        folder,
+        shapes,
+        cameras=cameras,
+        size=size,
+        resolution=resolution,
+        softness=softness,
+    )
 
 
 def _walking_camera(index: int, count: int, size: tuple[int, int]) -> Camera:
