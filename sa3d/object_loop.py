@@ -69,9 +69,24 @@ class ObjectLoop:
             SA3DError: a prompted view shows nothing, or the object touches nothing in 3D.
         """
         if self.state.progress is None:
-            yield from self._lift()
+            for index in self.state.prompted:
+                yield self.ask_user(index, 0)
+            self.measure_lifted()
             self.begin_rounds()
         yield from self.iterate()
+
+    def measure_lifted(self) -> None:
+        """Find where the prompted views, which have all voted, lift the object.
+
+        Raises:
+            SA3DError: the object touches nothing in 3D.
+        """
+        if not self.state.evidence.labels(self.config.lam).any():
+            raise SA3DError(
+                f"the prompt for {self.name!r} lands on nothing: the NeRF has no density along the "
+                "prompted pixels; prompt where the render shows a surface"
+            )
+        self.state.measure_extent()
 
     def begin_rounds(self) -> None:
         """Get ready for rounds over the views the user did not prompt; all prompted ones voted."""
@@ -153,16 +168,6 @@ class ObjectLoop:
             self.name, one.converged, len(state.rounds), kept, one.verdict, one.cycle
         )
         state.waiting = frozenset()
-
-    def _lift(self) -> Iterator[Event]:
-        for index in self.state.prompted:
-            yield self.ask_user(index, 0)
-        if not self.state.evidence.labels(self.config.lam).any():
-            raise SA3DError(
-                f"the prompt for {self.name!r} lands on nothing: the NeRF has no density along the "
-                "prompted pixels; prompt where the render shows a surface"
-            )
-        self.state.measure_extent()
 
     def ask_user(self, index: int, number: int, before: np.ndarray | None = None) -> ViewDone:
         """Let a view the user prompted vote, in round ``number``.

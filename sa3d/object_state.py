@@ -12,6 +12,7 @@ from torch import Tensor
 from sa3d.appearance import AppearanceMemory
 from sa3d.convergence import RoundState
 from sa3d.events import Finished, Outcome, RoundDone
+from sa3d.final_masks import at_photo_size
 from sa3d.inverse_rendering import Evidence, Vote
 from sa3d.loop_config import LoopConfig
 from sa3d.mask_rendering import RenderedMask, render_mask
@@ -116,6 +117,14 @@ class ObjectState:
             progress=self.progress and self.progress.copy(),
         )
 
+    def renamed(self, name: str) -> ObjectState:
+        """A copy of which all parts call the object by another name."""
+        state = self.copy()
+        state.prompts = [replace(prompt, object=name) for prompt in state.prompts]
+        state.rounds = [replace(done, object=name) for done in state.rounds]
+        state.finished = state.finished and replace(state.finished, object=name)
+        return state
+
     @property
     def prompted(self) -> list[int]:
         """Indices of the views the user prompted, ascending."""
@@ -169,6 +178,12 @@ class ObjectState:
             prior=self.config.prior,
             prior_weight=self.config.prompt_prior_weight,
         )
+
+    def mask(self, index: int) -> np.ndarray:
+        """The mask [H, W] bool a view voted for; else what all others show there."""
+        if index in self.votes and (voted := self.records[index].mask) is not None:
+            return voted
+        return at_photo_size(self.scene, index, self.render(index).probability) > 0.5
 
     def measure_extent(self) -> None:
         """Find where the prompted views lift the object, and which elements are out of its reach.

@@ -50,8 +50,7 @@ class Prompt:
             raise SA3DError(f"{where}: labels must be 1 (object) or 0 (background)")
         if self.candidate not in (None, 0, 1, 2):
             raise SA3DError(f"{where}: candidate is 0, 1 or 2, not {self.candidate!r}")
-        if not _is_plain_name(self.object):
-            raise SA3DError(f"{where}: an object's name becomes a folder: no slashes, not empty")
+        check_object_name(self.object)
         check_together([self])
 
     def check_against(self, width: int, height: int) -> None:
@@ -186,6 +185,16 @@ def load_prompts(path: Path) -> list[Prompt]:
     return [prompt_from_json(entry, path.parent) for entry in entries]
 
 
+def check_object_name(name: str) -> None:
+    """Check that an object can be called so.
+
+    Raises:
+        SA3DError: its folder could not be.
+    """
+    if not name.strip() or name in (".", "..") or set(name) & set("/\\\0"):
+        raise SA3DError(f"{name!r} is no name: an object's becomes a folder: no slashes, not empty")
+
+
 def check_marks_object(prompts: Sequence[Prompt]) -> None:
     """Check that the prompts of one view say where the object is, not only where it is not.
 
@@ -217,7 +226,3 @@ def check_together(prompts: Sequence[Prompt]) -> None:
 
 def _numbers(values: Sequence[float]) -> str:
     return "(" + ", ".join(f"{value:g}" for value in values) + ")"
-
-
-def _is_plain_name(name: str) -> bool:
-    return bool(name.strip()) and name not in (".", "..") and not set(name) & set("/\\\0")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sa3d.correction import correct
 from sa3d.errors import SA3DError
 from sa3d.events import Event
 from sa3d.loop_config import LoopConfig
+from sa3d.object_edits import let_go, merge, split_off
 from sa3d.object_loop import ObjectLoop
 from sa3d.object_state import ObjectState
 from sa3d.prompt_preview import PromptPreview, preview_prompts
-from sa3d.prompts import Prompt, check_marks_object, check_together
+from sa3d.prompts import Prompt, check_marks_object, check_object_name, check_together
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 from sa3d.segmenter import PromptableSegmenter
@@ -20,8 +21,13 @@ from sa3d.segmenter import PromptableSegmenter
 _HISTORY = 100
 """Steps that can be undone."""
 
-_Step = Mapping[str, ObjectState | None]
-"""Objects as they were before (or after) an action; None: not there."""
+
+@dataclass(frozen=True)
+class _Step:
+    """Objects as they were before (or after) an action, None: not there; and the order of all."""
+
+    objects: Mapping[str, ObjectState | None]
+    order: Sequence[str]
 
 
 class Session:
@@ -49,13 +55,7 @@ class Session:
             SA3DError: no prompts, an unknown view, a prompt outside its image, or prompts of a view
                 that contradict each other. Nothing is added.
         """
-        if not prompts:
-            raise SA3DError("no prompt given: mark the object in at least one view")
-        views = [self.scene.views[self.scene.view_index(prompt.view)] for prompt in prompts]
-        prompts = [replace(p, view=view.name) for p, view in zip(prompts, views, strict=True)]
-        for prompt, view in zip(prompts, views, strict=True):
-            prompt.check_against(view.camera.width, view.camera.height)
-            prompt.load_mask(view.camera.width, view.camera.height)
+        prompts = self._checked(prompts)
         changed: dict[str, list[Prompt]] = {}
         for name in dict.fromkeys(prompt.object for prompt in prompts):
             mine = [*self.prompts(name), *(p for p in prompts if p.object == name)]
@@ -65,7 +65,7 @@ class Session:
                 if not self._goes_on(name):
                     check_marks_object(here)
             changed[name] = mine
-        self._remember(changed)
+        self._remember(self._now(changed))
         for name, mine in changed.items():
             self._set_prompts(name, mine)
 
@@ -93,12 +93,12 @@ class Session:
         left = self.prompts(name)
         if not 0 <= position < len(left):
             raise SA3DError(f"object {name!r} has {len(left)} prompts, none at {position}")
-        self._remember([name])
+        self._remember(self._now([name]))
         del left[position]
         if left:
             self._set_prompts(name, left)
         else:
-            self._put_back({name: None})
+            del self._loops[name]
 
     def remove_object(self, name: str) -> None:
         """Forget an object.
@@ -106,10 +106,68 @@ class Session:
         Raises:
             SA3DError: there is no such object.
         """
-        if name not in self._loops:
-            raise SA3DError(f"no object {name!r} here; there are: {', '.join(self._loops)}")
-        self._remember([name])
-        self._put_back({name: None})
+        self._known(name)
+        self._remember(self._now([name]))
+        del self._loops[name]
+
+    def rename_object(self, name: str, new: str) -> None:
+        """Call an object otherwise.
+
+        Raises:
+            SA3DError: there is no such object, or the new name is taken or cannot be one.
+        """
+        self._known(name)
+        self._check_free(new)
+        parts = [one for one, loop in self._loops.items() if loop.state.whole == name]
+        self._remember(self._now([name, new, *parts]))
+        order = [new if one == name else one for one in self._loops]
+        state = self._loops[name].state.renamed(new)
+        self._put_back(_Step({name: None, new: state}, order))
+        for part in parts:
+            self._loops[part].state.whole = new
+
+    def merge_objects(self, names: Sequence[str], into: str) -> None:
+        """Make one object of several; their prompts become its prompts.
+
+        Args:
+            into: its name: a new one or one of ``names``. It takes the place of the first.
+
+        Raises:
+            SA3DError: fewer than two objects, one is unknown or not finished, or the name is taken
+                or cannot be one. Nothing is changed.
+        """
+        names = list(dict.fromkeys(names))
+        loops = [self._finished(name) for name in names]
+        if len(loops) < 2:
+            raise SA3DError("merging takes two objects or more")
+        if into not in names:
+            self._check_free(into)
+        merged = merge(loops, into)
+        self._remember(self._now([*names, into]))
+        order = [into if one == names[0] else one for one in self._loops if one not in names[1:]]
+        gone: dict[str, ObjectState | None] = dict.fromkeys(names)
+        self._put_back(_Step(gone | {into: merged.state}, order))
+
+    def split_object(self, name: str, prompts: Sequence[Prompt], new_name: str) -> None:
+        """Make an object of its own of the part of an object that prompts mark.
+
+        In the prompted views that is the segmenter's mask within the object's present mask, and the
+        rest keeps the other; :meth:`run` finds the part in all other views, and takes it out of
+        what they say about the rest.
+
+        Args:
+            prompts: in one or more views; the objects they name do not matter.
+
+        Raises:
+            SA3DError: the object is unknown or not finished, the new name is taken or cannot be
+                one, or the prompts mark nothing of the object, or all of it. Nothing is changed.
+        """
+        whole = self._finished(name)
+        self._check_free(new_name)
+        prompts = self._checked([replace(prompt, object=new_name) for prompt in prompts])
+        before = self._now([name, new_name])
+        self._loops[new_name] = split_off(whole, prompts, new_name)
+        self._remember(before)
 
     def prompts(self, name: str) -> list[Prompt]:
         """An object's prompts in the order they were given; none if there is no such object."""
@@ -130,6 +188,8 @@ class Session:
     def run(self) -> Iterator[Event]:
         """Segment what has new prompts: objects from the start, finished ones by correction.
 
+        May be stopped between any two events; the next run goes on from there.
+
         Raises:
             SA3DError: see :meth:`sa3d.object_loop.ObjectLoop.run`.
         """
@@ -138,6 +198,9 @@ class Session:
                 yield from loop.run()
             elif loop.state.waiting:
                 yield from correct(loop)
+        for part in list(self._loops.values()):
+            if part.state.whole in self._loops:
+                yield from let_go(self._loops[part.state.whole], part)
 
     def undo(self) -> bool:
         """Take the last action back, with all that followed from it; False if there is none."""
@@ -158,6 +221,37 @@ class Session:
             lam=self.config.lam,
         )
 
+    def _checked(self, prompts: Sequence[Prompt]) -> list[Prompt]:
+        """The prompts, with their views' own names.
+
+        Raises:
+            SA3DError: there is none, or one does not fit its view.
+        """
+        if not prompts:
+            raise SA3DError("no prompt given: mark the object in at least one view")
+        views = [self.scene.views[self.scene.view_index(prompt.view)] for prompt in prompts]
+        for prompt, view in zip(prompts, views, strict=True):
+            prompt.check_against(view.camera.width, view.camera.height)
+            prompt.load_mask(view.camera.width, view.camera.height)
+        return [replace(p, view=view.name) for p, view in zip(prompts, views, strict=True)]
+
+    def _known(self, name: str) -> ObjectLoop:
+        if name not in self._loops:
+            raise SA3DError(f"no object {name!r} here; there are: {', '.join(self._loops)}")
+        return self._loops[name]
+
+    def _finished(self, name: str) -> ObjectLoop:
+        loop = self._known(name)
+        pending = any(other.state.whole == name for other in self._loops.values())
+        if loop.state.finished is None or loop.state.waiting or loop.state.whole or pending:
+            raise SA3DError(f"object {name!r} is not finished: let it run to its end first")
+        return loop
+
+    def _check_free(self, name: str) -> None:
+        check_object_name(name)
+        if name in self._loops:
+            raise SA3DError(f"there is an object {name!r} already: give another name")
+
     def _set_prompts(self, name: str, prompts: Sequence[Prompt]) -> None:
         """Give an object its prompts, and note what :meth:`run` has to do about them."""
         if not self._goes_on(name):
@@ -173,31 +267,36 @@ class Session:
 
     def _goes_on(self, name: str) -> bool:
         """Whether new prompts of an object correct what is there."""
-        return name in self._loops and bool(self._loops[name].state.votes)
+        if name not in self._loops:
+            return False
+        state = self._loops[name].state
+        return state.progress is not None or state.finished is not None
 
-    def _remember(self, names: Sequence[str] | Mapping[str, object]) -> None:
-        self._undo.append(self._now(names))
+    def _remember(self, step: _Step) -> None:
+        self._undo.append(step)
         del self._undo[:-_HISTORY]
         self._redo.clear()
 
-    def _now(self, names: Sequence[str] | Mapping[str, object]) -> _Step:
-        return {
-            name: self._loops[name].state.copy() if name in self._loops else None for name in names
-        }
+    def _now(self, names: Iterable[str]) -> _Step:
+        loops = self._loops
+        objects = {name: loops[name].state.copy() if name in loops else None for name in names}
+        return _Step(objects, list(loops))
 
     def _step(self, source: list[_Step], other: list[_Step]) -> bool:
         if not source:
             return False
         step = source.pop()
-        other.append(self._now(step))
+        other.append(self._now(step.objects))
         self._put_back(step)
         return True
 
     def _put_back(self, step: _Step) -> None:
-        for name, state in step.items():
+        loops = self._loops
+        for name, state in step.objects.items():
             if state is None:
-                self._loops.pop(name, None)
+                loops.pop(name, None)
             else:
                 loop = ObjectLoop(self.scene, self.segmenter, name, state.prompts, self.config)
                 loop.state = state
-                self._loops[name] = loop
+                loops[name] = loop
+        self._loops = {name: loops[name] for name in step.order if name in loops} | loops

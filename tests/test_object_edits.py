@@ -1,0 +1,310 @@
+"""Objects merged, split, renamed and deleted, on a scene whose parts are known exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sa3d.checkpoint import load_segmentation, save_segmentation
+from sa3d.errors import SA3DError
+from sa3d.evaluation import iou, mean_iou_over_views
+from sa3d.events import Finished, ViewDone
+from sa3d.final_masks import final_masks
+from sa3d.prompts import Prompt
+from sa3d.segmentation import Segmentation
+from sa3d.session import Session
+from sa3d.testing.analytic_fields import Box
+from sa3d.testing.analytic_scene import TABLE, AnalyticScene, analytic_scene
+from sa3d.testing.oracle_segmenter import OracleSegmenter
+
+BODY = Box((-0.3, -0.3, -0.4), (0.3, 0.3, 0.1))
+CAP = Box((-0.2, -0.2, 0.1), (0.2, 0.2, 0.4))
+
+
+@pytest.fixture(scope="module")
+def bottle(tmp_path_factory: pytest.TempPathFactory) -> AnalyticScene:
+    """A body with a cap on it, on a table; do not change it."""
+    shapes = {"cap": CAP, "body": BODY, "table": TABLE}
+    return analytic_scene(tmp_path_factory.mktemp("bottle"), shapes, num_views=12)
+
+
+def session_in(bottle: AnalyticScene) -> Session:
+    """A session whose segmenter knows the parts, and the two of them as one thing."""
+    views = bottle.scene.views
+    segmenter = OracleSegmenter(
+        {view.name: view.image() for view in views},
+        {view.name: dict(parts_of_view(bottle, i)) for i, view in enumerate(views)},
+    )
+    return Session(bottle.scene, segmenter)
+
+
+def parts_of_view(bottle: AnalyticScene, index: int) -> dict[str, np.ndarray]:
+    cap, body = bottle.masks["cap"][index], bottle.masks["body"][index]
+    return {"cap": cap, "body": body, "bottle": cap | body}
+
+
+def drawn(bottle: AnalyticScene, name: str, view: int) -> Prompt:
+    mask = parts_of_view(bottle, view)[name]
+    return Prompt(bottle.scene.views[view].name, name, mask=mask)
+
+
+def click(bottle: AnalyticScene, part: str, view: int, name: str = "object") -> Prompt:
+    """A click in the middle of a part."""
+    places = np.argwhere(bottle.masks[part][view])
+    y, x = places[len(places) // 2]
+    return Prompt(bottle.scene.views[view].name, name, ((float(x), float(y)),), (1,))
+
+
+def segmented(bottle: AnalyticScene, *prompts: Prompt) -> Session:
+    session = session_in(bottle)
+    session.add_prompts(prompts)
+    list(session.run())
+    return session
+
+
+@pytest.fixture(scope="module")
+def in_parts(bottle: AnalyticScene) -> Segmentation:
+    """Cap and body, prompted in views 0 and 5."""
+    return segmented(bottle, drawn(bottle, "cap", 0), drawn(bottle, "body", 5)).result()
+
+
+@pytest.fixture(scope="module")
+def in_one(bottle: AnalyticScene) -> Segmentation:
+    """The bottle, prompted in view 0."""
+    return segmented(bottle, drawn(bottle, "bottle", 0)).result()
+
+
+def reopened(bottle: AnalyticScene, segmentation: Segmentation) -> Session:
+    session = session_in(bottle)
+    session.resume(segmentation)
+    return session
+
+
+def mean_iou(bottle: AnalyticScene, session: Session, name: str, truth: str) -> float:
+    views = range(len(bottle.scene.views))
+    result = session.result()
+    masks = [final_masks(bottle.scene, result, i)[name][0] for i in views]
+    return mean_iou_over_views(masks, [parts_of_view(bottle, i)[truth] for i in views])
+
+
+def bits(session: Session) -> dict[str, list[torch.Tensor]]:
+    """All that a session holds, to be compared bit for bit, in the order of its objects."""
+    return {
+        name: [
+            one.evidence.object,
+            one.evidence.total,
+            *(torch.from_numpy(r.mask) for r in one.views.values() if r.mask is not None),
+        ]
+        for name, one in session.result().objects.items()
+    }
+
+
+def same(one: dict[str, list[torch.Tensor]], other: dict[str, list[torch.Tensor]]) -> bool:
+    return list(one) == list(other) and all(
+        len(one[name]) == len(other[name])
+        and all(torch.equal(a, b) for a, b in zip(one[name], other[name], strict=True))
+        for name in one
+    )
+
+
+def test_two_objects_become_one_without_asking_any_view(
+    bottle: AnalyticScene, in_parts: Segmentation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = reopened(bottle, in_parts)
+    monkeypatch.setattr(OracleSegmenter, "predict", None)
+    session.merge_objects(["cap", "body"], "bottle")
+    result = session.result()
+    assert list(result.objects) == ["bottle"]
+    assert mean_iou(bottle, session, "bottle", "bottle") > 0.95
+    evidence = result.object("bottle").evidence
+    assert bool((evidence.object <= evidence.total + 1e-4).all())
+    assert list(session.run()) == []
+    assert "merged from cap, body" in result.object("bottle").verdict
+    assert [p.view for p in session.prompts("bottle")] == [
+        bottle.scene.views[i].name for i in (0, 5)
+    ]
+
+
+def test_a_merged_view_votes_once_for_the_union_of_the_masks(bottle: AnalyticScene) -> None:
+    session = segmented(bottle, drawn(bottle, "cap", 0), drawn(bottle, "body", 0))
+    session.merge_objects(["body", "cap"], "body")
+    record = session.result().object("body").views[0]
+    assert record.outcome == "prompted"
+    np.testing.assert_array_equal(record.mask, parts_of_view(bottle, 0)["bottle"])
+    (prompt,) = session.prompts("body")
+    np.testing.assert_array_equal(prompt.mask, parts_of_view(bottle, 0)["bottle"])
+
+
+def test_prompts_of_one_view_are_combined(bottle: AnalyticScene) -> None:
+    on_cap, on_body = click(bottle, "cap", 0).points[0], click(bottle, "body", 0).points[0]
+    view = bottle.scene.views[0].name
+    session = segmented(
+        bottle,
+        Prompt(view, "cap", (on_cap, on_body), (1, 0)),
+        Prompt(view, "body", (on_body, (0.0, 0.0)), (1, 0), box=(10, 10, 40, 35)),
+    )
+    session.merge_objects(["cap", "body"], "bottle")
+    (prompt,) = session.prompts("bottle")
+    said = dict(zip(prompt.points, prompt.labels, strict=True))
+    assert said == {on_cap: 1, on_body: 1, (0.0, 0.0): 0}
+    x, y = on_cap
+    assert prompt.box == (10, min(10, y), 40, 35)
+    assert x > 10
+
+
+def test_a_merged_object_can_be_corrected(bottle: AnalyticScene, in_parts: Segmentation) -> None:
+    session = reopened(bottle, in_parts)
+    session.merge_objects(["cap", "body"], "bottle")
+    session.add_prompts([drawn(bottle, "bottle", 8)])
+    asked = [event for event in session.run() if isinstance(event, ViewDone)]
+    assert asked[0].view == bottle.scene.views[8].name
+    assert mean_iou(bottle, session, "bottle", "bottle") > 0.95
+
+
+def test_a_click_splits_a_part_off(bottle: AnalyticScene, in_one: Segmentation) -> None:
+    session = reopened(bottle, in_one)
+    session.split_object("bottle", [click(bottle, "cap", 3)], "cap")
+    record = session.result().object("cap").views[3]
+    assert record.outcome == "prompted"
+    assert record.mask is not None
+    assert not (record.mask & ~parts_of_view(bottle, 3)["bottle"]).any()
+    assert iou(record.mask, bottle.masks["cap"][3]) > 0.9
+    events = list(session.run())
+    assert [e.object for e in events if isinstance(e, Finished)] == ["cap", "bottle"]
+    assert mean_iou(bottle, session, "cap", "cap") > 0.9
+    assert mean_iou(bottle, session, "bottle", "body") > 0.9
+    assert "cap was split off" in session.result().object("bottle").verdict
+    labels = session.result().labels()
+    assert set(labels.unique().tolist()) == {-1, 0, 1}
+
+
+def test_what_was_split_can_be_merged_again(bottle: AnalyticScene, in_one: Segmentation) -> None:
+    session = reopened(bottle, in_one)
+    session.split_object("bottle", [click(bottle, "cap", 3)], "cap")
+    with pytest.raises(SA3DError, match="not finished"):
+        session.merge_objects(["bottle", "cap"], "bottle")
+    list(session.run())
+    session.merge_objects(["bottle", "cap"], "bottle")
+    assert mean_iou(bottle, session, "bottle", "bottle") > 0.95
+
+
+def test_a_part_that_a_user_drew_is_taken_out_of_the_drawing(
+    bottle: AnalyticScene, in_one: Segmentation
+) -> None:
+    session = reopened(bottle, in_one)
+    session.split_object("bottle", [drawn(bottle, "cap", 0)], "cap")
+    list(session.run())
+    first = session.prompts("bottle")[0]
+    np.testing.assert_array_equal(first.mask, bottle.masks["body"][0])
+    mask = final_masks(bottle.scene, session.result(), 0)["bottle"][0]
+    assert not (mask & bottle.masks["cap"][0]).any()
+
+
+def test_a_renamed_object_is_the_same_object(bottle: AnalyticScene, in_parts: Segmentation) -> None:
+    session = reopened(bottle, in_parts)
+    before = bits(session)
+    session.rename_object("cap", "lid")
+    after = bits(session)
+    assert list(after) == ["lid", "body"]
+    assert same({"lid": before["cap"], "body": before["body"]}, after)
+    assert {p.object for p in session.prompts("lid")} == {"lid"}
+    assert {done.object for done in session.result().object("lid").rounds} == {"lid"}
+
+
+def _merge(session: Session, bottle: AnalyticScene) -> None:
+    session.merge_objects(["cap", "body"], "bottle")
+
+
+def _split(session: Session, bottle: AnalyticScene) -> None:
+    session.split_object("body", [Prompt(bottle.scene.views[2].name, box=(5, 5, 24, 30))], "part")
+    list(session.run())
+
+
+def _rename(session: Session, bottle: AnalyticScene) -> None:
+    session.rename_object("cap", "lid")
+
+
+def _remove(session: Session, bottle: AnalyticScene) -> None:
+    session.remove_object("cap")
+
+
+@pytest.mark.parametrize("edit", [_merge, _rename, _remove])
+def test_every_edit_is_one_step_to_undo_and_redo(
+    bottle: AnalyticScene, in_parts: Segmentation, edit: Callable[[Session, AnalyticScene], None]
+) -> None:
+    session = reopened(bottle, in_parts)
+    before = bits(session)
+    edit(session, bottle)
+    after = bits(session)
+    assert not same(before, after)
+    assert session.undo()
+    assert same(bits(session), before)
+    assert session.redo()
+    assert same(bits(session), after)
+
+
+def test_a_split_is_undone_with_the_rounds_that_followed(
+    bottle: AnalyticScene, in_one: Segmentation
+) -> None:
+    session = reopened(bottle, in_one)
+    before = bits(session)
+    session.split_object("bottle", [click(bottle, "cap", 3)], "cap")
+    list(session.run())
+    after = bits(session)
+    assert session.undo()
+    assert same(bits(session), before)
+    assert [p.view for p in session.prompts("bottle")] == [bottle.scene.views[0].name]
+    assert session.redo()
+    assert same(bits(session), after)
+
+
+def test_edits_that_cannot_be_made_change_nothing(
+    bottle: AnalyticScene, in_one: Segmentation
+) -> None:
+    session = reopened(bottle, in_one)
+    session.add_prompts([drawn(bottle, "cap", 5)])  # not run
+    before = bits(session)
+    sky = Prompt(bottle.scene.views[3].name, points=((0, 0),), labels=(1,))
+    all_of_it = drawn(bottle, "bottle", 3)
+    for message, call in (
+        ("no object 'x'", lambda: session.rename_object("x", "y")),
+        ("already", lambda: session.rename_object("bottle", "cap")),
+        ("becomes a folder", lambda: session.rename_object("bottle", "a/b")),
+        ("no object 'x'", lambda: session.merge_objects(["bottle", "x"], "y")),
+        ("two objects", lambda: session.merge_objects(["bottle", "bottle"], "y")),
+        ("not finished", lambda: session.merge_objects(["bottle", "cap"], "y")),
+        ("no object 'x'", lambda: session.split_object("x", [sky], "y")),
+        ("already", lambda: session.split_object("bottle", [sky], "cap")),
+        ("not finished", lambda: session.split_object("cap", [sky], "y")),
+        ("no prompt", lambda: session.split_object("bottle", [], "y")),
+        ("nothing of 'bottle'", lambda: session.split_object("bottle", [sky], "y")),
+        ("all of 'bottle'", lambda: session.split_object("bottle", [all_of_it], "y")),
+    ):
+        with pytest.raises(SA3DError, match=message):
+            call()
+    assert same(bits(session), before)
+    session.undo()
+    assert list(session.result().objects) == ["bottle"]
+
+
+@pytest.mark.parametrize("edit", [_merge, _split])
+def test_edited_objects_are_saved_and_gone_on_with(
+    bottle: AnalyticScene,
+    in_parts: Segmentation,
+    tmp_path: Path,
+    edit: Callable[[Session, AnalyticScene], None],
+) -> None:
+    session = reopened(bottle, in_parts)
+    edit(session, bottle)
+    save_segmentation(session.result(), tmp_path / "saved")
+    later = reopened(bottle, load_segmentation(tmp_path / "saved").segmentation)
+    assert list(later.run()) == []
+    for name, one in session.result().objects.items():
+        again = later.result().object(name)
+        torch.testing.assert_close(again.evidence.object, one.evidence.object, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(again.evidence.total, one.evidence.total, rtol=1e-3, atol=1e-3)
+        assert [p.view for p in again.prompts] == [p.view for p in one.prompts]
