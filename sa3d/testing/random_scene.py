@@ -56,7 +56,7 @@ def random_scene(
     resolution: int = 48,
     softness: float = 0.0,
 ) -> AnalyticScene:
-    """Photograph :func:`random_shapes` on one walk around them, the camera slowly going up and down.
+    """Photograph :func:`random_shapes` on one walk around them, slowly going up and down.
 
     See :func:`sa3d.testing.analytic_scene.analytic_scene`.
     """
