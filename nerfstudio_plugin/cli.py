@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from sa3d.errors import SA3DError
 
 COMMANDS = {
+    "view": "click objects out of a trained scene in Nerfstudio's viewer",
     "prepare": "evaluate a trained scene once, so that segmenting in it is fast",
     "segment": "cut objects out: points, a box or a mask in one view, all of them in 3D",
     "correct": "add clicks to a finished segmentation; only what they touch is done again",
@@ -38,6 +39,7 @@ commands:
 
 examples:
   sa3d demo --output demo_output
+  sa3d view --load-config outputs/room/nerfacto/RUN/config.yml
   sa3d prepare --load-config outputs/room/nerfacto/RUN/config.yml
   sa3d segment --load-config outputs/room/nerfacto/RUN/config.yml \\
       --view 000024.jpg --points 127,207 --output segmentations/ball

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,17 +17,27 @@ from nerfstudio.engine.callbacks import (
 from nerfstudio.engine.trainer import Trainer
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 from nerfstudio.utils.rich_utils import CONSOLE
+from nerfstudio.viewer.viewer_elements import ViewerControl
 from torch import Tensor
 from torch.nn import Parameter
 
 from nerfstudio_plugin.cli_prompts import PromptOptions
-from nerfstudio_plugin.cli_segment import provenance
 from nerfstudio_plugin.datamanager import SA3DDataManager, SA3DDataManagerConfig
+from nerfstudio_plugin.display import Display
 from nerfstudio_plugin.loading import open_run
 from nerfstudio_plugin.model import SA3DModel, SA3DModelConfig
 from nerfstudio_plugin.scene_loading import open_scene
+from nerfstudio_plugin.segmented_scene import provenance
 from nerfstudio_plugin.shown_objects import ShownObjects
 from nerfstudio_plugin.training_steps import SegmentingSteps
+from nerfstudio_plugin.viewer.opening import (
+    DEFAULT_FOLDER,
+    Opened,
+    open_for_training,
+    open_for_viewing,
+)
+from nerfstudio_plugin.viewer.panel import SegmentPanel
+from nerfstudio_plugin.viewer.studio_work import Listeners
 from sa3d.checkpoint import save_segmentation
 from sa3d.config import Settings
 from sa3d.detectors import load_detector
@@ -63,6 +73,8 @@ class SA3DPipelineConfig(PromptOptions, VanillaPipelineConfig):
     as sam2.1-tiny ("sa3d segmenters" lists them), a hub id, or a folder with weights."""
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
+    segmentation: Path = DEFAULT_FOLDER
+    """The viewer's session: gone on with if it is there, and saved to. ns-train notes its own."""
 
 
 class SA3DPipeline(VanillaPipeline):
@@ -124,6 +136,33 @@ class SA3DPipeline(VanillaPipeline):
         settings = Settings(config.segmenter, config.prepare, config.loop)
         self._notes = provenance(run, settings, config.cache_dir)
         self._work = self._steps.run() if self._steps else iter(())
+        self.run, self._settings = run, settings
+        self.viewer_control = ViewerControl()
+        self.panel = SegmentPanel(self._open_panel, self._show_in_viewer, self.viewer_control)
+
+    def _open_panel(self, listeners: Listeners) -> Opened:
+        """What the panel works with, once a viewer shows it."""
+        if self._steps is not None:
+            folder, cache = self.config.segmentation, self.config.cache_dir
+            opened = open_for_training(
+                self.run, self._settings, cache, folder, self._steps.session, listeners
+            )
+            self._steps.accompany(opened.studio)
+            return opened
+        return open_for_viewing(
+            self.run,
+            self._settings,
+            self.config.cache_dir,
+            self.config.segmentation,
+            self.config.detector,
+            listeners,
+        )
+
+    def _show_in_viewer(self, shown: ShownObjects | None, display: Display) -> None:
+        assert isinstance(self._model, SA3DModel)
+        if shown is not None:
+            self._model.show(shown)
+        self._model.display = display if shown is not None else replace(display, mode="scene")
 
     def _show(self, shown: ShownObjects) -> None:
         assert isinstance(self._model, SA3DModel)
@@ -167,7 +206,7 @@ class SA3DPipeline(VanillaPipeline):
         return [
             TrainingCallback(
                 where_to_run=[TrainingCallbackLocation.AFTER_TRAIN],
-                func=lambda step: self._save_segmentation(trainer.base_dir),
+                func=lambda step: self._finish(),
             )
         ]
 
@@ -177,17 +216,24 @@ class SA3DPipeline(VanillaPipeline):
         assert self.config.base_config is not None
         self.config.base_config = self.config.base_config.resolve()
         trainer.config.output_dir = trainer.config.output_dir.resolve()
+        self.config.segmentation = trainer.base_dir.resolve() / SEGMENTATION_FOLDER
+        if self.panel.studio is not None:  # a viewer was built before the folder was known
+            self.panel.studio.settle(self.config.segmentation)
         trainer.config.max_num_iterations = min(
             trainer.config.max_num_iterations, self._steps.most_steps + 1
         )
         trainer.config.save_config()
 
-    def _save_segmentation(self, run_folder: Path) -> None:
+    def _finish(self) -> None:
+        assert self._steps is not None
+        self._save_segmentation(self.config.segmentation)
+        self._steps.leave_to_panel()
+
+    def _save_segmentation(self, folder: Path) -> None:
         segmentation = self._steps.result() if self._steps else None
         if segmentation is None:
             _say("Stopped before the object was lifted: nothing to save.")
             return
-        folder = run_folder / SEGMENTATION_FOLDER
         save_segmentation(segmentation, folder, self._notes, overwrite=True)
         _say(f"Segmentation saved to {folder}")
 

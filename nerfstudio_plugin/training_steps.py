@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nerfstudio_plugin.shown_objects import ShownObjects, shown_objects
-from sa3d.events import Finished, RoundDone, RoundStarted, ViewDone
+from nerfstudio_plugin.viewer.studio import Studio
+from sa3d.events import Event, Finished, RoundDone, RoundStarted, ViewDone
 from sa3d.object_loop import LoopConfig
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
@@ -65,7 +66,9 @@ class SegmentingSteps:
         self._scene, self._segmenter, self._prompts = scene, segmenter, list(prompts)
         self._detector, self._words = detector, words
         self._config, self._show = config, show
-        self._session: Session | None = None
+        self.session = Session(scene, segmenter, config)
+        self._panel: Studio | None = None
+        self._begun = False
         self._shown: ShownObjects | None = None
 
     @property
@@ -76,7 +79,16 @@ class SegmentingSteps:
 
     def result(self) -> Segmentation | None:
         """The segmentation as it stands, None if no view was lifted yet."""
-        return self._session.result() if self._session and self._shown else None
+        return self.session.result() if self._begun and self._shown else None
+
+    def accompany(self, panel: Studio) -> None:
+        """Tell a panel what happens, and do between two steps what its user wants."""
+        self._panel = panel
+
+    def leave_to_panel(self) -> None:
+        """There are no more steps: from now on the panel's worker has a thread of its own."""
+        if self._panel is not None:
+            self._panel.worker.start()
 
     def run(self) -> Iterator[Step]:
         """Prepare every view, then segment until every object is finished.
@@ -89,9 +101,13 @@ class SegmentingSteps:
             verb = "was prepared before" if done.cached else "prepared"
             yield Step(f"{done.view}: {verb} ({done.index + 1} of {done.total} views)")
         heading = self._resolve_words()
-        self._session = Session(self._scene, self._segmenter, self._config)
-        self._session.add_prompts(self._prompts)
-        for event in self._session.run():
+        self.session.add_prompts(self._prompts)
+        self._begun = True
+        if self._panel is not None:
+            self._panel.adopt(self._prompts)
+        for event in self._events():
+            if self._panel is not None:
+                self._panel.follow(event)
             if isinstance(event, ViewDone):
                 self._update(blocks=event.round == 0)
                 heading.append(f"{event.object}, {event.view}: {event.outcome} ({event.reason})")
@@ -106,6 +122,14 @@ class SegmentingSteps:
                 self._update(blocks=True)
                 heading.append(f"{event.object}: {event.verdict}")
         yield Step("\n".join(heading))
+
+    def _events(self) -> Iterator[Event]:
+        """The session's events; what the panel's user wants is done between two of them."""
+        events = self.session.run()
+        while (event := next(events, None)) is not None:
+            yield event
+            if self._panel is not None and self._panel.worker.run_pending():
+                events = self.session.run()  # goes on from what is there now
 
     def _resolve_words(self) -> list[str]:
         """Put what the detector finds in the place of words; says what that is."""
@@ -128,9 +152,8 @@ class SegmentingSteps:
         return said
 
     def _update(self, *, blocks: bool) -> None:
-        assert self._session is not None
-        earlier = None if blocks else self._shown
-        self._shown = shown_objects(self._scene, self._session.result(), earlier)
+        result = self.session.result()
+        self._shown = shown_objects(self._scene, result, self._shown, build=blocks)
         self._show(self._shown)
 
 

@@ -114,6 +114,11 @@ def read_bitmap(path: Path) -> np.ndarray:
         raise ValueError(f"cannot read {path.name}: {error}") from error
 
 
+def is_segmentation(folder: Path) -> bool:
+    """Whether a segmentation is saved in a folder (which may still turn out to be damaged)."""
+    return (folder / _MANIFEST).is_file()
+
+
 def refuse_to_replace(folder: Path, *, overwrite: bool) -> None:
     """Refuse what :func:`save_segmentation` would refuse to replace, before any work is done.
 

@@ -1,0 +1,138 @@
+"""Saving, opening and exporting what the panel made."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nerfstudio_plugin.exports import export_class
+from nerfstudio_plugin.segmented_scene import SegmentedScene, provenance, write_segmentation
+from nerfstudio_plugin.viewer.state import Desk, Notice
+from nerfstudio_plugin.viewer.studio import Studio
+from sa3d.checkpoint import load_segmentation
+from sa3d.config import Settings
+from sa3d.errors import SA3DError
+from sa3d.object_colours import object_colour
+from sa3d.session import Session
+
+if TYPE_CHECKING:
+    from nerfstudio_plugin.loading import OpenedRun
+
+SUFFIXES = {"mesh": ".glb", "pointcloud": ".ply", "masks": "_masks", "field": "_field"}
+"""What can be exported, and how the names of the files or folders end."""
+
+_DESK = "desk"
+"""Of the panel's own notes in a saved segmentation's provenance."""
+
+
+class Files:
+    """Session folder and exports. Everything is done by the studio's worker."""
+
+    def __init__(
+        self, studio: Studio, run: OpenedRun, settings: Settings, cache_dir: Path | None
+    ) -> None:
+        self._studio, self._run = studio, run
+        self._notes = provenance(run, settings, cache_dir)
+
+    def save(self, folder: Path) -> None:
+        """Save the session to a folder; what the panel saved there before is replaced."""
+
+        def save() -> None:
+            self._save(folder)
+            self._studio.tell(Notice("done", "Saved", f"The session is in {folder}."))
+
+        self._studio.do("saving", save)
+
+    def open(self, folder: Path) -> None:
+        """Go on with a saved session, in place of this one; can be undone."""
+        self._studio.do("opening", lambda: self.resume(folder))
+
+    def resume(self, folder: Path) -> None:
+        """Open a saved session; for the worker's jobs only.
+
+        Raises:
+            SA3DError: there is none, or it was made in another scene.
+        """
+        studio = self._studio
+        saved = load_segmentation(folder, studio.session.scene.device)
+        session = Session(studio.session.scene, studio.session.segmenter, studio.session.config)
+        session.resume(saved.segmentation)
+        notes = saved.provenance.get(_DESK, {})
+        colours = {name: tuple(rgb) for name, rgb in notes.get("colours", {}).items()}
+        for name in saved.segmentation.objects:
+            colours.setdefault(name, object_colour(len(colours)))
+        selected = notes.get("selected", next(iter(colours), "object"))
+        studio.replace_session(session, Desk(colours, selected), f"open {folder.name}")
+        studio.settle(folder, notes.get("display"))
+
+    def export(
+        self,
+        kind: str,
+        output: Path,
+        *,
+        every_object: bool,
+        overwrite: bool,
+        deliver: Callable[[Path], None] | None = None,
+    ) -> None:
+        """Export the selected object, or all; the session is saved as well.
+
+        Args:
+            kind: one of :data:`SUFFIXES`.
+            deliver: takes a file with what was written; folders are zipped for it.
+        """
+
+        def export() -> None:
+            state = self._studio.state
+            names = tuple(state.verdicts) if every_object else (state.desk.selected,)
+            missing = [name for name in names if name not in state.verdicts]
+            if missing or not names:
+                raise SA3DError(f"{', '.join(missing) or 'no object'} is not segmented yet")
+            made = self._save(state.folder)
+            options = export_class(kind, output)(output=output, overwrite=overwrite)
+            options.check()
+            written = list(options.write(made, names))
+            self._studio.note_command(
+                equal_command(kind, state.folder, output, names, overwrite=overwrite)
+            )
+            said = "; ".join(line for one in written for line in one.lines)
+            self._studio.tell(Notice("done", f"{kind} exported", said))
+            if deliver is not None:
+                with tempfile.TemporaryDirectory() as folder:
+                    deliver(_one_file(output, Path(folder)))
+
+        self._studio.do(f"exporting the {kind}", export)
+
+    def _save(self, folder: Path) -> SegmentedScene:
+        studio, desk = self._studio, self._studio.state.desk
+        result = studio.session.result()
+        if not result.objects:
+            raise SA3DError("nothing is segmented yet: mark an object and press Segment in 3D")
+        display = asdict(replace(studio.state.display, colours={}))
+        notes = {"colours": desk.colours, "selected": desk.selected, "display": display}
+        made = SegmentedScene(
+            self._run, studio.session.scene, result, {**self._notes, _DESK: notes}, folder
+        )
+        write_segmentation(made, folder, overwrite=True)
+        studio.settle(folder)
+        return made
+
+
+def equal_command(
+    kind: str, folder: Path, output: Path, names: tuple[str, ...], *, overwrite: bool
+) -> str:
+    """The command line that exports the same."""
+    words = ["sa3d", "export", kind, "--segmentation", str(folder), "--objects", *names]
+    words += ["--output", str(output)] + (["--overwrite"] if overwrite else [])
+    return shlex.join(words)
+
+
+def _one_file(place: Path, scratch: Path) -> Path:
+    """A file to download: the export itself, or its folder zipped."""
+    if not place.is_dir():
+        return place
+    return Path(shutil.make_archive(str(scratch / place.name), "zip", place))

@@ -1,0 +1,154 @@
+"""Widgets to mark objects: which object, what the pointer does, what the marks select."""
+
+from __future__ import annotations
+
+import viser
+
+from nerfstudio_plugin.viewer.marks import Tool
+from nerfstudio_plugin.viewer.state import Preview, StudioState
+from nerfstudio_plugin.viewer.studio import Studio
+from nerfstudio_plugin.viewer.viser_scene import Markers, PointerTool, picture_markdown
+from sa3d.geometry import Camera
+
+TOOLS: dict[str, Tool] = {"+ object": "add", "− other": "remove", "a box": "box", "to turn": "look"}
+"""What the buttons say."""
+
+_HINTS: dict[Tool, str] = {
+    "look": "Choose **+ object** and click on it, or **a box** and drag around it.",
+    "add": "Click on the object. Every click adds to what is marked.",
+    "remove": "Click on what does **not** belong to the object.",
+    "box": "Drag a rectangle around the object.",
+}
+_BEST = "best"
+
+
+class MarkWidgets:
+    """Object, tool, preview with its candidates, and the buttons that segment."""
+
+    def __init__(self, server: viser.ViserServer, studio: Studio) -> None:
+        self._studio, gui = studio, server.gui
+        self._pointer, self._markers = PointerTool(server), Markers(server)
+        self._object = gui.add_dropdown("Object", ["object"], hint="the object you mark")
+        self._name = gui.add_text("New name", "", hint="name of another object")
+        self._new = gui.add_button("New object", icon=viser.Icon.PLUS)
+        self._click = gui.add_button_group("Click", list(TOOLS)[:2], hint="mark by clicking")
+        self._drag = gui.add_button_group("Drag", list(TOOLS)[2:], hint="mark by a box, or turn")
+        self._hint = gui.add_markdown(_HINTS["look"])
+        self._words = gui.add_text("In words", "", hint="such as: the red mug", visible=False)
+        self._find = gui.add_button("Find", icon=viser.Icon.SEARCH, visible=False)
+        self._preview = gui.add_markdown("", visible=False)
+        self._candidates = gui.add_button_group(
+            "Take", (_BEST, "1", "2", "3"), visible=False, hint="which of the masks is meant"
+        )
+        self._segment = gui.add_button("Segment in 3D", icon=viser.Icon.CUBE, disabled=True)
+        self._clear = gui.add_button("Clear marks", icon=viser.Icon.ERASER, visible=False)
+        self._prompts = gui.add_dropdown("Prompts", ["none"], visible=False)
+        self._forget = gui.add_button("Delete this prompt", visible=False)
+        self._delete = gui.add_button("Delete the object", icon=viser.Icon.TRASH, visible=False)
+        self._undo = gui.add_button("Undo", icon=viser.Icon.ARROW_BACK_UP, disabled=True)
+        self._redo = gui.add_button("Redo", icon=viser.Icon.ARROW_FORWARD_UP, disabled=True)
+        self._history = gui.add_markdown("")
+        self._shown_preview: Preview | None = None
+        self._connect()
+
+    def _connect(self) -> None:
+        studio = self._studio
+        self._object.on_update(lambda _: self._select())
+        self._new.on_click(lambda _: self._begin_object())
+        for tools in (self._click, self._drag):
+            tools.on_click(lambda event: self._take(TOOLS[event.target.value]))
+        self._find.on_click(lambda _: studio.find(self._words.value))
+        self._candidates.on_click(lambda _: self._choose())
+        self._segment.on_click(lambda _: self._lift())
+        self._clear.on_click(lambda _: studio.clear_marks())
+        self._forget.on_click(lambda _: self._forget_prompt())
+        self._delete.on_click(lambda _: studio.remove_object(studio.state.desk.selected))
+        self._undo.on_click(lambda _: studio.undo())
+        self._redo.on_click(lambda _: studio.redo())
+
+    def _take(self, tool: Tool) -> None:
+        self._hint.content = _HINTS[tool]
+        if tool == "look":
+            self._pointer.put_down()
+        elif tool == "box":
+            self._pointer.use("rect-select", self._dragged)
+        else:
+            label = int(tool == "add")
+            self._pointer.use("click", lambda eye, spots: self._studio.click(eye, spots[0], label))
+
+    def _dragged(self, camera: Camera, corners: tuple[tuple[float, float], ...]) -> None:
+        (x0, y0), (x1, y1) = corners
+        self._studio.box(camera, (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)))
+
+    def _lift(self) -> None:
+        self._take("look")
+        self._studio.segment()
+
+    def _select(self) -> None:
+        if self._object.value != self._studio.state.desk.selected:
+            self._studio.select(self._object.value)
+
+    def _begin_object(self) -> None:
+        names = self._studio.state.desk.colours
+        fallback = f"object {len(names) + 1}"
+        self._studio.new_object(self._name.value.strip() or fallback)
+        self._name.value = ""
+
+    def _choose(self) -> None:
+        chosen = self._candidates.value
+        self._studio.choose_candidate(None if chosen == _BEST else int(chosen) - 1)
+
+    def _forget_prompt(self) -> None:
+        position = self._prompts.options.index(self._prompts.value)
+        self._studio.remove_prompt(self._studio.state.desk.selected, position)
+
+    def refresh(self, state: StudioState) -> None:
+        """Show how things stand."""
+        desk = state.desk
+        names = list(desk.colours)
+        if list(self._object.options) != names:
+            self._object.options = names
+        if self._object.value != desk.selected:
+            self._object.value = desk.selected
+        self._words.visible = self._find.visible = self._studio.knows_words
+        self._segment.disabled = not (state.ready and desk.marks)
+        segmented = desk.selected in state.verdicts
+        self._clear.visible = bool(desk.marks)
+        self._delete.visible = segmented or len(names) > 1
+        prompts = [
+            f"{n + 1}. {said}" for n, said in enumerate(state.prompts.get(desk.selected, ()))
+        ]
+        self._prompts.visible = self._forget.visible = bool(prompts)
+        if prompts and list(self._prompts.options) != prompts:
+            self._prompts.options = prompts
+            self._prompts.value = prompts[-1]
+        self._undo.disabled, self._redo.disabled = not state.undo, not state.redo
+        said = [f"undo: {state.undo}"] if state.undo else []
+        said += [f"redo: {state.redo}"] if state.redo else []
+        self._history.content = " · ".join(said)
+        self._refresh_preview(state)
+
+    def _refresh_preview(self, state: StudioState) -> None:
+        desk, preview = state.desk, state.preview
+        views = self._studio.session.scene.views
+        eyes = [views[mark.view].camera.position.numpy() for mark in desk.marks]
+        self._markers.show(desk.marks, eyes)
+        if preview is self._shown_preview:
+            return
+        self._shown_preview = preview
+        self._preview.visible = preview is not None
+        self._candidates.visible = preview is not None and len(preview.pictures) > 1
+        points = None if preview is None else preview.points_world
+        self._markers.cover(points, desk.colours[desk.selected])
+        if preview is not None:
+            self._preview.content = _preview_text(preview, desk.candidate)
+
+
+def _preview_text(preview: Preview, candidate: int | None) -> str:
+    taken = "the best one" if candidate is None else f"candidate {candidate + 1}"
+    lines = [f"**{preview.view}**, taken: {taken}"]
+    names = ["taken", "1", "2", "3"]
+    for name, picture, score in zip(names, preview.pictures, preview.scores, strict=False):
+        caption = f"{name}: predicted IoU {score:.2f}"
+        lines += [picture_markdown(picture, caption), caption]
+    return "\n\n".join(lines)

@@ -1,0 +1,24 @@
+"""Exceptions in words a user understands."""
+
+from __future__ import annotations
+
+from nerfstudio_plugin.viewer.state import Notice
+from sa3d.errors import SA3DError
+
+
+def problem(error: Exception) -> Notice:
+    """What went wrong, and what to do."""
+    if isinstance(error, SA3DError):
+        said = str(error)
+        return Notice("error", "That did not work", said[0].upper() + said[1:] + ".")
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return Notice(
+            "error",
+            "Memory is short",
+            "Close other programs, or start again with fewer rays (--settings.prepare.ray-side) "
+            "or a smaller segmenter (--settings.segmenter).",
+        )
+    if isinstance(error, OSError):
+        return Notice("error", "A file could not be read or written", f"{error}")
+    kind = type(error).__name__
+    return Notice("error", "A bug in this program", f"{kind}: {error}. Please report it.")

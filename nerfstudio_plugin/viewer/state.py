@@ -1,0 +1,114 @@
+"""What the panel shows: frozen, replaced as a whole, so that any thread may read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from nerfstudio_plugin.display import Display
+from nerfstudio_plugin.viewer.marks import Mark
+from sa3d.object_colours import Colour
+from sa3d.session import Session
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should know."""
+
+    kind: Literal["done", "error"]
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What lies on the user's desk beside the session; undone together with it.
+
+    Attributes:
+        colours: of all objects by name, also of those that have no prompt yet.
+        selected: the object that marks are for.
+        marks: not segmented yet.
+        candidate: which of the segmenter's candidates is taken; None: its best.
+    """
+
+    colours: Mapping[str, Colour]
+    selected: str
+    marks: tuple[Mark, ...] = ()
+    candidate: int | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """How things were before an action, or after it.
+
+    Attributes:
+        session: the session in use; opening a saved one replaces it.
+        session_steps: how many of the session's own steps the action took.
+    """
+
+    action: str
+    desk: Desk
+    session: Session
+    session_steps: int
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What the marks would select in the photo marked last.
+
+    Attributes:
+        view: the photo's name.
+        pictures: uint8 [h, w, 3], what is taken first, then the segmenter's candidates.
+        scores: their predicted IoU.
+        points_world: [N, 3], the surface that what is taken covers.
+    """
+
+    view: str
+    pictures: tuple[np.ndarray, ...]
+    scores: tuple[float, ...]
+    points_world: np.ndarray
+
+
+@dataclass(frozen=True)
+class StudioState:
+    """All that the panel shows.
+
+    Attributes:
+        ready: whether the scene is prepared: before that nothing can be marked.
+        busy: what is being done, empty if nothing is.
+        progress: how much of it is done, in [0, 1].
+        last_view: what became of the view visited last, and a picture of it, uint8 [h, w, 3].
+        prompts: of every object, in words.
+        verdicts: of every segmented object.
+        undo, redo: the action each would undo or do again; empty: none.
+        only_selected: whether just the selected object is shown.
+        folder: where the session is saved.
+        saved: whether it is there as it stands.
+        command: the command line equal to the last export.
+    """
+
+    desk: Desk
+    folder: Path
+    ready: bool = False
+    busy: str = ""
+    progress: float = 0.0
+    last_view: str = ""
+    last_picture: np.ndarray | None = None
+    prompts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    preview: Preview | None = None
+    undo: str = ""
+    redo: str = ""
+    display: Display = field(default_factory=Display)
+    only_selected: bool = False
+    saved: bool = True
+    command: str = ""
+
+    def shown_display(self) -> Display:
+        """How objects are shown, with their colours, and which."""
+        objects = (self.desk.selected,) if self.only_selected else ()
+        return replace(self.display, objects=objects, colours=self.desk.colours)

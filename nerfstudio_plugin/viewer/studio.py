@@ -1,0 +1,195 @@
+"""What the panel's buttons do: every command of the user, without any widget.
+
+Commands return at once; the work is done by the worker, one after the other, and ``state`` tells
+how things stand. A command given while objects are segmented is carried out between two views, and
+segmenting goes on from there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nerfstudio_plugin.display import Display
+from nerfstudio_plugin.viewer.marks import Mark
+from nerfstudio_plugin.viewer.state import Desk
+from nerfstudio_plugin.viewer.studio_work import StudioWork
+from sa3d.errors import SA3DError
+from sa3d.geometry import Camera
+from sa3d.object_colours import object_colour
+from sa3d.photo_prompts import PhotoBox, photo_box, photo_point, surface_point
+from sa3d.prompts import Prompt, check_object_name
+from sa3d.session import Session
+from sa3d.text_prompts import WordSearch
+
+
+class Studio(StudioWork):
+    """A session with what lies on the user's desk, and one history of both.
+
+    Attributes:
+        session: objects and their prompts; used by the worker's jobs only.
+        state: how things stand.
+    """
+
+    # What is marked ------------------------------------------------------------------------------
+
+    def click(self, camera: Camera, xy_px: tuple[float, float], label: int) -> None:
+        """Mark the surface in a pixel of any camera as object (1) or as something else (0)."""
+
+        def mark() -> None:
+            scene = self._prepared_scene()
+            point = surface_point(scene, camera, xy_px)
+            self._add(Mark.click(photo_point(scene, camera, point, self._views()), label))
+
+        self.do("looking where you clicked", mark)
+
+    def box(self, camera: Camera, box_px: tuple[float, float, float, float]) -> None:
+        """Mark what a rectangle in the image of any camera encloses."""
+
+        def mark() -> None:
+            scene = self._prepared_scene()
+            found = photo_box(scene, camera, box_px, self.session.segmenter, self._views())
+            self._add(Mark.box(found))
+
+        self.do("looking what the box encloses", mark)
+
+    @property
+    def knows_words(self) -> bool:
+        """Whether objects can be looked for by words."""
+        return self._detector is not None
+
+    def find(self, words: str) -> None:
+        """Mark what words name, in the photo where it is found best."""
+
+        def look() -> None:
+            scene, detector = self._prepared_scene(), self._detector
+            if detector is None or not words.strip():
+                raise SA3DError("type what to look for, such as: the red mug")
+            prompt = Prompt("", self.state.desk.selected, text=words)
+            session = self.session
+            search = WordSearch(scene, session.segmenter, detector(), prompt, loop=session.config)
+            for number, _ in enumerate(search.run(), start=1):
+                self._set(progress=number / len(search.views))
+            found = search.result().prompt
+            if found.box is None:
+                self.add_prompts([found])
+                return
+            index, (x0, y0, x1, y1) = scene.view_index(found.view), found.box
+            camera = scene.views[index].camera
+            point = surface_point(scene, camera, ((x0 + x1) / 2, (y0 + y1) / 2))
+            self._add(Mark.box(PhotoBox(index, found.box, point)))
+
+        self.do(f"looking for {words!r}", look)
+
+    def choose_candidate(self, candidate: int | None) -> None:
+        """Take one of the segmenter's candidates (0, 1, 2), or its best (None)."""
+
+        def choose() -> None:
+            if not self.state.desk.marks:
+                raise SA3DError("mark something first: there is nothing to choose from")
+            self._act("choose a candidate", replace(self.state.desk, candidate=candidate))
+            self._preview()
+
+        self.do("", choose)
+
+    def clear_marks(self) -> None:
+        """Forget what was marked and not segmented yet."""
+
+        def clear() -> None:
+            if self.state.desk.marks:
+                self._act("clear the marks", replace(self.state.desk, marks=(), candidate=None))
+                self._set(preview=None)
+
+        self.do("", clear)
+
+    # Objects -------------------------------------------------------------------------------------
+
+    def new_object(self, name: str) -> None:
+        """Begin another object, and select it."""
+
+        def begin() -> None:
+            desk = self.state.desk
+            if name in desk.colours:
+                raise SA3DError(f"there is an object {name!r} already: choose another name")
+            check_object_name(name)
+            colours = {**desk.colours, name: object_colour(len(desk.colours))}
+            self._act(f"new object {name}", Desk(colours, name))
+            self._set(preview=None)
+
+        self.do("", begin)
+
+    def select(self, name: str) -> None:
+        """Select the object that marks are for; marks that were not segmented are dropped."""
+
+        def choose() -> None:
+            if name != self._known(name).selected:
+                self._act(f"select {name}", Desk(self.state.desk.colours, name))
+                self._set(preview=None)
+
+        self.do("", choose)
+
+    def remove_object(self, name: str) -> None:
+        """Forget an object."""
+
+        def remove() -> None:
+            desk = self._known(name)
+            colours = {one: colour for one, colour in desk.colours.items() if one != name}
+            colours = colours or {"object": object_colour(0)}
+            steps = int(bool(self.session.prompts(name)))
+            if steps:
+                self.session.remove_object(name)
+            self._act(f"delete {name}", Desk(colours, next(iter(colours))), steps)
+            self._set(preview=None)
+
+        self.do("", remove)
+
+    def remove_prompt(self, name: str, position: int) -> None:
+        """Take one of an object's prompts back, and segment what that changes."""
+
+        def remove() -> None:
+            self._known(name)
+            self.session.remove_prompt(name, position)
+            self._act("delete a prompt", self.state.desk, 1)
+            self._begin()
+
+        self.do("", remove)
+
+    # Segmenting ----------------------------------------------------------------------------------
+
+    def segment(self) -> None:
+        """Lift what is marked to 3D, or correct what is there by it."""
+
+        def begin() -> None:
+            self._prepared_scene()
+            desk = self.state.desk
+            if not desk.marks:
+                raise SA3DError(f"nothing is marked for {desk.selected!r}: click on it, or box it")
+            self.add_prompts(self._new_prompts())
+
+        self.do("", begin)
+
+    def go_on(self) -> None:
+        """Continue what was cancelled."""
+        self.do("", self._begin)
+
+    def cancel(self) -> None:
+        """Stop segmenting after the present view; what is there stays."""
+        self._cancelled = True
+
+    # History and display -------------------------------------------------------------------------
+
+    def undo(self) -> None:
+        """Take the last action back."""
+        self.do("", lambda: self._back(self._undo, self._redo, Session.undo))
+
+    def redo(self) -> None:
+        """Do again what was undone last."""
+        self.do("", lambda: self._back(self._redo, self._undo, Session.redo))
+
+    def display(self, display: Display, only_selected: bool) -> None:
+        """Show objects in another way; acts at once, whatever else is going on."""
+        self._set(display=display, only_selected=only_selected)
+        self._listeners.show(self._shown, self.state.shown_display())
+
+    def prepare(self) -> None:
+        """Prepare the scene, the first thing to do."""
+        self.do("preparing the scene, once: then everything is fast", self._prepare)

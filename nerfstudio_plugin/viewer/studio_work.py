@@ -1,0 +1,294 @@
+"""The worker's half of the panel: segments, previews, keeps the history, tells how things stand."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nerfstudio_plugin.display import Display
+from nerfstudio_plugin.shown_objects import ShownObjects, shown_objects
+from nerfstudio_plugin.viewer.marks import Mark, described, prompts_of
+from nerfstudio_plugin.viewer.pictures import mask_picture
+from nerfstudio_plugin.viewer.problems import problem
+from nerfstudio_plugin.viewer.state import Desk, Notice, Preview, Step, StudioState
+from nerfstudio_plugin.viewer.worker import Worker
+from sa3d.errors import SA3DError
+from sa3d.events import Event, Finished, RoundStarted, ViewDone
+from sa3d.object_colours import object_colour
+from sa3d.prompts import Prompt
+from sa3d.scene import Scene
+from sa3d.session import Session
+from sa3d.text_detector import TextDetector
+
+_HISTORY = 100
+"""Actions that can be undone, as in a session."""
+_SHOW_EVERY_S = 0.7
+"""While views are visited, the scene is shown anew this often."""
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who is told what.
+
+    Attributes:
+        changed: the state is another one.
+        show: the objects (None: there are none), or how they are shown, changed.
+        tell: something the user should know.
+    """
+
+    changed: Callable[[], None]
+    show: Callable[[ShownObjects | None, Display], None]
+    tell: Callable[[Notice], None]
+
+
+class StudioWork:
+    """A session with what lies on the user's desk, and one history of both.
+
+    Everything but :meth:`do` runs in the worker's jobs only.
+
+    Attributes:
+        session: objects and their prompts.
+        state: how things stand; any thread may read it.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        folder: Path,
+        worker: Worker,
+        listeners: Listeners,
+        detector: Callable[[], TextDetector] | None = None,
+    ) -> None:
+        self.session, self.worker, self._detector = session, worker, detector
+        self._listeners, self._lock = listeners, threading.Lock()
+        self._undo: list[Step] = []
+        self._redo: list[Step] = []
+        self._shown: ShownObjects | None = None
+        self._shown_at = 0.0
+        self._cancelled = False
+        self._looked_further = False
+        self._visited, self._to_visit = 0, 1
+        self.state = StudioState(Desk({"object": object_colour(0)}, "object"), folder)
+
+    def do(self, busy: str, job: Callable[[], None]) -> None:
+        """Let the worker do something; errors are told to the user.
+
+        Args:
+            busy: what it is, for the user; empty if it takes no time.
+        """
+
+        def guarded() -> None:
+            self._set(busy=busy or self.state.busy)
+            try:
+                job()
+            except Exception as error:  # whatever it is, the viewer goes on
+                self.tell(problem(error))
+            self._set(busy="", progress=0.0)
+
+        self.worker.submit(guarded)
+
+    def add_prompts(self, prompts: list[Prompt]) -> None:
+        """Segment by prompts that are there already; for the worker's jobs only."""
+        self.session.add_prompts(prompts)
+        colours = dict(self.state.desk.colours)
+        for prompt in prompts:
+            colours.setdefault(prompt.object, object_colour(len(colours)))
+        self._act(f"segment {prompts[-1].object}", Desk(colours, prompts[-1].object), 1)
+        self._set(preview=None)
+        self._begin()
+
+    def adopt(self, prompts: Sequence[Prompt]) -> None:
+        """Take over objects that are being segmented already; for the worker's jobs only."""
+        names = dict.fromkeys(prompt.object for prompt in prompts)
+        colours = {name: object_colour(number) for number, name in enumerate(names)}
+        self._set(desk=Desk(colours, next(iter(colours))), ready=True)
+        self.refresh()
+
+    def settle(self, folder: Path, display: Mapping[str, Any] | None = None) -> None:
+        """Note where the session is saved, and how it was shown; for the worker's jobs only."""
+        if display:
+            self._set(display=Display(**{**display, "objects": tuple(display["objects"])}))
+        self._set(folder=folder, saved=True)
+
+    def note_command(self, command: str) -> None:
+        """Note the command line that does what was just done."""
+        self._set(command=command)
+
+    def _begin(self) -> None:
+        """Segment what has new prompts, from the start."""
+        self._cancelled = self._looked_further = False
+        self.worker.submit(self._segment)
+
+    def replace_session(self, session: Session, desk: Desk, action: str) -> None:
+        """Put another session in place of this one; can be undone; for the worker's jobs only."""
+        before = Step(action, self.state.desk, self.session, 0)
+        self.session = session
+        self._remember(before, desk)
+
+    def tell(self, notice: Notice) -> None:
+        """Tell the user something."""
+        self._listeners.tell(notice)
+
+    def _set(self, **changes: object) -> None:
+        with self._lock:
+            self.state = replace(self.state, **changes)  # pyright: ignore[reportArgumentType]
+        self._listeners.changed()
+
+    def _prepare(self) -> None:
+        for done in self.session.scene.prepare():
+            self._set(progress=(done.index + 1) / done.total)
+        self._set(ready=True)
+        self.refresh()
+
+    def _prepared_scene(self) -> Scene:
+        if not self.session.scene.is_prepared():
+            raise SA3DError("the scene is still being prepared: wait until the bar is full")
+        return self.session.scene
+
+    def _known(self, name: str) -> Desk:
+        if name not in self.state.desk.colours:
+            there = ", ".join(self.state.desk.colours)
+            raise SA3DError(f"no object {name!r} here; there are: {there}")
+        return self.state.desk
+
+    def _views(self) -> list[int]:
+        """Photos that marks and prompts of the selected object are in, the latest first."""
+        name = self.state.desk.selected
+        prompted = [self.session.scene.view_index(p.view) for p in self.session.prompts(name)]
+        marked = [mark.view for mark in self.state.desk.marks]
+        return list(dict.fromkeys(reversed([*prompted, *marked])))
+
+    def _new_prompts(self) -> list[Prompt]:
+        desk, views = self.state.desk, self.session.scene.views
+        return prompts_of(desk.marks, views, desk.selected, desk.candidate)
+
+    def _add(self, mark: Mark) -> None:
+        desk = self.state.desk
+        earlier = (
+            desk.marks if mark.box_px is None else tuple(m for m in desk.marks if not m.box_px)
+        )
+        self._act("mark", replace(desk, marks=(*earlier, mark), candidate=None))
+        self._preview()
+
+    def _preview(self) -> None:
+        """Show what the marks select, and the choice there is."""
+        desk, scene = self.state.desk, self.session.scene
+        seen = self.session.preview(self._new_prompts())
+        image, colour = scene.views[seen.view].image(), desk.colours[desk.selected]
+        here = [mark for mark in desk.marks if mark.view == seen.view]
+        masks, scores = [seen.mask], [seen.score]
+        if seen.candidates is not None:
+            masks += list(seen.candidates.masks)
+            scores += [float(score) for score in seen.candidates.scores]
+        prepared = scene.prepared(seen.view)
+        covered = (prepared.at_rays(seen.mask) > 0.5).reshape(prepared.points_world.shape[:2])
+        self._set(
+            preview=Preview(
+                scene.views[seen.view].name,
+                tuple(mask_picture(image, mask, colour, here) for mask in masks),
+                tuple(scores),
+                prepared.points_world[covered].numpy(),
+            )
+        )
+
+    def _act(self, action: str, desk: Desk, session_steps: int = 0) -> None:
+        """Note an action in the history; the session's own steps are done already."""
+        self._remember(Step(action, self.state.desk, self.session, session_steps), desk)
+
+    def _remember(self, before: Step, desk: Desk) -> None:
+        self._undo.append(before)
+        del self._undo[:-_HISTORY]
+        self._redo.clear()
+        self._set(desk=desk, saved=False)
+        self.refresh()
+
+    def _back(
+        self, source: list[Step], other: list[Step], session_step: Callable[[Session], bool]
+    ) -> None:
+        if not source:
+            raise SA3DError("there is nothing to undo or redo")
+        step = source.pop()
+        other.append(replace(step, desk=self.state.desk, session=self.session))
+        for _ in range(step.session_steps):
+            session_step(self.session)
+        self.session = step.session
+        self._set(desk=step.desk, preview=None, saved=False)
+        self.refresh()
+        if self.state.desk.marks:
+            self._preview()
+
+    def _segment(self) -> None:
+        """Segment what has new prompts; makes room for other commands between two views."""
+        try:
+            for event in self.session.run():
+                self.follow(event)
+                if self._cancelled:
+                    self.tell(Notice("done", "Stopped", "What was found so far is kept."))
+                    break
+                if self.worker.waiting:
+                    self.worker.submit(self._segment)
+                    break
+        except Exception as error:  # whatever it is, the viewer goes on
+            self.tell(problem(error))
+            if not self._looked_further and self._undo:
+                self._back(self._undo, self._redo, Session.undo)  # the marks were no good
+                self._redo.clear()
+        self._set(busy="", progress=0.0)
+        self.refresh()
+        if not self.worker.waiting:
+            self.refresh(build=True)
+
+    def follow(self, event: Event) -> None:
+        """Tell what became of a view; for the worker's jobs only."""
+        if isinstance(event, RoundStarted):
+            self._visited = 0
+            self._set(busy=f"{event.object}: round {event.round}", progress=0.0)
+            self._to_visit = event.views
+        elif isinstance(event, ViewDone):
+            self._visited += 1
+            self._looked_further |= event.outcome != "prompted"
+            progress = min(1.0, self._visited / max(1, self._to_visit))
+            said = f"{event.view}: {event.outcome}, {event.reason}"
+            self._set(last_view=said, progress=progress)
+            if time.monotonic() - self._shown_at > _SHOW_EVERY_S:
+                self._set(last_picture=self._picture(event))
+                self.refresh()
+        elif isinstance(event, Finished):
+            self.tell(Notice("done", f"{event.object} is segmented", event.verdict))
+
+    def _picture(self, event: ViewDone) -> np.ndarray:
+        scene = self.session.scene
+        index = scene.view_index(event.view)
+        record = self.session.result().object(event.object).views.get(index)
+        mask = None if record is None else record.mask
+        colour = self.state.desk.colours[event.object]
+        return mask_picture(scene.views[index].image(), mask, colour)
+
+    def refresh(self, *, build: bool = False) -> None:
+        """Tell how things stand, and show it; for the worker's jobs only.
+
+        Args:
+            build: also what is cut out of the scene, which takes seconds.
+        """
+        self._shown_at = time.monotonic()
+        result = self.session.result()
+        self._set(
+            prompts={
+                name: tuple(described(prompt) for prompt in self.session.prompts(name))
+                for name in self.state.desk.colours
+            },
+            verdicts={name: one.verdict for name, one in result.objects.items()},
+            undo=self._undo[-1].action if self._undo else "",
+            redo=self._redo[-1].action if self._redo else "",
+        )
+        nothing = not result.objects or not self.session.scene.is_prepared()
+        self._shown = (
+            None if nothing else shown_objects(self.session.scene, result, self._shown, build=build)
+        )
+        self._listeners.show(self._shown, self.state.shown_display())
