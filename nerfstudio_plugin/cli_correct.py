@@ -8,18 +8,17 @@ from pathlib import Path
 
 import tyro
 
-from nerfstudio_plugin.cli_options import ReportOptions, parse, torch_device
-from nerfstudio_plugin.cli_progress import follow
+from nerfstudio_plugin.api import resumed
+from nerfstudio_plugin.cli_options import ReportOptions, parse
+from nerfstudio_plugin.cli_progress import run_with_progress
 from nerfstudio_plugin.cli_prompts import PromptOptions
 from nerfstudio_plugin.cli_saved import SavedOptions
-from nerfstudio_plugin.cli_segment import print_outcome, write_segmentation
+from nerfstudio_plugin.cli_segment import print_outcome, write_folder
+from nerfstudio_plugin.segmented_scene import torch_device
 from sa3d.checkpoint import refuse_to_replace
-from sa3d.config import settings_from_dict
 from sa3d.errors import SA3DError
 from sa3d.prompts import DEFAULT_OBJECT, Prompt
 from sa3d.segmentation import Segmentation
-from sa3d.segmenters import load_segmenter
-from sa3d.session import Session
 
 _HELP = """Correct a segmentation: click where it is wrong, in any view.
 
@@ -58,20 +57,14 @@ def main(arguments: Sequence[str]) -> None:
     output = command.output or command.segmentation
     overwrite = command.overwrite or output.resolve() == command.segmentation.resolve()
     refuse_to_replace(output, overwrite=overwrite)
-    opened = command.reopen()
-    prompts = [_named(prompt, opened.segmentation) for prompt in given]
-    notes = opened.provenance
-    settings = settings_from_dict(notes["settings"], str(command.segmentation))
-    segmenter = load_segmenter(settings.segmenter, torch_device(command.device))
-    session = Session(opened.scene, segmenter, settings.loop)
-    session.resume(opened.segmentation)
-    session.add_prompts(prompts)
-    for _ in follow(session.run(), len({prompt.object for prompt in prompts})):
+    saved = command.reopen()
+    prompts = [_named(prompt, saved.segmentation) for prompt in given]
+    opened = resumed(saved, command.cache_dir, torch_device(command.device))
+    for _ in run_with_progress(opened, prompts):
         pass
-    corrected = session.result()
-    print_outcome(corrected)
-    report = write_segmentation(corrected, opened.scene, output, notes, {}, overwrite=overwrite)
-    command.write_report(report)
+    print_outcome(opened.segmentation)
+    made = replace(saved, segmentation=opened.segmentation)
+    command.write_report(write_folder(made, output, {}, overwrite=overwrite))
 
 
 def _named(prompt: Prompt, segmentation: Segmentation) -> Prompt:

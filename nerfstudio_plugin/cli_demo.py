@@ -9,24 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nerfstudio_plugin.cli_options import (
-    ReportOptions,
-    RunOptions,
-    SettingsOptions,
-    parse,
-    torch_device,
-    write_json,
-)
+from nerfstudio_plugin.api import open as open_run
+from nerfstudio_plugin.cli_options import ReportOptions, SettingsOptions, parse
 from nerfstudio_plugin.cli_pictures import overlay_sheet
-from nerfstudio_plugin.cli_progress import ERR, OUT, follow, table
-from nerfstudio_plugin.cli_saved import placement
-from nerfstudio_plugin.cli_segment import (
-    prepared_session,
-    print_outcome,
-    provenance,
-    segmentation_report,
-)
+from nerfstudio_plugin.cli_progress import ERR, OUT, run_with_progress, table
+from nerfstudio_plugin.cli_segment import print_outcome
 from nerfstudio_plugin.demo_data import DemoScene, open_demo
+from nerfstudio_plugin.segmented_scene import segmentation_report, write_json
 from sa3d.checkpoint import refuse_to_replace, save_segmentation
 from sa3d.errors import SA3DError
 from sa3d.evaluation import STAGES, StageRecorder, object_ious, upper_bound
@@ -35,7 +24,6 @@ from sa3d.export.mesh import export_mesh
 from sa3d.export.pointcloud import export_pointcloud
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
-from sa3d.segmenters import load_segmenter
 from sa3d.session import Session
 
 _HELP = """Segment the objects of a scene that comes with the program, and measure the result.
@@ -79,28 +67,26 @@ def main(arguments: Sequence[str]) -> None:
     chosen = _chosen(command.objects, demo)
     folder = command.output / command.scene
     refuse_to_replace(folder / "segmentation", overwrite=command.overwrite)
-    segmenter = load_segmenter(command.settings.segmenter, torch_device(command.device))
-    cache = command.output / "cache"
-    options = RunOptions(
-        load_config=demo.load_config, data=demo.folder, cache_dir=cache, device=command.device
+    opened = open_run(
+        demo.load_config,
+        command.settings,
+        data=demo.folder,
+        cache_dir=command.output / "cache",
+        device=command.device,
     )
-    run, scene = options.open(command.settings.prepare)
-    prompts = [demo.prompts[name] for name in chosen]
-    session = prepared_session(scene, segmenter, command.settings, prompts)
     recorder = StageRecorder()
-    for _ in follow(recorder.watch(session), len(chosen)):
-        pass
-    segmentation = session.result()
+    prompts = [demo.prompts[name] for name in chosen]
+    for event in run_with_progress(opened, prompts):
+        recorder.note(opened.session, event)
+    made, session = opened.segmented, opened.session
+    scene, segmentation = made.scene, made.segmentation
     save_segmentation(
-        segmentation,
-        folder / "segmentation",
-        provenance(run, command.settings, cache),
-        overwrite=command.overwrite,
+        segmentation, folder / "segmentation", made.provenance, overwrite=command.overwrite
     )
     scores = _scores(scene, demo, session, recorder)
     report = segmentation_report(segmentation, scene) | {"scene": command.scene, "iou": scores}
     overlay_sheet(scene, segmentation, folder / "overlay.png")
-    report["files"] = _write_3d(scene, segmentation, folder, placement(run, "original"))
+    report["files"] = _write_3d(scene, segmentation, folder, made.placement("original"))
     write_json(folder / "results.json", report)
     print_outcome(segmentation)
     OUT.print(_score_table(scores))

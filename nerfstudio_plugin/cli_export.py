@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
+from dataclasses import make_dataclass
+from typing import Any
 
-from nerfstudio_plugin.cli_options import parse
-from nerfstudio_plugin.cli_progress import OUT
-from sa3d.errors import SA3DError
-
-KINDS = {
-    "masks": "a mask of every photograph: PNG, RGBA, label maps, COCO, for COLMAP, for ns-train",
-    "pointcloud": "points with colour, normal, label and probability: PLY, PCD or NPZ",
-    "mesh": "a textured, watertight triangle mesh: GLB, OBJ, USDZ, USD, PLY or STL",
-    "field": "a Nerfstudio run that shows only the object, or the scene without it",
-    "box": "oriented bounding boxes: JSON, and the --obb_* flags of ns-export",
-}
-"""Kinds of export; each lives in a module ``cli_export_<kind>`` with ``Export`` and ``HELP``."""
+from nerfstudio_plugin.cli_options import ReportOptions, parse
+from nerfstudio_plugin.cli_progress import ERR, OUT
+from nerfstudio_plugin.cli_saved import SavedOptions
+from nerfstudio_plugin.exports import KINDS, kind_module
 
 _OVERVIEW = """usage: sa3d export KIND --segmentation DIR --output PLACE [OPTIONS]
 
@@ -39,8 +32,16 @@ def main(arguments: Sequence[str]) -> None:
         OUT.print(_OVERVIEW.format(kinds="\n".join(f"  {k:<11} {v}" for k, v in KINDS.items())))
         return
     kind = arguments[0]
-    if kind not in KINDS:
-        raise SA3DError(f"unknown kind of export {kind!r}; there are: {', '.join(KINDS)}")
-    module = importlib.import_module(f"nerfstudio_plugin.cli_export_{kind}")
-    command = parse(module.Export, arguments[1:], f"sa3d export {kind}", module.HELP)
-    command.write_report(command.run())
+    module = kind_module(kind)
+    bases = (module.Export, ReportOptions, SavedOptions)
+    with_segmentation: Any = make_dataclass("Export", (), bases=bases, kw_only=True)
+    command = parse(with_segmentation, arguments[1:], f"sa3d export {kind}", module.HELP)
+    command.check()
+    opened = command.reopen()
+    written = []
+    with ERR.status(f"writing: {kind}"):
+        for one in command.write(opened, command.chosen(opened.segmentation)):
+            written.append(one)
+            for line in one.lines:
+                OUT.print(line, markup=False)
+    command.write_report(command.report(written))

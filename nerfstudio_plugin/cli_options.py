@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
+from nerfstudio_plugin.segmented_scene import write_json
 from sa3d.config import Settings, load_settings
 from sa3d.scene import PrepareConfig, Scene
-from sa3d.storage import atomic_path
 
 if TYPE_CHECKING:
     from nerfstudio_plugin.loading import OpenedRun
@@ -116,15 +115,6 @@ def parse(
     )
 
 
-def torch_device(name: Literal["auto", "cpu", "cuda"]) -> str:
-    """The device meant: auto is a GPU if there is one."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
-
-
 def _preset_named(arguments: Sequence[str]) -> str | None:
     for position, argument in enumerate(arguments):
         if argument == "--config" and position + 1 < len(arguments):
@@ -132,13 +122,3 @@ def _preset_named(arguments: Sequence[str]) -> str | None:
         if argument.startswith("--config="):
             return argument.partition("=")[2]
     return None
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON, whole or not at all.
-
-    Raises:
-        SA3DError: the disk is full, or the place not writable.
-    """
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")

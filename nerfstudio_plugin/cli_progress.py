@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -16,7 +17,11 @@ from rich.progress import (
 from rich.table import Table
 
 from sa3d.events import Event, Finished, RoundDone, RoundStarted, ViewDone
+from sa3d.prompts import Prompt
 from sa3d.scene import Scene
+
+if TYPE_CHECKING:
+    from nerfstudio_plugin.open_scene import OpenScene
 
 OUT = Console(highlight=False, soft_wrap=True)
 """Results go to stdout."""
@@ -58,6 +63,17 @@ def prepare_with_progress(scene: Scene) -> dict[str, int]:
             cached += done.cached
             bar.update(task, completed=done.index + 1)
     return {"views": len(scene.views), "cached": cached}
+
+
+def run_with_progress(opened: OpenScene, prompts: Sequence[Prompt]) -> Iterator[Event]:
+    """Add prompts to an open scene and run them under progress bars; prepares what has to be.
+
+    Raises:
+        SA3DError: see :meth:`nerfstudio_plugin.open_scene.OpenScene.run_prompts`.
+    """
+    opened.check(prompts)
+    prepare_with_progress(opened.scene)
+    yield from follow(opened.run_prompts(prompts), len({prompt.object for prompt in prompts}))
 
 
 def follow(events: Iterable[Event], objects: int) -> Iterator[Event]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import tyro
 
-from nerfstudio_plugin.cli_export_options import ExportOptions
-from nerfstudio_plugin.cli_options import parse
+from nerfstudio_plugin.cli_options import ReportOptions, parse
 from nerfstudio_plugin.cli_progress import OUT, progress_bar
+from nerfstudio_plugin.cli_saved import SavedOptions
+from nerfstudio_plugin.exports.options import source
 from sa3d.errors import SA3DError
 from sa3d.export.frames import Frame
+from sa3d.export.manifest import write_manifest
 from sa3d.report.exports import find_exports
 from sa3d.report.page import ReportConfig, pictures_per_object, report_page
 from sa3d.storage import atomic_path, refuse_existing
@@ -31,18 +33,18 @@ examples:
 
 
 @dataclass(kw_only=True)
-class Report(ExportOptions):
+class Report(ReportOptions, SavedOptions):
     """Write one self-contained HTML page about a segmentation."""
 
     output: Path
     """The .html file."""
+    overwrite: bool = False
+    """Replace what is there already."""
     frame: Frame = "original"
     """Frame whose units lengths are in."""
     exports: tuple[Path, ...] = ()
     """Folders whose exports are listed, beside the segmentation's parent folder."""
     report: Annotated[ReportConfig, tyro.conf.arg(name="")] = field(default_factory=ReportConfig)
-
-    kind: ClassVar[str] = "report"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -60,6 +62,7 @@ def main(arguments: Sequence[str]) -> None:
     opened = command.reopen()
     names = command.chosen(opened.segmentation)
     folders = (command.segmentation.resolve().parent, *command.exports)
+    origin = source(opened)
     with progress_bar() as bar:
         each = pictures_per_object(command.report)
         tasks = {name: bar.add_task(f"{name}: pictures", total=each) for name in names}
@@ -67,7 +70,7 @@ def main(arguments: Sequence[str]) -> None:
             opened.scene,
             opened.segmentation,
             names,
-            command.source(opened),
+            origin,
             config=command.report,
             placement=opened.placement(command.frame),
             min_agreement=opened.provenance["settings"]["loop"]["min_agreement"],
@@ -78,7 +81,9 @@ def main(arguments: Sequence[str]) -> None:
     with atomic_path(command.output) as temporary:
         temporary.write_text(page, encoding="utf-8")
     size = command.output.stat().st_size
-    command.leave_manifest(opened, command.output, names, settings=command.report)
+    write_manifest(
+        command.output, "report", opened.segmentation, names, origin, settings=command.report
+    )
     OUT.print(f"report: {command.output} ({size / 1e6:.1f} MB)")
     command.write_report(
         {"kind": "report", "file": str(command.output), "bytes": size, "objects": list(names)}

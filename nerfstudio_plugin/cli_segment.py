@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nerfstudio_plugin.cli import program_version
+from nerfstudio_plugin.api import open as open_run
 from nerfstudio_plugin.cli_everything import refuse_prompts, segment_everything
-from nerfstudio_plugin.cli_options import (
-    ReportOptions,
-    RunOptions,
-    SettingsOptions,
-    parse,
-    torch_device,
-    write_json,
-)
-from nerfstudio_plugin.cli_pictures import overlay_sheet
-from nerfstudio_plugin.cli_progress import ERR, OUT, follow, prepare_with_progress, rounds_table
+from nerfstudio_plugin.cli_options import ReportOptions, RunOptions, SettingsOptions, parse
+from nerfstudio_plugin.cli_progress import ERR, OUT, rounds_table, run_with_progress
 from nerfstudio_plugin.cli_prompts import PromptOptions
 from nerfstudio_plugin.cli_segmenters import with_chosen_segmenter
 from nerfstudio_plugin.cli_words import detector_for, words_to_prompts
+from nerfstudio_plugin.open_scene import OpenScene
+from nerfstudio_plugin.segmented_scene import SegmentedScene, torch_device, write_segmentation
 from sa3d.checkpoint import refuse_to_replace, save_segmentation
-from sa3d.config import Settings
 from sa3d.events import Finished
 from sa3d.everything import EverythingConfig
 from sa3d.prompts import Prompt
-from sa3d.scene import Scene
-from sa3d.segmentation import ObjectSegmentation, Segmentation
-from sa3d.segmenter import PromptableSegmenter
+from sa3d.segmentation import Segmentation
 from sa3d.segmenters import load_segmenter
-from sa3d.session import Session
-
-if TYPE_CHECKING:
-    from nerfstudio_plugin.loading import OpenedRun
 
 _HELP = """Cut objects out of a trained scene: mark them in one view, get them in 3D.
 
@@ -87,88 +73,28 @@ def main(arguments: Sequence[str]) -> None:
     detector = detector_for(prompts, command.detector, device)
     command.settings = with_chosen_segmenter(command.settings, device)
     segmenter = load_segmenter(command.settings.segmenter, device)
-    run, scene = command.open(command.settings.prepare)
-    notes = provenance(run, command.settings, command.cache_dir)
+    opened = open_run(
+        command.load_config,
+        command.settings,
+        segmenter=segmenter,
+        data=command.data,
+        cache_dir=command.cache_dir,
+        device=command.device,
+    )
     if command.everything:
         segmentation, found, stopped = segment_everything(
-            scene, segmenter, command.settings.loop, command.find
+            opened.scene, segmenter, command.settings.loop, command.find
         )
-        _write(segmentation, scene, command, notes, found)
+        _write(opened.with_origin(segmentation), command, found)
         if stopped:
             raise KeyboardInterrupt
         return
     prompts, choices = words_to_prompts(
-        scene, segmenter, detector, prompts, command.words, command.settings.loop
+        opened.scene, segmenter, detector, prompts, command.words, command.settings.loop
     )
-    session = prepared_session(scene, segmenter, command.settings, prompts)
-    finished: set[str] = set()
-    try:
-        for event in follow(session.run(), len({prompt.object for prompt in prompts})):
-            if isinstance(event, Finished):
-                finished.add(event.object)
-    except KeyboardInterrupt:
-        if finished:
-            _save_finished(session.result(), finished, command, notes)
-        raise
-    segmentation = session.result()
-    print_outcome(segmentation)
-    words = {"words": [choice.to_json() for choice in choices]}
-    _write(segmentation, scene, command, notes, words)
-
-
-def write_segmentation(
-    segmentation: Segmentation,
-    scene: Scene,
-    output: Path,
-    notes: Mapping[str, Any],
-    more: Mapping[str, Any],
-    *,
-    overwrite: bool,
-) -> dict[str, Any]:
-    """Write the folder: the segmentation, its report with ``more`` in it, and the picture.
-
-    Returns:
-        The report.
-
-    Raises:
-        SA3DError: the folder exists and may not be replaced, or the disk is full.
-    """
-    report = segmentation_report(segmentation, scene) | dict(more)
-    save_segmentation(segmentation, output, notes, overwrite=overwrite)
-    write_json(output / "results.json", report)
-    overlay_sheet(scene, segmentation, output / "overlay.png")
-    OUT.print(f"segmentation: {output}   pictures: {output / 'overlay.png'}")
-    return report
-
-
-def _write(
-    segmentation: Segmentation,
-    scene: Scene,
-    command: Segment,
-    notes: Mapping[str, Any],
-    more: Mapping[str, Any],
-) -> None:
-    report = write_segmentation(
-        segmentation, scene, command.output, notes, more, overwrite=command.overwrite
-    )
-    command.write_report(report)
-
-
-def prepared_session(
-    scene: Scene, segmenter: PromptableSegmenter, settings: Settings, prompts: Sequence[Prompt]
-) -> Session:
-    """Prepare a scene and begin a session in it.
-
-    Raises:
-        SA3DError: a prompt does not fit the scene (said before the long preparation), or see
-            :meth:`sa3d.scene.Scene.prepare`.
-    """
-    Session(scene, segmenter, settings.loop).add_prompts(prompts)
-    if not scene.is_prepared():
-        prepare_with_progress(scene)
-    session = Session(scene, segmenter, settings.loop)
-    session.add_prompts(prompts)
-    return session
+    _segment(opened, prompts, command)
+    print_outcome(opened.segmentation)
+    _write(opened.segmented, command, {"words": [choice.to_json() for choice in choices]})
 
 
 def print_outcome(segmentation: Segmentation) -> None:
@@ -179,64 +105,40 @@ def print_outcome(segmentation: Segmentation) -> None:
         OUT.print(f"{name}: {one.verdict}")
 
 
-def provenance(run: OpenedRun, settings: Settings, cache_dir: Path | None) -> dict[str, Any]:
-    """Where a segmentation comes from, as noted in its folder."""
-    return {
-        "load_config": str(run.load_config.resolve()),
-        "data": str(run.data.resolve()),
-        "cache_dir": None if cache_dir is None else str(cache_dir.resolve()),
-        "checkpoint": run.checkpoint_path.name,
-        "settings": asdict(settings),
-        "versions": {"sa3d": program_version(), **_versions("nerfstudio", "torch", "numpy")},
-    }
+def write_folder(
+    made: SegmentedScene, folder: Path, more: Mapping[str, Any], *, overwrite: bool
+) -> dict[str, Any]:
+    """:func:`~nerfstudio_plugin.segmented_scene.write_segmentation`, and say where it is."""
+    report = write_segmentation(made, folder, more, overwrite=overwrite)
+    OUT.print(f"segmentation: {folder}   pictures: {folder / 'overlay.png'}")
+    return report
 
 
-def segmentation_report(segmentation: Segmentation, scene: Scene) -> dict[str, Any]:
-    """What happened to every object: rounds, views and verdict, as JSON holds it."""
-    return {
-        "scene_key": segmentation.scene_key,
-        "elements": len(segmentation.elements),
-        "views": len(scene.views),
-        "objects": [_object_report(one, scene) for one in segmentation.objects.values()],
-    }
+def _segment(opened: OpenScene, prompts: Sequence[Prompt], command: Segment) -> None:
+    """Segment under progress bars; a user who stops keeps what was finished."""
+    finished: set[str] = set()
+    try:
+        for event in run_with_progress(opened, prompts):
+            if isinstance(event, Finished):
+                finished.add(event.object)
+    except KeyboardInterrupt:
+        if finished:
+            _save_finished(opened, finished, command)
+        raise
 
 
-def _object_report(one: ObjectSegmentation, scene: Scene) -> dict[str, Any]:
-    views = {
-        scene.views[index].name: {
-            "outcome": record.outcome,
-            "agreement": record.agreement,
-            "score": record.score,
-            "confidence": record.confidence,
-        }
-        for index, record in sorted(one.views.items())
-    }
-    return {
-        "name": one.name,
-        "converged": one.converged,
-        "verdict": one.verdict,
-        "prompts": [prompt.to_json() for prompt in one.prompts],
-        "rounds": [asdict(done) for done in one.rounds],
-        "views": views,
-    }
+def _write(made: SegmentedScene, command: Segment, more: Mapping[str, Any]) -> None:
+    command.write_report(write_folder(made, command.output, more, overwrite=command.overwrite))
 
 
-def _save_finished(
-    segmentation: Segmentation, finished: set[str], command: Segment, notes: dict[str, Any]
-) -> None:
+def _save_finished(opened: OpenScene, finished: set[str], command: Segment) -> None:
     """Keep the objects that were finished when the user stopped."""
-    kept = {name: one for name, one in segmentation.objects.items() if name in finished}
+    made = opened.segmented
+    kept = {name: one for name, one in made.segmentation.objects.items() if name in finished}
     save_segmentation(
-        replace(segmentation, objects=kept), command.output, notes, overwrite=command.overwrite
+        replace(made.segmentation, objects=kept),
+        command.output,
+        made.provenance,
+        overwrite=command.overwrite,
     )
     ERR.print(f"finished objects ({', '.join(kept)}) are saved in {command.output}")
-
-
-def _versions(*names: str) -> dict[str, str]:
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

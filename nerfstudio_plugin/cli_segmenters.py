@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from nerfstudio_plugin.cli_options import ReportOptions, parse, torch_device
+from nerfstudio_plugin.cli_options import ReportOptions, parse
 from nerfstudio_plugin.cli_progress import OUT
+from nerfstudio_plugin.segmented_scene import torch_device
 from sa3d.config import Settings
 from sa3d.detectors import local_detectors
 from sa3d.detectors.registry import REGISTRY as DETECTORS

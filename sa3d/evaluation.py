@@ -114,14 +114,15 @@ class StageRecorder:
     def watch(self, session: Session) -> Iterable[Event]:
         """Run a session, recording its objects on the way; passes the events on."""
         for event in session.run():
-            self._note(session, event)
+            self.note(session, event)
             yield event
 
     def segmentation(self, session: Session, stage: str) -> Segmentation:
         """All objects at one stage."""
         return replace(session.result(), objects=self.stages[stage])
 
-    def _note(self, session: Session, event: Event) -> None:
+    def note(self, session: Session, event: Event) -> None:
+        """Look at a session that has just told an event."""
         if isinstance(event, RoundStarted) and event.round == 1:
             reached = STAGES[:1]
         elif isinstance(event, RoundDone) and event.round == 1:

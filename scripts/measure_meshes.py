@@ -26,7 +26,8 @@ import tyro
 from PIL import Image
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
-from nerfstudio_plugin.cli_saved import Reopened, SavedOptions
+from nerfstudio_plugin.cli_saved import SavedOptions
+from nerfstudio_plugin.segmented_scene import SegmentedScene
 from sa3d.export.frames import Frame, Placement
 from sa3d.export.mesh import MeshConfig, export_mesh
 from sa3d.export.mesh_cleanup import mesh_report
@@ -107,7 +108,9 @@ def against_truth(mesh: trimesh.Trimesh, path: Path) -> dict[str, float]:
     }
 
 
-def measured(opened: Reopened, name: str, options: Options) -> tuple[dict[str, Any], np.ndarray]:
+def measured(
+    opened: SegmentedScene, name: str, options: Options
+) -> tuple[dict[str, Any], np.ndarray]:
     """The row of an object, and its pictures: the NeRF's above the mesh's."""
     placement = opened.placement(options.frame)
     path = options.output / f"{name}.{options.format}"

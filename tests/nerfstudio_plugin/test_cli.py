@@ -15,7 +15,7 @@ import tyro
 from PIL import Image
 
 from nerfstudio_plugin.cli import COMMANDS
-from nerfstudio_plugin.cli_export import KINDS
+from nerfstudio_plugin.exports import KINDS
 from sa3d.checkpoint import load_segmentation
 from sa3d.evaluation import mean_iou_over_views
 from sa3d.testing.analytic_scene import BALL

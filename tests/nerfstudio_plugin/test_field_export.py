@@ -13,11 +13,11 @@ from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.utils.eval_utils import eval_setup
 from solid_blocks import ball, block_where
 
-from nerfstudio_plugin.cli_segment import provenance
 from nerfstudio_plugin.field_export import FieldExportConfig, export_field
 from nerfstudio_plugin.loading import open_run
 from nerfstudio_plugin.object_blocks import Blocks
 from nerfstudio_plugin.scene_loading import open_scene
+from nerfstudio_plugin.segmented_scene import provenance
 from sa3d.checkpoint import save_segmentation
 from sa3d.config import Settings
 from sa3d.errors import SA3DError

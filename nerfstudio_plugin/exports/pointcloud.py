@@ -1,15 +1,16 @@
-"""``sa3d export pointcloud``."""
+"""Point clouds."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from nerfstudio_plugin.cli_export_options import Export3DOptions
-from nerfstudio_plugin.cli_progress import ERR, OUT
+from nerfstudio_plugin.exports.options import Export3DOptions, Written
+from nerfstudio_plugin.segmented_scene import SegmentedScene
 from sa3d.export.pointcloud import PointCloudConfig, export_pointcloud
 from sa3d.export.pointcloud_files import SUFFIXES
 
@@ -38,34 +39,29 @@ class Export(Export3DOptions):
     kind: ClassVar[str] = "pointcloud"
     suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
 
-    def run(self) -> dict[str, Any]:
-        """Write the point clouds; returns the report."""
+    def check(self) -> None:
+        """Refuse options that cannot be; see :meth:`ExportOptions.check`."""
         self.pointcloud.check()
-        opened = self.reopen()
+
+    def write(self, opened: SegmentedScene, names: Sequence[str]) -> Iterator[Written]:
+        """Write the point clouds; see :meth:`ExportOptions.write`."""
         placement = opened.placement(self.frame)
         objects = list(opened.segmentation.objects)
-        files = {}
-        for place, names in self.gathered(opened.segmentation, f".{self.format}").items():
-            with ERR.status(f"point cloud of {', '.join(names)}"):
-                cloud = export_pointcloud(
-                    opened.scene,
-                    opened.segmentation,
-                    names,
-                    place,
-                    placement=placement,
-                    config=self.pointcloud,
-                    overwrite=self.overwrite,
-                )
-            counts = {n: int(np.sum(cloud.labels == objects.index(n))) for n in names}
-            self.leave_manifest(
-                opened,
+        for place, held in self.gathered(names, f".{self.format}").items():
+            cloud = export_pointcloud(
+                opened.scene,
+                opened.segmentation,
+                held,
                 place,
-                names,
                 placement=placement,
-                settings=self.pointcloud,
-                result={"points": len(cloud), "points_of": counts},
+                config=self.pointcloud,
+                overwrite=self.overwrite,
             )
-            for name, points in counts.items():
-                OUT.print(f"{name}: {points} points in {place}")
-                files[name] = {"file": str(place), "points": points}
-        return {"kind": self.kind, "frame": self.frame, "files": files}
+            counts = {n: int(np.sum(cloud.labels == objects.index(n))) for n in held}
+            result = {"points": len(cloud), "points_of": counts}
+            self.leave_manifest(
+                opened, place, held, placement=placement, settings=self.pointcloud, result=result
+            )
+            lines = [f"{name}: {points} points in {place}" for name, points in counts.items()]
+            told = {n: {"file": str(place), "points": points} for n, points in counts.items()}
+            yield Written(place, lines, told, {"frame": self.frame})

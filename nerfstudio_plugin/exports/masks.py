@@ -1,15 +1,14 @@
-"""``sa3d export masks``."""
+"""Masks of the photographs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from nerfstudio_plugin.cli_export_options import ExportOptions
-from nerfstudio_plugin.cli_progress import ERR, OUT
-from nerfstudio_plugin.cli_saved import Reopened
+from nerfstudio_plugin.exports.options import ExportOptions, Written
+from nerfstudio_plugin.segmented_scene import SegmentedScene
 from sa3d.errors import SA3DError
 from sa3d.export.coco import write_coco
 from sa3d.export.masks import (
@@ -62,25 +61,24 @@ class Export(ExportOptions):
 
     kind: ClassVar[str] = "masks"
 
-    def run(self) -> dict[str, Any]:
-        """Write the masks; returns the report."""
+    def check(self) -> None:
+        """Refuse options that cannot be; see :meth:`ExportOptions.check`."""
         if self.layout == "coco" and self.output.suffix.lower() != ".json":
             raise SA3DError(f"coco is one file: name it with .json, as in {self.output}.json")
-        opened = self.reopen()
-        names = tuple(self.chosen(opened.segmentation))
+
+    def write(self, opened: SegmentedScene, names: Sequence[str]) -> Iterator[Written]:
+        """Write the masks; see :meth:`ExportOptions.write`."""
         refinement = self.refinement if self.refine else None
-        masks = PhotoMasks(opened.scene, opened.segmentation, names, refinement)
-        with ERR.status("writing masks"):
-            places, result = self._write(opened, masks)
+        masks = PhotoMasks(opened.scene, opened.segmentation, tuple(names), refinement)
+        places, result = self._write(opened, masks)
         result = {"layout": self.layout, "views": len(masks.views), **result}
         for place, held in places.items():
             self.leave_manifest(opened, place, held, settings=refinement, result=result)
-            OUT.print(f"{', '.join(held)}: {len(masks.views)} views in {place}")
-        files = {name: str(place) for place, held in places.items() for name in held}
-        return {"kind": self.kind, **result, "files": files}
+            line = f"{', '.join(held)}: {len(masks.views)} views in {place}"
+            yield Written(place, [line], dict.fromkeys(held, str(place)), result)
 
     def _write(
-        self, opened: Reopened, masks: PhotoMasks
+        self, opened: SegmentedScene, masks: PhotoMasks
     ) -> tuple[dict[Path, Sequence[str]], dict[str, Any]]:
         """Write the layout; its places with the objects each holds, and what there is to know."""
         output, overwrite = self.output, self.overwrite

@@ -1,14 +1,15 @@
-"""``sa3d export field``."""
+"""Radiance fields: runs of their own."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from nerfstudio_plugin.cli_export_options import ExportOptions
-from nerfstudio_plugin.cli_progress import ERR, OUT
+from nerfstudio_plugin.exports.options import ExportOptions, Written
+from nerfstudio_plugin.segmented_scene import SegmentedScene
 from sa3d.masked_field import Keep
 from sa3d.object_volume import object_volume
 
@@ -40,21 +41,21 @@ class Export(ExportOptions):
 
     kind: ClassVar[str] = "field"
 
-    def run(self) -> dict[str, Any]:
-        """Write the run; returns the report."""
-        from nerfstudio_plugin.field_export import FieldExportConfig, export_field, refuse_field
-        from nerfstudio_plugin.object_blocks import Block, Blocks
+    def check(self) -> None:
+        """Refuse a folder that may not be replaced; see :meth:`ExportOptions.check`."""
+        from nerfstudio_plugin.field_export import refuse_field
 
         refuse_field(self.output, self.overwrite)
-        opened = self.reopen()
-        names = self.chosen(opened.segmentation)
+
+    def write(self, opened: SegmentedScene, names: Sequence[str]) -> Iterator[Written]:
+        """Write the run; see :meth:`ExportOptions.write`."""
+        from nerfstudio_plugin.field_export import FieldExportConfig, export_field
+        from nerfstudio_plugin.object_blocks import Block, Blocks
+
         config = FieldExportConfig(self.keep, self.background)
-        with ERR.status("cutting the field"):
-            volumes = [object_volume(opened.scene, opened.segmentation, name) for name in names]
-            blocks = Blocks(tuple(Block.around(volume) for volume in volumes))
-            written = export_field(
-                opened.run, blocks, self.output, config, overwrite=self.overwrite
-            )
+        volumes = [object_volume(opened.scene, opened.segmentation, name) for name in names]
+        blocks = Blocks(tuple(Block.around(volume) for volume in volumes))
+        written = export_field(opened.run, blocks, self.output, config, overwrite=self.overwrite)
         commands = _commands(written, blocks if self.keep == "object" else None)
         result = {"visible_share": written.visible, "commands": commands}
         self.leave_manifest(
@@ -66,10 +67,10 @@ class Export(ExportOptions):
             settings=config,
             result=result,
         )
-        OUT.print(f"{self.keep}: {', '.join(names)} in {self.output}; open it with", markup=False)
-        for command in commands:
-            OUT.print(f"  {command}", markup=False)
-        return {"kind": self.kind, "keep": self.keep, "objects": list(names), **result}
+        told = f"{self.keep}: {', '.join(names)} in {self.output}; open it with"
+        facts = {"keep": self.keep, "objects": list(names), **result}
+        lines = [told, *(f"  {command}" for command in commands)]
+        yield Written(written.config.parent, lines, facts=facts)
 
 
 def _commands(written: ExportedField, blocks: Blocks | None) -> list[str]:

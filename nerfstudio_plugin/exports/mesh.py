@@ -1,13 +1,14 @@
-"""``sa3d export mesh``."""
+"""Triangle meshes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from nerfstudio_plugin.cli_export_options import Export3DOptions
-from nerfstudio_plugin.cli_progress import ERR, OUT
+from nerfstudio_plugin.exports.options import Export3DOptions, Written
+from nerfstudio_plugin.segmented_scene import SegmentedScene
 from sa3d.export.mesh import MeshConfig, export_mesh
 from sa3d.export.mesh_cleanup import mesh_report
 from sa3d.export.mesh_files import SUFFIXES, mesh_files
@@ -41,27 +42,27 @@ class Export(Export3DOptions):
     kind: ClassVar[str] = "mesh"
     suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
 
-    def run(self) -> dict[str, Any]:
-        """Write the meshes; returns the report."""
+    def check(self) -> None:
+        """Refuse options that cannot be; see :meth:`ExportOptions.check`."""
         self.mesh.check()
-        opened = self.reopen()
+
+    def write(self, opened: SegmentedScene, names: Sequence[str]) -> Iterator[Written]:
+        """Write the meshes; see :meth:`ExportOptions.write`."""
         placement = opened.placement(self.frame)
-        files = {}
-        places = self.places(opened.segmentation, f".{self.format}")
+        places = self.places(names, f".{self.format}")
         for place in places.values():
             for file in mesh_files(place, textured=self.mesh.texture_size > 0):
                 refuse_existing(file, self.overwrite)
         for name, place in places.items():
-            with ERR.status(f"mesh of {name}"):
-                mesh = export_mesh(
-                    opened.scene,
-                    opened.segmentation,
-                    name,
-                    place,
-                    placement=placement,
-                    config=self.mesh,
-                    overwrite=self.overwrite,
-                )
+            mesh = export_mesh(
+                opened.scene,
+                opened.segmentation,
+                name,
+                place,
+                placement=placement,
+                config=self.mesh,
+                overwrite=self.overwrite,
+            )
             result = self._result(place, mesh)
             self.leave_manifest(
                 opened,
@@ -72,9 +73,8 @@ class Export(Export3DOptions):
                 settings=self.mesh,
                 result=result | {"orientation": _ORIENTATION},
             )
-            OUT.print(_told(name, place, result))
-            files[name] = {"file": str(place), **result}
-        return {"kind": self.kind, "frame": self.frame, "files": files}
+            told = {name: {"file": str(place), **result}}
+            yield Written(place, [_told(name, place, result)], told, {"frame": self.frame})
 
     def _result(self, place: Path, mesh: Mesh) -> dict[str, Any]:
         """What the mesh measures, and how it is coloured."""

@@ -1,0 +1,59 @@
+"""What a segmentation can be exported as: one module per kind, each with ``Export`` and ``HELP``.
+
+``sa3d export``, ``obj.export`` of the Python API and batch jobs all go through these classes: their
+fields are the options, :meth:`~nerfstudio_plugin.exports.options.ExportOptions.write` does it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+from nerfstudio_plugin.exports.options import ExportOptions
+from sa3d.errors import SA3DError
+
+KINDS = {
+    "masks": "a mask of every photograph: PNG, RGBA, label maps, COCO, for COLMAP, for ns-train",
+    "pointcloud": "points with colour, normal, label and probability: PLY, PCD or NPZ",
+    "mesh": "a textured, watertight triangle mesh: GLB, OBJ, USDZ, USD, PLY or STL",
+    "field": "a Nerfstudio run that shows only the object, or the scene without it",
+    "box": "oriented bounding boxes: JSON, and the --obb_* flags of ns-export",
+}
+"""By name; each lives in the module of that name."""
+
+_OF_SUFFIX = {
+    **dict.fromkeys((".glb", ".obj", ".usdz", ".usd", ".ply", ".stl"), "mesh"),
+    **dict.fromkeys((".pcd", ".npz"), "pointcloud"),
+    ".json": "box",
+    "": "masks",
+}
+
+
+def kind_module(kind: str) -> ModuleType:
+    """The module of a kind.
+
+    Raises:
+        SA3DError: there is no such kind.
+    """
+    if kind not in KINDS:
+        raise SA3DError(f"unknown kind of export {kind!r}; there are: {', '.join(KINDS)}")
+    return importlib.import_module(f"nerfstudio_plugin.exports.{kind}")
+
+
+def export_class(kind: str | None, output: Path) -> type[ExportOptions]:
+    """The class of a kind of export; without a kind, the one the output's suffix suggests.
+
+    A folder (no suffix) suggests masks, ``.json`` boxes, ``.pcd`` and ``.npz`` point clouds; the
+    formats of meshes, ``.ply`` among them, meshes.
+
+    Raises:
+        SA3DError: there is no such kind, or the suffix says nothing.
+    """
+    suggested = kind or _OF_SUFFIX.get(output.suffix.lower())
+    if suggested is None:
+        raise SA3DError(
+            f"{output.name!r} does not say what to export: name a kind ({', '.join(KINDS)}), or "
+            f"a file with one of {', '.join(filter(None, _OF_SUFFIX))}"
+        )
+    return kind_module(suggested).Export

@@ -1,0 +1,60 @@
+"""Oriented bounding boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from nerfstudio_plugin.exports.options import Export3DOptions, Written
+from nerfstudio_plugin.segmented_scene import SegmentedScene
+from sa3d.export.box import BoxConfig, export_boxes
+
+HELP = """Write the oriented bounding boxes of objects as JSON, and print the flags for ns-export.
+
+The JSON is in the frame chosen; the --obb_* flags are in Nerfstudio's, where ns-export works.
+
+examples:
+  sa3d export box --segmentation ball --output ball.json
+  sa3d export box --segmentation all_objects --output boxes.json --box.upright
+  ns-export pointcloud --load-config RUN/config.yml --output-dir cloud \\
+      --obb_center ... --obb_rotation ... --obb_scale ...        (as printed)
+"""
+
+
+@dataclass(kw_only=True)
+class Export(Export3DOptions):
+    """Oriented bounding boxes."""
+
+    output: Path
+    """A .json file for all objects chosen, or a folder for a file per object."""
+    box: BoxConfig = field(default_factory=BoxConfig)
+
+    kind: ClassVar[str] = "box"
+    suffixes: ClassVar[tuple[str, ...]] = (".json",)
+
+    def write(self, opened: SegmentedScene, names: Sequence[str]) -> Iterator[Written]:
+        """Write the boxes; see :meth:`ExportOptions.write`."""
+        placement = opened.placement(self.frame)
+        for place, held in self.gathered(names, ".json").items():
+            entries = export_boxes(
+                opened.scene,
+                opened.segmentation,
+                held,
+                place,
+                placement=placement,
+                config=self.box,
+                overwrite=self.overwrite,
+            )
+            dimensions = {entry["name"]: entry["dimensions"] for entry in entries}
+            result = {"dimensions": dimensions}
+            self.leave_manifest(
+                opened, place, held, placement=placement, settings=self.box, result=result
+            )
+            lines = []
+            for entry in entries:
+                size = " x ".join(f"{side:.4g}" for side in entry["dimensions"])
+                lines += [f"{entry['name']}: {size} in {place}", f"  {entry['ns_export']['flags']}"]
+            told = {entry["name"]: {"file": str(place), **entry} for entry in entries}
+            yield Written(place, lines, told, {"frame": self.frame})

@@ -1,0 +1,104 @@
+"""One object of an opened scene, as the Python API shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from nerfstudio_plugin.marked_prompts import Box, Points, marked_prompts
+from sa3d.mask_refinement import RefinementConfig, refined_masks
+from sa3d.prompts import Prompt
+from sa3d.segmentation import ObjectSegmentation
+
+if TYPE_CHECKING:
+    from nerfstudio_plugin.open_scene import OpenScene
+
+Progress = Callable[[Any], object]
+"""Called with every event: :class:`sa3d.scene.ViewPrepared`, those of :mod:`sa3d.events`, and what
+searches tell. ``print`` will do."""
+
+
+@dataclass(frozen=True)
+class SegmentedObject:
+    """An object of an open scene: a handle that always shows it as it stands.
+
+    Attributes:
+        scene: where it is in.
+        name: of the object.
+    """
+
+    scene: OpenScene
+    name: str
+
+    @property
+    def segmentation(self) -> ObjectSegmentation:
+        """Its prompts, evidence, views and rounds.
+
+        Raises:
+            SA3DError: it is not there any more.
+        """
+        return self.scene.segmentation.object(self.name)
+
+    @property
+    def verdict(self) -> str:
+        """How it went, in words."""
+        return self.segmentation.verdict
+
+    @property
+    def converged(self) -> bool:
+        """Whether the views agree on it."""
+        return self.segmentation.converged
+
+    @property
+    def probability(self) -> Tensor:
+        """Evidence share of every element of the scene, [N] in [0, 1]."""
+        return self.scene.segmentation.probability(self.name)
+
+    def mask(self, view: str, *, refine: bool = True) -> np.ndarray:
+        """Its mask in a photograph: bool [H, W], at the photograph's size.
+
+        Args:
+            refine: move the edges to those of the photograph, as exported masks have them.
+
+        Raises:
+            SA3DError: there is no such view.
+        """
+        index = self.scene.scene.view_index(view)
+        config = RefinementConfig() if refine else None
+        return refined_masks(self.scene.scene, self.scene.segmentation, index, config)[self.name]
+
+    def masks(self, *, refine: bool = True) -> Mapping[str, np.ndarray]:
+        """Its masks in all photographs, by view; see :meth:`mask`."""
+        return {view: self.mask(view, refine=refine) for view in self.scene.views}
+
+    def correct(
+        self,
+        view: str,
+        *,
+        points: Points = (),
+        labels: Sequence[int] | None = None,
+        box: Box | None = None,
+        mask: Path | np.ndarray | None = None,
+        prompts: Sequence[Prompt] = (),
+        progress: Progress | None = None,
+    ) -> SegmentedObject:
+        """Correct it: say in any view what belongs to it, and what does not.
+
+        Only the views around are asked again. The arguments are those of :meth:`OpenScene.segment`.
+
+        Raises:
+            SA3DError: the prompts do not fit the scene, or nothing is found there. Nothing changes.
+        """
+        marked = marked_prompts(self.name, view, points, labels, box, mask, None, prompts)
+        self.scene[self.name]  # a name that is gone would begin a new object
+        self.scene.follow_prompts(marked, progress)
+        return self
+
+    def export(self, output: Path | str, kind: str | None = None, **options: Any) -> list[Path]:
+        """Write it as a file; see :meth:`OpenScene.export`."""
+        return self.scene.export(output, kind, objects=(self.name,), **options)

@@ -1,0 +1,41 @@
+"""Segment any object in a trained NeRF: mark it in one view, get it in 3D.
+
+    import sa3d
+
+    scene = sa3d.open("outputs/kitchen/nerfacto/RUN/config.yml")
+    mug = scene.segment(points=[(412, 233)], view="frame_00024.jpg")
+    mug.export("mug.glb")
+
+:func:`open` and :func:`load` give an :class:`OpenScene`, its objects are :class:`SegmentedObject`.
+What lies beneath is public, too, and needs no Nerfstudio: :mod:`sa3d.scene`, :mod:`sa3d.session`,
+:mod:`sa3d.segmentation`, :mod:`sa3d.export`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from sa3d.errors import SA3DError
+
+if TYPE_CHECKING:
+    from nerfstudio_plugin.api import OpenScene, SegmentedObject, load, open
+    from sa3d.prompts import Prompt
+
+__all__ = ["OpenScene", "Prompt", "SA3DError", "SegmentedObject", "load", "open"]
+
+# The core knows nothing of Nerfstudio: what opens runs is imported when it is asked for.
+_LATER = {
+    **dict.fromkeys(("OpenScene", "SegmentedObject", "load", "open"), "nerfstudio_plugin.api"),
+    "Prompt": "sa3d.prompts",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'sa3d' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
