@@ -46,6 +46,7 @@ def analytic_scene(
     cameras: Sequence[Camera] | None = None,
     resolution: int = 40,
     softness: float = 0.0,
+    density: float = 400.0,
     prepare: bool = True,
 ) -> AnalyticScene:
     """Photograph analytic shapes, from a spiral of cameras looking at the origin unless told.
@@ -58,9 +59,10 @@ def analytic_scene(
         cameras: instead of ``num_views`` of the spiral; all of ``size``.
         resolution: of the mask grid over the unit cube; contracted spaces spend half of it, along
             each side, on the outside.
+        softness, density: of the field.
     """
     shapes = shapes or {"ball": BALL, "crate": CRATE, "table": TABLE}
-    field = AnalyticField(list(shapes.values()), Bounds(kind), softness=softness)
+    field = AnalyticField(list(shapes.values()), Bounds(kind), softness=softness, density=density)
     cameras = cameras or [spiral_camera(i, num_views, size) for i in range(num_views)]
     views = [_photograph(field, camera, folder / "images") for camera in cameras]
     config = PrepareConfig(resolution=resolution, ray_side=max(size))

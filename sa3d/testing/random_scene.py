@@ -54,7 +54,7 @@ def random_scene(
     num_views: int = 20,
     size: tuple[int, int] = (64, 48),
     resolution: int = 48,
-    softness: float = 0.0,
+    density: float = 400.0,
 ) -> AnalyticScene:
     """Photograph :func:`random_shapes` on one walk around them, slowly going up and down.
 
@@ -68,7 +68,7 @@ def random_scene(
         cameras=cameras,
         size=size,
         resolution=resolution,
-        softness=softness,
+        density=density,
     )
 
 

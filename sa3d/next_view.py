@@ -1,0 +1,113 @@
+"""Where a click helps most: views ranked by how much of the object seems wrong in them.
+
+Needs neither the segmenter nor the NeRF: only operators, evidence and the masks that views gave.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sa3d.calibration import calibrated_probability, rendered_certainty
+from sa3d.scene import Scene
+from sa3d.segmentation import Segmentation, ViewRecord
+
+BORDER = 0.04
+"""Doubt narrower than this share of the object's size (sqrt of its area) on all sides is its
+border: every mask has one, and no click cures it."""
+
+
+@dataclass(frozen=True)
+class NextView:
+    """A view and what a click in it is expected to be worth.
+
+    Attributes:
+        index, view: which one, by position and by name.
+        score: area expected to be wrong, as a share of the object's largest area in any view.
+        doubt: the part of it in which the elements' votes leave doubt.
+        disagreement: the part in which the view's own mask and the other views differ.
+        seen: the object's area here as a share of its largest.
+        reason: in words.
+    """
+
+    index: int
+    view: str
+    score: float
+    doubt: float
+    disagreement: float
+    seen: float
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def next_views(
+    scene: Scene, segmentation: Segmentation, name: str, count: int | None = None
+) -> list[NextView]:
+    """Views in which a click on (or beside) an object helps most, best first.
+
+    Args:
+        count: at most so many; all by default.
+
+    Raises:
+        SA3DError: no such object.
+    """
+    probability = calibrated_probability(segmentation, name)
+    records = segmentation.object(name).views
+    measured = [
+        _measure(scene, rendered_certainty(scene, probability, index), index, records.get(index))
+        for index in range(len(scene.views))
+    ]
+    largest = max(max(area for area, _, _ in measured), 1e-6)
+    ranked = [
+        _next_view(scene, index, records.get(index), *(part / largest for part in parts))
+        for index, parts in enumerate(measured)
+    ]
+    ranked.sort(key=lambda one: (-one.score, one.index))
+    return ranked[:count]
+
+
+def _measure(
+    scene: Scene, rendered: Tensor, index: int, record: ViewRecord | None
+) -> tuple[float, float, float]:
+    """The object's expected area in a view, that of doubt and of disagreement, in pixels."""
+    area = float(rendered.sum())
+    doubt = torch.minimum(rendered, 1 - rendered)
+    disagreement = torch.zeros_like(doubt)
+    if record is not None and record.mask is not None:
+        said = scene.prepared(index).at_rays(record.mask).reshape(rendered.shape)
+        disagreement = ((said - rendered).abs() - doubt).clamp_min(0)
+    width = max(1, round(BORDER * max(area, 0.0) ** 0.5))
+    return area, float(_opened(doubt, width).sum()), float(_opened(disagreement, width).sum())
+
+
+def _opened(values: Tensor, radius: int) -> Tensor:
+    """Grey opening of [h, w] by a square: what is narrower than ``2 radius + 1`` pixels goes."""
+    side = 2 * radius + 1
+    pool = torch.nn.MaxPool2d(side, stride=1, padding=radius)
+    return pool(-pool(-values[None]))[0]
+
+
+def _next_view(
+    scene: Scene,
+    index: int,
+    record: ViewRecord | None,
+    seen: float,
+    doubt: float,
+    disagreement: float,
+) -> NextView:
+    score = doubt + disagreement
+    said = [f"sees {seen:.0%} of the object"]
+    if doubt > 0.01:
+        said.append(f"the votes leave doubt about {doubt / max(seen, doubt):.0%} of it")
+    if record is not None and disagreement > 0.01:
+        said.append(f"its own mask and the others differ (IoU {record.agreement:.2f})")
+    if record is not None and record.outcome in ("rejected", "no prompt"):
+        said.append("its mask was not believed" if record.mask is not None else "it has no mask")
+    view = scene.views[index].name
+    return NextView(index, view, score, doubt, disagreement, seen, "; ".join(said))
