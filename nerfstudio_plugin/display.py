@@ -39,6 +39,11 @@ class Display:
         if not 0 < self.threshold < 1:
             raise ValueError(f"the threshold must lie between 0 and 1, is {self.threshold}")
 
+    @property
+    def cuts(self) -> bool:
+        """Whether something is left out, so that what lay behind it has to be rendered."""
+        return self.mode in ("object only", "without object")
+
     def chosen(self, names: Sequence[str]) -> list[int]:
         """Places of the objects shown among these names."""
         wanted = self.objects or names

@@ -74,6 +74,11 @@ class NerfactoRadianceField:
         return self._model.device
 
     @property
+    def rays_per_chunk(self) -> int:
+        """Rays evaluated at once."""
+        return self._rays_per_chunk
+
+    @property
     def bounds(self) -> Bounds:
         """The space nerfacto's hash grid lives in.
 

@@ -9,6 +9,7 @@ import torch
 from nerfstudio.cameras.camera_optimizers import CameraOptimizer
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.data.scene_box import OrientedBox
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes
 from nerfstudio.model_components.renderers import RGBRenderer
 from nerfstudio.models.base_model import Model, ModelConfig
@@ -17,26 +18,19 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from nerfstudio_plugin.display import Display
+from nerfstudio_plugin.display_pictures import decided, nearest, overlay
+from nerfstudio_plugin.display_renderer import DisplayRenderer
 from nerfstudio_plugin.loading import OpenedRun
 from nerfstudio_plugin.object_blocks import Blocks
 from nerfstudio_plugin.shown_objects import ShownObjects
+from nerfstudio_plugin.viewer_request import current_request
 from sa3d.errors import SA3DError
+from sa3d.object_colours import object_colour
 from sa3d.radiance_field import FieldRender
 
 ALL_OBJECTS = "all"
 """Choice of the objects shown: every one of them."""
 
-_COLOURS = (
-    (0.90, 0.10, 0.12),
-    (0.10, 0.45, 0.90),
-    (0.95, 0.70, 0.05),
-    (0.20, 0.70, 0.25),
-    (0.60, 0.25, 0.75),
-    (0.00, 0.70, 0.70),
-    (0.95, 0.45, 0.10),
-    (0.85, 0.30, 0.60),
-)
-_OPACITY = 0.6
 _VISIBLE = 0.001
 """Share of a ray's light from an object below which removing it changes nothing."""
 
@@ -64,6 +58,9 @@ class SA3DModel(Model):
     NeRF renders them; ``mask``, the probability that a pixel shows the chosen object;
     ``object_rgb``, the chosen object alone; ``removed_rgb``, everything else; ``overlay``, all
     objects in colours; and with several objects ``mask_<name>`` for each.
+
+    With a ``display`` a camera's outputs are only ``rgb``, which shows what that says, ``depth``
+    and ``accumulation``.
     """
 
     config: SA3DModelConfig  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -80,6 +77,7 @@ class SA3DModel(Model):
         self.to(base.device)
         self.shown: ShownObjects | None = None
         self.display: Display | None = None
+        self._renderer = DisplayRenderer(run.field, self._background())
         self.object_choice: ViewerDropdown[str] = ViewerDropdown(
             "Object", ALL_OBJECTS, [ALL_OBJECTS], hint="which object is cut out"
         )
@@ -111,6 +109,24 @@ class SA3DModel(Model):
         """The NeRF's, so that the viewer draws cameras where training moved them."""
         return self._run[0].model.camera_optimizer
 
+    @torch.no_grad()
+    def get_outputs_for_camera(
+        self, camera: Cameras, obb_box: OrientedBox | None = None
+    ) -> dict[str, Tensor]:
+        """Render a camera's picture; see the class, and with a ``display``, that.
+
+        The viewer gets ``rgb`` larger than it asks for, if it asks for a small picture in a hurry.
+        """
+        display = self.display
+        if display is None:
+            return super().get_outputs_for_camera(camera, obb_box)
+        outputs = self._renderer.outputs(current_request(camera), display, self.shown, obb_box)
+        size = int(camera.height), int(camera.width)
+        return {
+            name: image if name == "rgb" else nearest(image, *size)
+            for name, image in outputs.items()
+        }
+
     def forward(self, ray_bundle: RayBundle | Cameras) -> dict[str, Any]:
         """Render rays; see the class for the outputs."""
         return self.get_outputs(ray_bundle)
@@ -128,7 +144,7 @@ class SA3DModel(Model):
         }
         if shown is None:
             nothing = torch.zeros_like(outputs["accumulation"])
-            empty = torch.full_like(base.rgb, float(self.config.background == "white"))
+            empty = self._background().expand_as(base.rgb)
             return outputs | {
                 "mask": nothing,
                 "object_rgb": empty,
@@ -139,12 +155,13 @@ class SA3DModel(Model):
         chosen = self._chosen(shown)
         column = shown.names.index(chosen[0]) if len(chosen) == 1 else -1
         blocks = tuple(block for name in chosen if (block := shown.blocks[name]) is not None)
+        colours = [object_colour(number) for number in range(len(shown.names))]
         alone, rest = self._cut_out(ray_bundle, base, Blocks(blocks))
         outputs |= {
             "mask": masks[:, column, None],
             "object_rgb": alone,
             "removed_rgb": rest,
-            "overlay": _overlay(base.rgb, masks[:, :-1]),
+            "overlay": overlay(base.rgb, masks[:, :-1], colours, threshold=0.5),
         }
         if len(shown.names) > 1:
             outputs |= {f"mask_{name}": masks[:, i, None] for i, name in enumerate(shown.names)}
@@ -154,11 +171,14 @@ class SA3DModel(Model):
         choice = self.object_choice.value
         return [choice] if choice in shown.names else shown.names
 
+    def _background(self) -> Tensor:
+        return torch.full((3,), float(self.config.background == "white"), device=self.device)
+
     def _cut_out(
         self, bundle: RayBundle, base: FieldRender, blocks: Blocks
     ) -> tuple[Tensor, Tensor]:
         """The objects alone and everything but them, both [R, 3]; renders only rays near them."""
-        background = torch.full((3,), float(self.config.background == "white")).to(base.rgb)
+        background = self._background()
         alone, rest = background.expand_as(base.rgb).clone(), base.rgb.clone()
         near = blocks.meet(bundle.origins, bundle.directions)
 
@@ -183,7 +203,7 @@ class SA3DModel(Model):
         shown = self.shown
         if shown is None or not any(shown.blocks[name] for name in self._chosen(shown)):
             raise SA3DError("the object is empty, so there is nothing to cut out; add prompts")
-        return torch.cat([outputs[output_name], _decided(outputs["mask"])], dim=-1)
+        return torch.cat([outputs[output_name], decided(outputs["mask"])], dim=-1)
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
         """Nothing is optimized: the NeRF is frozen, and evidence is counted."""
@@ -217,17 +237,3 @@ class SA3DModel(Model):
             "mask": mask.expand(-1, -1, 3),
         }
         return metrics, images
-
-
-def _overlay(rgb: Tensor, masks: Tensor) -> Tensor:
-    """Colours [R, 3] with every object's mask [R, K] laid over in a colour of its own."""
-    masks = _decided(masks)
-    colours = torch.tensor(_COLOURS).to(rgb)
-    colours = colours[torch.arange(masks.shape[-1], device=rgb.device) % len(colours)]
-    opacity = _OPACITY * masks / masks.sum(dim=-1, keepdim=True).clamp_min(1)
-    return rgb * (1 - opacity.sum(dim=-1, keepdim=True)) + opacity @ colours
-
-
-def _decided(mask: Tensor) -> Tensor:
-    """Mask probabilities as object (1) or not (0), with soft edges; the cut is at 0.5."""
-    return ((mask - 0.5) * 5 + 0.5).clamp(0, 1)

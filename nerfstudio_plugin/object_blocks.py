@@ -23,19 +23,28 @@ _ABSENT = "the checkpoint holds no object to cut out: export the field again"
 
 @dataclass(frozen=True)
 class Block:
-    """One object's volume and the world-space boxes around it."""
+    """One object's volume and the world-space boxes around it.
+
+    Attributes:
+        cut: share of the volume above which space is object.
+    """
 
     volume: ObjectVolume
     boxes: Boxes
+    cut: float = 0.5
 
     @classmethod
     def around(cls, volume: ObjectVolume) -> Block:
         """The block of a volume."""
         return cls(volume, boxes_of(volume))
 
+    def at(self, cut: float) -> Block:
+        """The same object cut elsewhere; it grows as the cut sinks."""
+        return self if cut == self.cut else Block(self.volume, boxes_of(self.volume, cut), cut)
+
     def contains(self, positions_world: Tensor) -> Tensor:
         """Whether positions [..., 3] are inside the object, bool [...]."""
-        return self.volume.share_at(positions_world) > 0.5
+        return self.volume.share_at(positions_world) > self.cut
 
     def points(self) -> Tensor:
         """Centres of the voxels inside, [N, 3], world."""
@@ -70,6 +79,16 @@ class Blocks:
         for block in self.parts:
             inside |= block.contains(positions_world)
         return inside
+
+    @property
+    def cut(self) -> float:
+        """Where all of them are cut; there must be one at least."""
+        return self.parts[0].cut
+
+    def share_at(self, positions_world: Tensor) -> Tensor:
+        """Largest share of any volume at positions [..., 3], [...]."""
+        shares = [block.volume.share_at(positions_world) for block in self.parts]
+        return torch.stack(shares).amax(dim=0)
 
     def meet(self, origins: Tensor, directions: Tensor) -> Tensor:
         """Which of the rays [R, 3] may pass through an object, bool [R]."""

@@ -52,9 +52,9 @@ def _slabs(low: Tensor, high: Tensor, origins: Tensor, directions: Tensor) -> tu
     return torch.minimum(first, second).amax(dim=-1), torch.maximum(first, second).amin(dim=-1)
 
 
-def boxes_of(volume: ObjectVolume) -> Boxes:
-    """Boxes around everything that counts as object in a volume, each a cube of voxels."""
-    coarse, side = torch.nonzero(volume.share > 0.5), 1
+def boxes_of(volume: ObjectVolume, cut: float = 0.5) -> Boxes:
+    """Boxes around everything in a volume with a share above the cut, each a cube of voxels."""
+    coarse, side = torch.nonzero(volume.share > cut), 1
     while len(coarse) > _MOST_BOXES:
         coarse, side = torch.unique(coarse // 2, dim=0), side * 2
     low = coarse * side + volume.corner - _MARGIN

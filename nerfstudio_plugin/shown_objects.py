@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from nerfstudio_plugin.checkpoint_tensors import pack, unpack
-from nerfstudio_plugin.object_blocks import Block, grid_description, grid_from_description
+from nerfstudio_plugin.object_blocks import (
+    Block,
+    Blocks,
+    grid_description,
+    grid_from_description,
+)
 from sa3d.errors import SA3DError
 from sa3d.mask_grid import Elements
 from sa3d.mask_rendering import MIN_ACCUMULATION
-from sa3d.object_volume import object_volume
+from sa3d.object_volume import centred_share, object_volume
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 
@@ -32,12 +37,18 @@ class ShownObjects:
         elements: the N elements.
         shares: [N, K] in [0, 1], evidence shares.
         blocks: by name, K of them; None where nothing belongs to the object, or not yet.
+        voted: bool [N, K], whether any evidence stands behind a share; None: everywhere.
+        threshold: evidence share above which the segmentation calls an element object.
+        built: by name, the elements [N] bool a block was built from; not saved.
     """
 
     field: str
     elements: Elements
     shares: Tensor
     blocks: dict[str, Block | None]
+    voted: Tensor | None = None
+    threshold: float = 0.5
+    built: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def names(self) -> list[str]:
@@ -54,13 +65,34 @@ class ShownObjects:
             positions_world: samples, [R, S, 3].
             weights: their rendering weights, [R, S].
         """
-        slot = self.elements.find(self.elements.grid.keys(positions_world))
-        lit = torch.where(slot >= 0, weights, 0.0)
-        share = self.shares[slot.clamp_min(0)]
+        slots = self.elements.find(self.elements.grid.keys(positions_world))
+        share = self.shares[slots.clamp_min(0)]
         share = torch.cat([share, share.amax(dim=-1, keepdim=True)], dim=-1)
-        total = lit.sum(dim=-1, keepdim=True)
-        mean = (lit[..., None] * share).sum(dim=-2) / total.clamp_min(MIN_ACCUMULATION)
-        return torch.where(total < MIN_ACCUMULATION, 0.0, mean).clamp(0, 1)
+        return _mean_in_elements(slots, weights, share)
+
+    def masks_and_votes(self, slots: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Mask probability of every object, [R, K], and the light's share that was voted on.
+
+        Args:
+            slots: element of each sample, [R, S], -1 where there is none.
+            weights: their rendering weights, [R, S].
+        """
+        slots = slots.long()
+        masks = _mean_in_elements(slots, weights, self.shares[slots.clamp_min(0)])
+        if self.voted is None:
+            return masks, torch.ones_like(masks)
+        voted = self.voted[slots.clamp_min(0)].to(weights)
+        return masks, _mean_in_elements(slots, weights, voted)
+
+    def solid(self, names: Sequence[str], threshold: float) -> Blocks:
+        """The space that objects take up together, where the evidence share is above a threshold.
+
+        Away from the segmentation's own threshold this moves the skin; the inside, where no light
+        falls, and other objects' voxels stay what they are.
+        """
+        cut = float(centred_share(torch.tensor(threshold), self.threshold))
+        found = [block for name in names if (block := self.blocks[name]) is not None]
+        return Blocks(tuple(block.at(cut) for block in found))
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything as tensors, so that ``torch.load`` needs no code to read them."""
@@ -70,8 +102,11 @@ class ShownObjects:
             "grid": grid_description(self.elements.grid),
             "names": self.names,
             "solid": [block is not None for block in self.blocks.values()],
+            "threshold": self.threshold,
         }
         named = {"keys": self.elements.keys, "shares": self.shares}
+        if self.voted is not None:
+            named["voted"] = self.voted
         for number, block in enumerate(blocks):
             named |= block.tensors(number)
         return pack(about, named)
@@ -91,35 +126,61 @@ class ShownObjects:
                 number = sum(block is not None for block in blocks.values())
                 blocks[name] = Block.from_tensors(grid, named, number) if solid else None
             return cls(
-                about["field"], Elements(grid, named["keys"]), named["shares"].float(), blocks
+                field=about["field"],
+                elements=Elements(grid, named["keys"]),
+                shares=named["shares"].float(),
+                blocks=blocks,
+                voted=named.get("voted"),
+                threshold=about.get("threshold", 0.5),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise SA3DError(f"the checkpoint's segmentation is damaged ({error!r})") from error
 
 
 def shown_objects(
-    scene: Scene, segmentation: Segmentation, earlier: ShownObjects | None = None
+    scene: Scene,
+    segmentation: Segmentation,
+    earlier: ShownObjects | None = None,
+    *,
+    build: bool = True,
 ) -> ShownObjects:
     """A segmentation, ready to be shown.
 
     Args:
-        earlier: take the blocks from here instead of building them anew, which takes seconds.
+        earlier: blocks of objects that are still the same are taken from here.
+        build: build the others anew, which takes seconds; otherwise they stay as they were.
     """
-    if earlier is None:
-        blocks = {name: _solid(scene, segmentation, name) for name in segmentation.objects}
-    else:
-        blocks = {name: earlier.blocks.get(name) for name in segmentation.objects}
+    labels = segmentation.labels()
+    blocks: dict[str, Block | None] = {}
+    built = dict(earlier.built) if earlier else {}
+    for number, name in enumerate(segmentation.objects):
+        mine = labels == number
+        same = name in built and torch.equal(built[name], mine)
+        if build and not same:
+            built[name] = mine
+            blocks[name] = _solid(scene, segmentation, name) if bool(mine.any()) else None
+        else:
+            blocks[name] = earlier.blocks.get(name) if earlier else None
     shares = [segmentation.probability(name) for name in segmentation.objects]
+    voted = [one.evidence.total > 0 for one in segmentation.objects.values()]
     return ShownObjects(
         field=scene.field.fingerprint,
         elements=segmentation.elements,
         shares=torch.stack(shares, dim=-1),
         blocks=blocks,
+        voted=torch.stack(voted, dim=-1),
+        threshold=segmentation.threshold,
+        built=built,
     )
 
 
-def _solid(scene: Scene, segmentation: Segmentation, name: str) -> Block | None:
-    label = list(segmentation.objects).index(name)
-    if not (segmentation.labels() == label).any():
-        return None
+def _mean_in_elements(slots: Tensor, weights: Tensor, values: Tensor) -> Tensor:
+    """Mean of samples' values [R, S, C] along each ray, weighted by light in elements: [R, C]."""
+    lit = torch.where(slots >= 0, weights, 0.0)
+    total = lit.sum(dim=-1, keepdim=True)
+    mean = (lit[..., None] * values).sum(dim=-2) / total.clamp_min(MIN_ACCUMULATION)
+    return torch.where(total < MIN_ACCUMULATION, 0.0, mean).clamp(0, 1)
+
+
+def _solid(scene: Scene, segmentation: Segmentation, name: str) -> Block:
     return Block.around(object_volume(scene, segmentation, name))

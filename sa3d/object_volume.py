@@ -99,7 +99,7 @@ def object_volume(scene: Scene, segmentation: Segmentation, name: str) -> Object
         out[x, y, z] = values[near].float()
         return out
 
-    values = _centred_share(segmentation.probability(name), segmentation.threshold)
+    values = centred_share(segmentation.probability(name), segmentation.threshold)
     values = torch.where(own, values, torch.where(labels == BACKGROUND, values.clamp_max(0.5), 0.0))
     lit = (block(~own) > 0) | ((block(own) > 0) & (_grown(block(main)) > 0))
     share = torch.where(lit, block(values), 0.0)
@@ -163,7 +163,7 @@ def _flat(cells: Tensor, span: int) -> Tensor:
     return (cells[:, 0] * span + cells[:, 1]) * span + cells[:, 2]
 
 
-def _centred_share(share: Tensor, threshold: float) -> Tensor:
+def centred_share(share: Tensor, threshold: float) -> Tensor:
     """Evidence shares [N] stretched so that the threshold comes to lie at 0.5."""
     below = share / (2 * threshold)
     above = 0.5 + (share - threshold) / (2 * (1 - threshold))
