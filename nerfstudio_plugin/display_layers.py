@@ -113,7 +113,8 @@ class Layers:
         image = self.whole.picture(_stacked(values, 2 * len(columns)), nothing)
         masks, votes = image.split(len(columns), dim=-1)
         if display.mode == "probability":
-            return heat_map(rgb, masks.amax(dim=-1), votes.amax(dim=-1))
+            probability, likeliest = masks.max(dim=-1, keepdim=True)
+            return heat_map(rgb, probability[..., 0], votes.gather(-1, likeliest)[..., 0])
         draw = overlay if display.mode == "overlay" else outline
         colours = [display.colour(shown.names, column) for column in columns]
         return draw(rgb, masks, colours, display.threshold)

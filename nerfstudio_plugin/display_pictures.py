@@ -16,7 +16,7 @@ _SOFTNESS = 5
 _LINE_PX = 2
 _FINER = 2
 """Lines are drawn this much larger."""
-_HEAT_OPACITY = 0.8
+_HEAT_OPACITY = 0.65
 _HATCH_PX = 8
 """Distance between the stripes over what no view has spoken on."""
 
@@ -55,13 +55,13 @@ def heat_map(rgb: Tensor, probability: Tensor, voted: Tensor) -> Tensor:
     """
     import matplotlib
 
-    grey = (rgb @ rgb.new_tensor([0.299, 0.587, 0.114]))[..., None] * 0.5
-    levels = torch.tensor(matplotlib.colormaps["viridis"].colors).to(rgb)
+    grey = (rgb @ rgb.new_tensor([0.299, 0.587, 0.114]))[..., None]
+    levels = torch.from_numpy(matplotlib.colormaps["viridis"](range(256))[:, :3]).to(rgb)
     heat = levels[(probability * 255).round().long().clamp(0, 255)]
     heat = grey * (1 - _HEAT_OPACITY) + heat * _HEAT_OPACITY
     rows, columns = (torch.arange(side, device=rgb.device) for side in probability.shape)
     stripe = ((rows[:, None] + columns) % _HATCH_PX < _HATCH_PX // 2)[..., None]
-    unknown = (grey + torch.where(stripe, 0.35, 0.1)).expand_as(rgb)
+    unknown = (0.5 * grey + torch.where(stripe, 0.3, 0.1)).expand_as(rgb)
     return torch.where(voted[..., None] > 0.5, heat, unknown).clamp(0, 1)
 
 

@@ -60,8 +60,7 @@ class DisplayRenderer:
         with self._lock:
             camera = _camera_key(request.camera, crop)
             layers = self._layers(camera, request.camera, crop, display, shown)
-            last, self._last = self._last, (camera, display, shown)
-            changed = last is not None and last[0] == camera and last != self._last
+            changed = self._changed(camera, display, shown)
             if request.seconds is None or not (changed and layers.showable):
                 self._refine(layers, request.seconds)
             self.canvases.shrink()
@@ -69,6 +68,11 @@ class DisplayRenderer:
                 request.again()
             # what was rendered just now may have overtaken what was there
             return self._layers(camera, request.camera, crop, display, shown).outputs()
+
+    def _changed(self, camera: _Key, display: Display, shown: ShownObjects | None) -> bool:
+        """Whether the same camera is to show something else than in the call before."""
+        last, self._last = self._last, (camera, display, shown)
+        return last is not None and last[0] == camera and (last[1] != display or last[2] is not shown)
 
     def _layers(
         self,

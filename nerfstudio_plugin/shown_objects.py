@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ class ShownObjects:
         elements: the N elements.
         shares: [N, K] in [0, 1], evidence shares.
         blocks: by name, K of them; None where nothing belongs to the object, or not yet.
-        voted: bool [N, K], whether any evidence stands behind a share; None: everywhere.
+        voted: bool [N, K], whether the evidence outweighs the prior; None: everywhere.
         threshold: evidence share above which the segmentation calls an element object.
         built: by name, the elements [N] bool a block was built from; not saved.
     """
@@ -48,7 +49,7 @@ class ShownObjects:
     blocks: dict[str, Block | None]
     voted: Tensor | None = None
     threshold: float = 0.5
-    built: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    built: Mapping[str, Tensor] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
     def names(self) -> list[str]:
@@ -162,7 +163,9 @@ def shown_objects(
         else:
             blocks[name] = earlier.blocks.get(name) if earlier else None
     shares = [segmentation.probability(name) for name in segmentation.objects]
-    voted = [one.evidence.total > 0 for one in segmentation.objects.values()]
+    voted = [
+        one.evidence.total > segmentation.prior_weight for one in segmentation.objects.values()
+    ]
     return ShownObjects(
         field=scene.field.fingerprint,
         elements=segmentation.elements,
