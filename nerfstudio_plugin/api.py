@@ -89,13 +89,17 @@ def resumed(
         segmenter: in place of the one it was made with.
 
     Raises:
-        SA3DError: its maker noted settings that are none, or the scene cannot be prepared.
+        SA3DError: its maker noted settings that are none.
     """
     notes = saved.provenance
     settings = settings_from_dict(notes["settings"], str(saved.folder))
     cache = cache_dir or (notes["cache_dir"] and Path(notes["cache_dir"]))
-    opened = OpenScene(
-        saved.run, saved.scene, settings, device, segmenter=segmenter, cache_dir=cache
+    return OpenScene(
+        saved.run,
+        saved.scene,
+        settings,
+        device,
+        segmenter=segmenter,
+        cache_dir=cache,
+        saved=saved.segmentation,
     )
-    opened.resume(saved.segmentation)
-    return opened

@@ -1,15 +1,26 @@
-"""What a caller marks, given as arguments, as the prompts of one object."""
+"""What a caller marks in an opened scene, as prompts: arguments, and words that are looked for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from sa3d.detectors import load_detector
 from sa3d.errors import SA3DError
+from sa3d.loop_config import LoopConfig
 from sa3d.prompts import Prompt
+from sa3d.scene import Scene
+from sa3d.segmenter import PromptableSegmenter
+from sa3d.segmenters.registry import AUTO
+from sa3d.text_prompts import WordSearch, check_words, needs_words
+
+Progress = Callable[[Any], object]
+"""Called with every event: :class:`sa3d.scene.ViewPrepared`, those of :mod:`sa3d.events`, and what
+searches tell. ``print`` will do."""
 
 Points = Sequence[tuple[float, float]]
 Box = tuple[float, float, float, float]
@@ -52,3 +63,36 @@ def marked_prompts(
         text=text,
     )
     return [typed, *named]
+
+
+def words_found(
+    scene: Scene,
+    segmenter: PromptableSegmenter,
+    prompts: Sequence[Prompt],
+    loop: LoopConfig,
+    device: str,
+    progress: Progress | None = None,
+) -> list[Prompt]:
+    """The prompts, with words looked for in a prepared scene and replaced by what was found.
+
+    Raises:
+        SA3DError: no detector is there, or nothing fits the words.
+    """
+    for prompt in filter(needs_words, prompts):
+        check_words(scene, prompt)
+    detector = load_detector(AUTO, device)
+    found = []
+    for prompt in prompts:
+        if needs_words(prompt):
+            search = WordSearch(scene, segmenter, detector, prompt, loop=loop)
+            tell(search.run(), progress)
+            prompt = search.result().prompt
+        found.append(prompt)
+    return found
+
+
+def tell(events: Iterable[Any], progress: Progress | None) -> None:
+    """Run through events, telling each."""
+    for event in events:
+        if progress is not None:
+            progress(event)

@@ -16,11 +16,17 @@ import numpy as np
 
 from nerfstudio_plugin.exports import export_class
 from nerfstudio_plugin.exports.options import Written
-from nerfstudio_plugin.marked_prompts import Box, Points, marked_prompts
-from nerfstudio_plugin.segmented_object import Progress, SegmentedObject
+from nerfstudio_plugin.marked_prompts import (
+    Box,
+    Points,
+    Progress,
+    marked_prompts,
+    tell,
+    words_found,
+)
+from nerfstudio_plugin.segmented_object import SegmentedObject
 from nerfstudio_plugin.segmented_scene import SegmentedScene, provenance, write_segmentation
 from sa3d.config import Settings
-from sa3d.detectors import load_detector
 from sa3d.errors import SA3DError
 from sa3d.everything import EverythingConfig, EverythingSession
 from sa3d.prompts import DEFAULT_OBJECT, Prompt
@@ -31,7 +37,7 @@ from sa3d.segmenters import load_segmenter
 from sa3d.segmenters.choice import choose_segmenter
 from sa3d.segmenters.registry import AUTO
 from sa3d.session import Session
-from sa3d.text_prompts import WordSearch, check_words, needs_words
+from sa3d.text_prompts import needs_words
 
 if TYPE_CHECKING:
     from nerfstudio_plugin.loading import OpenedRun
@@ -56,13 +62,14 @@ class OpenScene:
         *,
         segmenter: PromptableSegmenter | None = None,
         cache_dir: Path | None = None,
+        saved: Segmentation | None = None,
     ) -> None:
-        """See :func:`open` and :func:`load`."""
+        """See :func:`nerfstudio_plugin.api.open`, and ``load`` for ``saved``."""
         if settings.segmenter == AUTO:
             name = choose_segmenter(device).name if segmenter is None else segmenter.name
             settings = replace(settings, segmenter=name)
         self.run, self.scene, self.settings, self.device = run, scene, settings, device
-        self._segmenter, self._cache_dir = segmenter, cache_dir
+        self._segmenter, self._cache_dir, self._saved = segmenter, cache_dir, saved
 
     @property
     def segmenter(self) -> PromptableSegmenter:
@@ -79,7 +86,11 @@ class OpenScene:
     def session(self) -> Session:
         """The core's session: all prompts, and what became of them."""
         self.prepare()
-        return Session(self.scene, self.segmenter, self.settings.loop)
+        session = Session(self.scene, self.segmenter, self.settings.loop)
+        if self._saved is not None:
+            session.resume(self._saved)
+            self._saved = None
+        return session
 
     @property
     def views(self) -> list[str]:
@@ -89,6 +100,9 @@ class OpenScene:
     @property
     def segmentation(self) -> Segmentation:
         """All objects as they stand."""
+        if self._saved is not None:  # nothing was done in it yet: no segmenter is needed
+            self.prepare()
+            return self._saved
         return self.session.result()
 
     @property
@@ -122,7 +136,7 @@ class OpenScene:
             SA3DError: the disk is full, or a density is not finite.
         """
         if not self.scene.is_prepared():
-            _tell(self.scene.prepare(), progress)
+            tell(self.scene.prepare(), progress)
 
     def segment(
         self,
@@ -153,14 +167,19 @@ class OpenScene:
         Raises:
             SA3DError: the prompts do not fit the scene, or nothing is found there. Nothing changes.
         """
-        taken = self.segmentation.objects if "session" in self.__dict__ else {}
+        begun = self._saved is not None or "session" in self.__dict__
+        taken = self.segmentation.objects if begun else {}
         if name is None:
             numbers = ("", *(f"_{number}" for number in range(2, len(taken) + 2)))
             name = next(n for n in (DEFAULT_OBJECT + s for s in numbers) if n not in taken)
         elif name in taken:
             raise SA3DError(f"there is an object {name!r} here already: correct it, or remove it")
         marked = marked_prompts(name, view, points, labels, box, mask, text, prompts)
-        self.follow_prompts(self.with_words_found(marked, progress), progress)
+        if any(needs_words(prompt) for prompt in marked):
+            self.prepare(progress)
+            loop = self.settings.loop
+            marked = words_found(self.scene, self.segmenter, marked, loop, self.device, progress)
+        self.follow_prompts(marked, progress)
         return SegmentedObject(self, name)
 
     def segment_everything(
@@ -173,7 +192,7 @@ class OpenScene:
         """
         self.prepare(progress)
         search = EverythingSession(self.scene, self.segmenter, self.settings.loop, config)
-        _tell(search.run(), progress)
+        tell(search.run(), progress)
         segmentation, _ = search.result()
         self.resume(segmentation)
         return {name: SegmentedObject(self, name) for name in segmentation.objects}
@@ -205,36 +224,7 @@ class OpenScene:
         """:meth:`run_prompts` to its end, all prepared and checked before, every event told."""
         self.check(prompts)
         self.prepare(progress)
-        _tell(self.run_prompts(prompts), progress)
-
-    def with_words_found(
-        self,
-        prompts: Sequence[Prompt],
-        progress: Progress | None = None,
-        *,
-        detector: str = AUTO,
-    ) -> list[Prompt]:
-        """The prompts, with words looked for and replaced by what was found.
-
-        Args:
-            detector: its name, as ``sa3d segmenters`` lists them.
-
-        Raises:
-            SA3DError: no detector is there, or nothing fits the words.
-        """
-        found = list(prompts)
-        wanted = [i for i, prompt in enumerate(found) if needs_words(prompt)]
-        for i in wanted:
-            check_words(self.scene, found[i])
-        finder = load_detector(detector, self.device) if wanted else None
-        for i in wanted:
-            assert finder is not None
-            self.prepare(progress)
-            loop = self.settings.loop
-            search = WordSearch(self.scene, self.segmenter, finder, found[i], None, loop)
-            _tell(search.run(), progress)
-            found[i] = search.result().prompt
-        return found
+        tell(self.run_prompts(prompts), progress)
 
     def with_origin(self, segmentation: Segmentation) -> SegmentedScene:
         """A segmentation made in this scene, with all that is noted about where it comes from."""
@@ -307,10 +297,3 @@ class OpenScene:
         names = objects or tuple(segmented.segmentation.objects)
         written: Iterable[Written] = export.write(segmented, names)
         return [one.place for one in written]
-
-
-def _tell(events: Iterable[Any], progress: Progress | None) -> None:
-    """Run through events, telling each."""
-    for event in events:
-        if progress is not None:
-            progress(event)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,17 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from nerfstudio_plugin.marked_prompts import Box, Points, marked_prompts
+from nerfstudio_plugin.marked_prompts import Box, Points, Progress, marked_prompts
 from sa3d.mask_refinement import RefinementConfig, refined_masks
 from sa3d.prompts import Prompt
 from sa3d.segmentation import ObjectSegmentation
 
 if TYPE_CHECKING:
     from nerfstudio_plugin.open_scene import OpenScene
-
-Progress = Callable[[Any], object]
-"""Called with every event: :class:`sa3d.scene.ViewPrepared`, those of :mod:`sa3d.events`, and what
-searches tell. ``print`` will do."""
 
 
 @dataclass(frozen=True)

@@ -50,5 +50,9 @@ def test_core_imports_only_torch_and_numpy() -> None:
     assert not imported_by(MODULES) & FORBIDDEN
 
 
+def test_the_package_itself_reaches_the_plugin_only_when_asked() -> None:
+    assert not imported_by(["sa3d"]) & (FORBIDDEN | {"torch"})
+
+
 def test_the_check_can_fail() -> None:
     assert imported_by(["sa3d.scene", "PIL.Image"]) & FORBIDDEN == {"PIL"}

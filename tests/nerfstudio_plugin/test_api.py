@@ -1,0 +1,208 @@
+"""The Python API, on the analytic scene."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+import sa3d
+from nerfstudio_plugin import marked_prompts
+from nerfstudio_plugin.exports import export_class
+from sa3d.checkpoint import load_segmentation
+from sa3d.config import Settings
+from sa3d.events import Finished
+from sa3d.export.mesh import MeshConfig
+from sa3d.export.pointcloud import PointCloudConfig
+from sa3d.mask_overlap import iou
+from sa3d.prompts import Prompt
+from sa3d.scene import PrepareConfig, ViewPrepared
+from sa3d.testing.analytic_scene import BALL
+from sa3d.testing.oracle_detector import OracleDetector
+from sa3d.testing.simulated_user import box_of
+
+COARSE = Settings(segmenter="graphcut", prepare=PrepareConfig(resolution=40))
+VIEW, ON_BALL = "frame_00000", (52, 34)
+
+
+@pytest.fixture
+def scene(command_line, saved_ball):
+    """The analytic scene, opened; its cache is there already."""
+    return sa3d.open("config.yml", COARSE, cache_dir=saved_ball / "sa3d_cache")
+
+
+@pytest.fixture
+def ball(scene):
+    return scene.segment(points=[ON_BALL], view=VIEW, name="ball")
+
+
+def test_three_lines(command_line, scene):
+    obj = scene.segment(points=[ON_BALL], view=VIEW)
+    [place] = obj.export("ball.glb", mesh=MeshConfig(faces=2000, texture_size=32))
+    centre = trimesh.load_mesh(place).bounds.mean(axis=0)
+    x, y, z = 2 * np.array(BALL.center) - [0.1, 0.2, 0.3]  # p = (R q + t) / 2
+    np.testing.assert_allclose(centre, [y, -x, z], atol=0.12)
+    told = json.loads((command_line.folder / "ball.glb.manifest.json").read_text())
+    assert (told["kind"], told["source"]["segmentation"]) == ("mesh", None)
+
+
+def test_an_object_shows_masks_probability_and_verdict(ball, scene, photographed):
+    exact = photographed.masks["ball"]
+    masks = ball.masks(refine=False)
+    assert list(masks) == scene.views
+    assert min(iou(masks[view], exact[i]) for i, view in enumerate(scene.views)) > 0.8
+    np.testing.assert_array_equal(ball.mask("frame_00003", refine=False), masks[scene.views[3]])
+    probability = ball.probability
+    assert probability.shape == (len(scene.scene.elements),)
+    assert 0 <= probability.min() < 0.5 < probability.max() <= 1
+    assert ball.converged
+    assert "converged" in ball.verdict
+
+
+def test_the_command_gives_the_same(ball, saved_ball):
+    saved = load_segmentation(saved_ball / "ball").segmentation
+    assert torch.equal(ball.probability, saved.probability("ball"))
+
+
+def test_every_event_is_told(command_line):
+    told = []
+    scene = sa3d.open("config.yml", COARSE)
+    scene.segment(points=[ON_BALL], view=VIEW, progress=told.append)
+    assert sum(isinstance(event, ViewPrepared) for event in told) == 12
+    assert isinstance(told[-1], Finished)
+
+
+def test_names_are_given_and_never_taken_twice(scene, photographed):
+    first = scene.segment(points=[ON_BALL], view=VIEW)
+    second = scene.segment(view=VIEW, box=box_of(photographed.masks["crate"][0]))
+    assert [first.name, second.name] == list(scene.objects) == ["object", "object_2"]
+    with pytest.raises(sa3d.SA3DError, match="'object_2' here already: correct it"):
+        scene.segment(points=[ON_BALL], view=VIEW, name="object_2")
+    assert not (first.mask(VIEW) & second.mask(VIEW)).any()
+    scene.remove("object")
+    with pytest.raises(sa3d.SA3DError, match="no object 'object' here"):
+        first.verdict  # noqa: B018
+    scene.undo()
+    assert first.verdict == scene["object"].verdict
+
+
+def test_correct_undo_redo(ball, scene):
+    before = ball.probability
+    ball.correct("frame_00003", points=[(5, 5)], labels=[0])
+    after = ball.probability
+    assert len(ball.segmentation.prompts) == 2
+    assert scene.undo()
+    assert torch.equal(ball.probability, before)
+    assert scene.redo()
+    assert torch.equal(ball.probability, after)
+
+
+def test_what_is_refused_changes_nothing(ball, scene):
+    refused = [
+        ({"points": [(1, 1)]}, "which photograph"),
+        ({"view": VIEW}, "no prompt given"),
+        ({"view": VIEW, "points": [(500, 1)]}, "outside the image"),
+        ({"view": "nowhere", "points": [(1, 1)]}, "no view is called"),
+        ({"view": VIEW, "points": [(1, 1)], "labels": [0]}, "background points only"),
+    ]
+    for marked, words in refused:
+        with pytest.raises(sa3d.SA3DError, match=words):
+            scene.segment(**marked)
+    with pytest.raises(sa3d.SA3DError, match="no object 'bell'"):
+        scene["bell"]
+    assert list(scene.objects) == ["ball"]
+
+
+def test_prompts_of_several_views_are_one_object(scene):
+    other = Prompt("frame_00006", "whatever", box=(30, 20, 60, 50))
+    ball = scene.segment(view=VIEW, points=[ON_BALL], prompts=[other], name="ball")
+    assert [(p.view, p.object) for p in ball.segmentation.prompts] == [
+        ("frame_00000.png", "ball"),
+        ("frame_00006.png", "ball"),
+    ]
+
+
+def test_saved_and_loaded_is_the_same(ball, scene, command_line):
+    report = scene.save("kept")
+    assert [one["name"] for one in report["objects"]] == ["ball"]
+    again = sa3d.load("kept")
+    assert again.settings == scene.settings
+    assert torch.equal(again["ball"].probability, ball.probability)
+    np.testing.assert_array_equal(again["ball"].mask(VIEW), ball.mask(VIEW))
+    again["ball"].correct("frame_00003", points=[(5, 5)], labels=[0])
+    with pytest.raises(sa3d.SA3DError, match="kept exists"):
+        again.save("kept")
+    again.save("kept", overwrite=True)
+    assert len(sa3d.load("kept")["ball"].segmentation.prompts) == 2
+
+
+def test_kinds_by_suffix_or_by_name(ball, scene, command_line):
+    few = PointCloudConfig(count=200)
+    assert len(ball.export("cloud.npz", pointcloud=few)) == 1
+    ball.export("cloud.ply", "pointcloud", pointcloud=few, frame="nerfstudio")
+    loaded = trimesh.load(command_line.folder / "cloud.ply")
+    assert len(loaded.vertices) == 200
+    np.testing.assert_allclose(loaded.bounds.mean(axis=0), BALL.center, atol=0.08)
+    assert [path.name for path in ball.export("masks")] == ["ball"]
+    assert len(list((command_line.folder / "masks/ball").glob("*.png"))) == 12
+    scene.export("box.json")
+    box = json.loads((command_line.folder / "box.json").read_text())
+    assert [one["name"] for one in box["objects"]] == ["ball"]
+    with pytest.raises(sa3d.SA3DError, match=r"box\.json exists"):
+        scene.export("box.json")
+
+
+@pytest.mark.parametrize(
+    ("output", "kind"),
+    [
+        ("a.GLB", "mesh"),
+        ("a.ply", "mesh"),
+        ("a.pcd", "pointcloud"),
+        ("a.json", "box"),
+        ("a", "masks"),
+    ],
+)
+def test_suffixes_suggest_kinds(output, kind, tmp_path):
+    assert export_class(None, tmp_path / output).kind == kind
+
+
+def test_unknown_kinds_and_suffixes(tmp_path):
+    with pytest.raises(sa3d.SA3DError, match=r"'a\.jpg' does not say what to export: name a kind"):
+        export_class(None, tmp_path / "a.jpg")
+    with pytest.raises(sa3d.SA3DError, match="unknown kind of export 'splat'"):
+        export_class("splat", tmp_path / "a.ply")
+
+
+def test_a_segmenter_of_ones_own(command_line, saved_ball):
+    from sa3d.segmenters import load_segmenter
+
+    own = load_segmenter("graphcut")
+    automatic = Settings(prepare=COARSE.prepare)
+    scene = sa3d.open("config.yml", automatic, segmenter=own, cache_dir=saved_ball / "sa3d_cache")
+    assert scene.segmenter is own
+    assert scene.settings.segmenter == own.name
+    named = sa3d.open("config.yml", automatic, segmenter="graphcut", device="cpu")
+    assert named.settings.segmenter == "graphcut"
+
+
+def test_words_are_looked_for(scene, photographed, monkeypatch):
+    views = photographed.scene.views
+    detector = OracleDetector(
+        {view.name: view.image() for view in views},
+        {
+            view.name: {name: stack[i] for name, stack in photographed.masks.items()}
+            for i, view in enumerate(views)
+        },
+    )
+    monkeypatch.setattr(marked_prompts, "load_detector", lambda *_: detector)
+    ball = scene.segment(text="ball", name="ball")
+    assert iou(ball.mask(VIEW, refine=False), photographed.masks["ball"][0]) > 0.8
+    assert ball.segmentation.prompts[0].text == "ball"
+
+
+def test_what_the_package_offers():
+    assert set(sa3d.__all__) <= set(dir(sa3d))
+    assert all(getattr(sa3d, name).__doc__ for name in sa3d.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        sa3d.nothing  # noqa: B018
