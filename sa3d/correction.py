@@ -11,7 +11,9 @@ from sa3d.events import Event, RoundStarted
 from sa3d.final_masks import at_photo_size
 from sa3d.mask_overlap import iou
 from sa3d.object_loop import ObjectLoop
+from sa3d.rounds import run_rounds
 from sa3d.segmentation import ViewRecord
+from sa3d.view_visit import visit
 
 CHANGED = 0.97
 """A view whose new mask has a lower IoU with its old one has changed."""
@@ -43,7 +45,7 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
     if state.finished is None or state.finished.chosen_round == 0:
         # The others were not asked to the end, or had found something else: all are asked again.
         loop.begin_rounds()
-        yield from loop.iterate()
+        yield from run_rounds([loop])
         return
     asked, changed = set(prompted), 0
     waiting = [index for index in views if index not in prompted]
@@ -53,7 +55,8 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
         waiting.remove(index)
         asked.add(index)
         old = state.records.get(index)
-        yield loop.ask_again(index, number)
+        visit([loop], index)
+        yield loop.told(index, number)
         if _changed(old, state.records[index]):
             changed += 1
             waiting += [one for one in _nearest(loop, [index], asked) if one not in waiting]

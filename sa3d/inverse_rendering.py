@@ -11,6 +11,7 @@ step is ``(1 + lambda) F - lambda T``, positive exactly where ``F / T > lambda /
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,16 +49,19 @@ class Evidence:
 
     def add(self, operator: ViewOperator, vote: Vote, sign: float = 1.0) -> None:
         """Cast (``sign=1``) or take back (``sign=-1``) a view's vote."""
-        pair = torch.stack([vote.mask * vote.confidence, vote.confidence], dim=-1)
-        local = operator.splat_local(pair) * sign
+        (local,) = splat_votes(operator, [vote])
         seen = operator.element_ids
         # Float subtraction may leave a trace below zero.
-        self.object[seen] = (self.object[seen] + local[:, 0]).clamp_min(0)
-        self.total[seen] = (self.total[seen] + local[:, 1]).clamp_min(0)
+        self.object[seen] = (self.object[seen] + sign * local.object).clamp_min(0)
+        self.total[seen] = (self.total[seen] + sign * local.total).clamp_min(0)
 
     def at(self, element_ids: Tensor) -> Evidence:
         """The evidence of some elements, [n] each."""
         return Evidence(self.object[element_ids], self.total[element_ids])
+
+    def put_at(self, element_ids: Tensor, evidence: Evidence) -> None:
+        """Replace the evidence of some elements, [n] each."""
+        self.object[element_ids], self.total[element_ids] = evidence.object, evidence.total
 
     def share(self, prior: float, prior_weight: float) -> Tensor:
         """Share of evidence that says object, [N] in [0, 1].
@@ -70,6 +74,15 @@ class Evidence:
     def labels(self, lam: float = 1.0) -> Tensor:
         """Elements SA3D's loss keeps, bool [N]: voted on, and ``F / T > lam / (1 + lam)``."""
         return (1 + lam) * self.object - lam * self.total > 0
+
+
+def splat_votes(operator: ViewOperator, votes: Sequence[Vote]) -> list[Evidence]:
+    """What votes on K objects say about the view's own elements, [n] each: one product for all."""
+    if not votes:
+        return []
+    columns = [c for vote in votes for c in (vote.mask * vote.confidence, vote.confidence)]
+    sums = operator.splat_local(torch.stack(columns, dim=-1)).T.contiguous()
+    return [Evidence(*pair) for pair in sums.unflatten(0, (-1, 2))]
 
 
 def sa3d_gradient_step(operator: ViewOperator, mask: Tensor, lam: float) -> Tensor:

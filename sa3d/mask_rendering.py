@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,10 +44,24 @@ def render_mask(
     Costs as much as the view sees, not as much as the scene holds.
     """
     seen = evidence.at(operator.element_ids)
-    known = seen.total / (seen.total + prior_weight)
-    values = torch.stack([seen.share(prior, prior_weight), known], dim=-1)
-    probability, known = _mean_along_rays(operator, values).unbind(dim=-1)
-    return RenderedMask(probability, known)
+    return render_masks(operator, [seen], prior=prior, prior_weight=prior_weight)[0]
+
+
+def render_masks(
+    operator: ViewOperator, seen: Sequence[Evidence], *, prior: float, prior_weight: float
+) -> list[RenderedMask]:
+    """Render K objects' evidence shares by one product, each as :func:`render_mask` does.
+
+    Args:
+        seen: the evidence of the view's own elements, [n] each, as ``operator.element_ids``.
+    """
+    columns = [
+        column
+        for one in seen
+        for column in (one.share(prior, prior_weight), one.total / (one.total + prior_weight))
+    ]
+    rendered = _mean_along_rays(operator, torch.stack(columns, dim=-1)).T.contiguous()
+    return [RenderedMask(*pair) for pair in rendered.unflatten(0, (-1, 2))]
 
 
 def _mean_along_rays(operator: ViewOperator, values: Tensor) -> Tensor:

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
 
-from sa3d.candidate_choice import choose
-from sa3d.convergence import (
-    RoundState,
-    best_round,
-    cycle_length,
-    is_converged,
-    to_look_at,
-    verdict,
-)
+from sa3d.convergence import to_look_at
 from sa3d.errors import SA3DError
-from sa3d.events import Event, Finished, RoundDone, RoundStarted, ViewDone
-from sa3d.inverse_rendering import Evidence, Vote
+from sa3d.events import Event, Finished, RoundDone, ViewDone
+from sa3d.inverse_rendering import Evidence
 from sa3d.loop_config import LoopConfig
 from sa3d.mask_rendering import agreement
 from sa3d.object_state import DOUBT, ObjectState, Progress
 from sa3d.prompts import Prompt
+from sa3d.rounds import run_rounds
 from sa3d.scene import Scene
 from sa3d.segmentation import ObjectSegmentation, ViewRecord
 from sa3d.segmenter import LearnsAppearance, PromptableSegmenter
-from sa3d.self_prompting import self_prompt
 from sa3d.user_prompts import corrected_parts, segment_user_prompts
 from sa3d.view_folds import with_fold_agreements
 from sa3d.view_schedule import camera_distances, held_out_views, outward_order
@@ -61,9 +52,12 @@ class ObjectLoop:
         self.state.held_out = held_out_views(order, config.held_out)
 
     def run(self) -> Iterator[Event]:
-        """Lift the prompted views, then rounds over the others until converged.
+        """Segment this object alone: :meth:`lift`, and then rounds until converged."""
+        yield from self.lift()
+        yield from run_rounds([self])
 
-        Goes on where an earlier run was stopped.
+    def lift(self) -> Iterator[Event]:
+        """Let the prompted views vote and get ready for rounds, unless that was done before.
 
         Raises:
             SA3DError: a prompted view shows nothing, or the object touches nothing in 3D.
@@ -73,7 +67,6 @@ class ObjectLoop:
                 yield self.ask_user(index, 0)
             self.measure_lifted()
             self.begin_rounds()
-        yield from self.iterate()
 
     def measure_lifted(self) -> None:
         """Find where the prompted views, which have all voted, lift the object.
@@ -96,27 +89,6 @@ class ObjectLoop:
         votes = {i: state.votes[i] for i in lifted}
         state.progress = Progress(order, len(state.rounds), [(lifted, votes)])
         state.finished = state.waiting = None
-
-    def iterate(self) -> Iterator[Event]:
-        """The rounds that :meth:`begin_rounds` began, until converged or going in a circle.
-
-        Ends with the round trusted most, or back where it began where none is trusted.
-        """
-        state, convergence, progress = self.state, self.config.convergence, self.state.progress
-        assert progress is not None
-        while True:
-            rounds = state.rounds[progress.earlier :]
-            converged = is_converged(rounds, convergence)
-            cycle = 0 if converged else cycle_length(progress.passed, convergence)
-            if converged or cycle or len(rounds) >= convergence.max_rounds:
-                break
-            yield from self._round(progress)
-        chosen = best_round(rounds, convergence)
-        if chosen < len(rounds):
-            state.records, votes = progress.kept[chosen]
-            state.recount(votes)
-        kept = chosen and progress.earlier + chosen
-        yield self.finish(converged, kept, verdict(rounds, chosen, converged, cycle), cycle)
 
     def finish(self, converged: bool, chosen_round: int, said: str, cycle: int = 0) -> Finished:
         """Note the outcome, naming views to look at, and return it."""
@@ -178,14 +150,14 @@ class ObjectLoop:
         Raises:
             SA3DError: the segmenter finds nothing at the prompt.
         """
-        scene, state = self.scene, self.state
+        state = self.state
         mask, score, corrected = self.user_mask(index, state.prompts, before)
         if corrected is not None:
             earlier = state.records.get(index)
             if earlier is not None and earlier.corrected is not None:
                 corrected |= earlier.corrected & (earlier.mask == mask)
         self.take_user_mask(index, mask, score, corrected)
-        return self._told(index, number)
+        return self.told(index, number)
 
     def take_user_mask(
         self, index: int, mask: np.ndarray, score: float, corrected: np.ndarray | None = None
@@ -221,92 +193,24 @@ class ObjectLoop:
         corrected = corrected_parts(before > 0.5, mask, here)
         return (before > 0.5) ^ corrected, score, corrected
 
-    def _round(self, progress: Progress) -> Iterator[Event]:
-        """A round, or what is left of one that was stopped."""
-        state, number = self.state, len(self.state.rounds) + 1
-        if progress.labels is None:
-            progress.labels = state.evidence.labels(self.config.lam)
-            progress.outcomes = {i: r.outcome for i, r in state.records.items()}
-            progress.position, progress.seconds = 0, 0.0
-        yield RoundStarted(self.name, number, len(progress.order) - progress.position)
-        while progress.position < len(progress.order):
-            started = time.perf_counter()
-            done = self.ask_again(progress.order[progress.position], number)
-            progress.position += 1
-            progress.seconds += time.perf_counter() - started
-            yield done
-        outcomes = progress.outcomes
-        changed = sum(state.records[i].outcome != outcomes.get(i) for i in progress.order)
-        done = self.close_round(number, progress.labels, changed, progress.seconds)
-        progress.kept.append((dict(state.records), dict(state.votes)))
-        now = {index: record.outcome for index, record in state.records.items()}
-        progress.passed.append(RoundState(state.evidence.labels(self.config.lam), now))
-        progress.labels = None
-        yield done
-
-    def ask_again(self, index: int, number: int) -> ViewDone:
-        """Visit a view the user did not prompt, in round ``number``: its vote is replaced."""
-        vote = self.state.retract(index)
-        self.state.records[index] = self._visit(index, vote)
-        return self._told(index, number)
-
-    def _told(self, index: int, number: int) -> ViewDone:
+    def told(self, index: int, number: int) -> ViewDone:
         """A view's record as an event of round ``number``."""
         name, r = self.scene.views[index].name, self.state.records[index]
         return ViewDone(self.name, number, name, r.outcome, r.agreement, r.score, r.reason)
 
-    def _visit(self, index: int, vote: Vote | None) -> ViewRecord:
-        """Prompt the segmenter with what the other views say, gate its answer, let it vote.
-
-        ``vote`` is what the view said before; it is taken back already.
-        """
-        prepared = self.scene.prepared(index)
-        camera = self.scene.views[index].camera
-        rendered, shape = self.state.render(index), (prepared.camera.height, prepared.camera.width)
-        probability = rendered.probability.reshape(shape).cpu()
-        known = rendered.known.reshape(shape).cpu()
-        prompt = self_prompt(
-            probability,
-            known,
-            prepared.points_world,
-            (camera.width, camera.height),
-            self.config.prompting,
-        )
-        if prompt is None:
-            return _no_mask(probability)
-        self.encode(index)
-        prediction = prompt.ask(self.segmenter)
-        choice = choose(
-            prediction,
-            prepared,
-            rendered,
-            self.state.extent,
-            max_gap=self.config.max_gap * self.state.extent.size,
-            agreement_weight=self.config.agreement_weight,
-        )
-        if vote is not None:
-            kept = agreement(vote.mask, rendered)
-            if kept >= self.config.min_agreement and choice.agreement < kept + self.config.inertia:
-                self.state.put(index, vote)
-                reason = f"kept: IoU {kept:.2f} with the other views"
-                return replace(self.state.records[index], agreement=kept, reason=reason)
-        silent = ViewRecord("rejected", choice.agreement, choice.score, 0.0, choice.mask)
-        agreed = f"IoU {choice.agreement:.2f} with the other views"
-        if choice.agreement < self.config.min_agreement:
-            return replace(silent, reason=f"{agreed} is under the gate")
-        if index in self.state.held_out:
-            return replace(silent, outcome="held out", reason="held out: measures, does not vote")
-        confidence = _evidence_behind(probability, known)
-        self.state.appearance.learn(self.segmenter, index, choice.mask)
-        reason = f"{agreed}; candidate {choice.candidate}"
-        record = replace(silent, outcome="accepted", confidence=confidence, reason=reason)
-        self.state.records[index] = record
-        self.state.put(index, self.state.vote_of(index))
-        return record
+    def confidence(self, probability: Tensor, known: Tensor) -> float:
+        """How much a view's vote counts: how far its prompts, a rendered mask [h, w], rest on real
+        evidence, ``known`` [h, w], rather than on the prior; in [0.1, 1]."""
+        share = float((probability * known).sum() / probability.sum().clamp_min(1e-6))
+        return max(0.1, share)
 
     def encode(self, index: int) -> None:
         """Make a view the segmenter's image, and tell it what nearby views taught."""
         self.scene.encode(index, self.segmenter)
+        self.show_appearance(index)
+
+    def show_appearance(self, index: int) -> None:
+        """Tell the segmenter, whose image is view ``index``, what nearby views taught."""
         prompted = self.state.prompted
         voters = sorted(
             (i for i in self.state.votes if i != index),
@@ -351,17 +255,3 @@ class ObjectLoop:
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else 0.0
-
-
-def _evidence_behind(probability: Tensor, known: Tensor) -> float:
-    """How far a rendered mask rests on real evidence rather than on the prior, in [0.1, 1]."""
-    share = float((probability * known).sum() / probability.sum().clamp_min(1e-6))
-    return max(0.1, share)
-
-
-def _no_mask(probability: Tensor) -> ViewRecord:
-    """The record of a view in which nothing is certain enough to prompt with."""
-    none = ViewRecord("unseen", 0.0, 0.0, 0.0, None, reason="the object is not seen here so far")
-    if float(probability.max()) < 0.5:
-        return none
-    return replace(none, outcome="no prompt", reason="no pixel is certain enough to prompt with")

@@ -50,6 +50,11 @@ class Progress:
     outcomes: Mapping[int, Outcome] = field(default_factory=dict)
     seconds: float = 0.0
 
+    @property
+    def next_view(self) -> int:
+        """The view to be visited next in the present round."""
+        return self.order[self.position]
+
     def copy(self) -> Progress:
         """A copy that shares nothing that is changed in place."""
         return replace(self, kept=list(self.kept), passed=list(self.passed))

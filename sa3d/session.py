@@ -14,6 +14,7 @@ from sa3d.object_loop import ObjectLoop
 from sa3d.object_state import ObjectState
 from sa3d.prompt_preview import PromptPreview, preview_prompts
 from sa3d.prompts import Prompt, check_marks_object, check_object_name, check_together
+from sa3d.rounds import run_rounds
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 from sa3d.segmenter import PromptableSegmenter
@@ -31,7 +32,7 @@ class _Step:
 
 
 class Session:
-    """Segments objects in a prepared scene, one after the other, and corrects them.
+    """Segments objects in a prepared scene, and corrects them.
 
     The NeRF is never evaluated here: all that is needed of it lies in the scene's operators.
 
@@ -188,15 +189,20 @@ class Session:
     def run(self) -> Iterator[Event]:
         """Segment what has new prompts: objects from the start, finished ones by correction.
 
-        May be stopped between any two events; the next run goes on from there.
+        New objects are segmented in one pass over the views, see :mod:`sa3d.rounds`. May be stopped
+        between any two events; the next run goes on from there.
+        between any two events; the next run goes on from there.
 
         Raises:
             SA3DError: see :meth:`sa3d.object_loop.ObjectLoop.run`.
         """
-        for loop in list(self._loops.values()):
-            if loop.state.waiting is None:
-                yield from loop.run()
-            elif loop.state.waiting:
+        loops = list(self._loops.values())
+        begun = [loop for loop in loops if loop.state.waiting is None]
+        for loop in begun:
+            yield from loop.lift()
+        yield from run_rounds(begun)
+        for loop in loops:
+            if loop.state.waiting:
                 yield from correct(loop)
         for part in list(self._loops.values()):
             if part.state.whole in self._loops:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from sa3d.convergence import ConvergenceConfig
-from sa3d.events import ViewDone
 from sa3d.inverse_rendering import sa3d_gradient_step
 from sa3d.loop_config import LoopConfig
 from sa3d.mask_overlap import iou
@@ -102,12 +99,6 @@ class EqualVotes(ObjectLoop):
         trusting = ConvergenceConfig(min_trust=0.0)
         return LoopConfig(min_agreement=0.0, user_confidence=1.0, convergence=trusting)
 
-    def ask_again(self, index: int, number: int) -> ViewDone:
-        """See :meth:`sa3d.object_loop.ObjectLoop.ask_again`; the vote counts 1."""
-        done = super().ask_again(index, number)
-        record = self.state.records[index]
-        if record.outcome == "accepted":
-            self.state.retract(index)
-            self.state.records[index] = replace(record, confidence=1.0)
-            self.state.put(index, self.state.vote_of(index))
-        return done
+    def confidence(self, probability: Tensor, known: Tensor) -> float:
+        """Always 1."""
+        return 1.0

@@ -348,18 +348,19 @@ def test_ctrl_c_while_segmenting_saves_the_finished_objects(command_line, monkey
     (command_line.folder / "prompts.json").write_text(json.dumps({"prompts": prompts}))
     from sa3d.object_loop import ObjectLoop
 
-    original = ObjectLoop.run
+    original, finished = ObjectLoop.finish, []
 
-    def run(self):
-        if self.name == "crate":
+    def finish(self, *arguments):
+        if finished:
             raise KeyboardInterrupt
-        return original(self)
+        finished.append(self.name)
+        return original(self, *arguments)
 
-    monkeypatch.setattr(ObjectLoop, "run", run)
+    monkeypatch.setattr(ObjectLoop, "finish", finish)
     code, _, err = command_line.run(*command_line.segment("out", "--prompts", "prompts.json"))
     assert code == 130
     assert err.strip().splitlines()[-1] == "stopped; what was finished is kept"
-    assert "ball: " in command_line.succeeds("info", "out")
+    assert f"{finished[0]}: " in command_line.succeeds("info", "out")
 
 
 def test_unexpected_problems_keep_their_traceback(command_line, monkeypatch):

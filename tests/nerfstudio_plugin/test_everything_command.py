@@ -27,14 +27,15 @@ def test_everything_writes_a_segmentation_to_export_from(command_line):
 
 
 def test_ctrl_c_keeps_the_objects_that_were_finished(command_line, monkeypatch):
-    run = ObjectLoop.run
+    finish, finished = ObjectLoop.finish, []
 
-    def stop_at_the_second(self):
-        if self.name != "object_1":
+    def stop_at_the_second(self, *arguments):
+        if finished:
             raise KeyboardInterrupt
-        return run(self)
+        finished.append(self.name)
+        return finish(self, *arguments)
 
-    monkeypatch.setattr(ObjectLoop, "run", stop_at_the_second)
+    monkeypatch.setattr(ObjectLoop, "finish", stop_at_the_second)
     code, _, err = command_line.run(*command_line.segment("all", "--everything"))
     assert code == 130
     assert err.strip().splitlines()[-1] == "stopped; what was finished is kept"
