@@ -9,7 +9,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from nerfstudio_plugin import cli_demo, demo_data
 from nerfstudio_plugin.cli import main
+from nerfstudio_plugin.demo_data import DemoScene
+from sa3d.checkpoint import write_bitmap
+from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene
 
@@ -143,6 +147,20 @@ def command_line(photographed, tmp_path, monkeypatch, capsys):
     )
     monkeypatch.setitem(sys.modules, "nerfstudio_plugin.scene_loading", fake)
     return made
+
+
+@pytest.fixture
+def small_demo(command_line, photographed, monkeypatch):
+    """The analytic scene in the place of the shipped ones."""
+    clicks = {"ball": ("frame_00000", (52.0, 34.0)), "crate": ("frame_00003", (62.0, 36.0))}
+    for name in clicks:
+        for view, mask in zip(photographed.scene.views, photographed.masks[name], strict=True):
+            write_bitmap(command_line.folder / "masks_gt" / name / view.name, mask)
+    prompts = {name: Prompt(view, name, (point,), (1,)) for name, (view, point) in clicks.items()}
+    demo = DemoScene(command_line.folder, command_line.folder / "config.yml", prompts)
+    for module in (demo_data, cli_demo):
+        monkeypatch.setattr(module, "open_demo", lambda _: demo)
+    return command_line
 
 
 @pytest.fixture

@@ -5,10 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from nerfstudio_plugin import cli_demo
-from nerfstudio_plugin.demo_data import DEMO_SCENES, DemoScene, open_demo
-from sa3d.checkpoint import write_bitmap
-from sa3d.prompts import Prompt
+from nerfstudio_plugin.demo_data import DEMO_SCENES, open_demo
 
 
 @pytest.mark.parametrize("name", DEMO_SCENES)
@@ -22,19 +19,6 @@ def test_shipped_scene_is_whole(name):
             meta["frames"]
         )
         prompt.check_against(meta["w"], meta["h"])
-
-
-@pytest.fixture
-def small_demo(command_line, photographed, monkeypatch):
-    """The analytic scene in the place of the shipped ones."""
-    clicks = {"ball": ("frame_00000", (52.0, 34.0)), "crate": ("frame_00003", (62.0, 36.0))}
-    for name in clicks:
-        for view, mask in zip(photographed.scene.views, photographed.masks[name], strict=True):
-            write_bitmap(command_line.folder / "masks_gt" / name / view.name, mask)
-    prompts = {name: Prompt(view, name, (point,), (1,)) for name, (view, point) in clicks.items()}
-    demo = DemoScene(command_line.folder, command_line.folder / "config.yml", prompts)
-    monkeypatch.setattr(cli_demo, "open_demo", lambda _: demo)
-    return command_line
 
 
 def test_demo_writes_and_measures(small_demo):
