@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from sa3d.events import Event, RoundStarted
-from sa3d.final_masks import at_photo_size
+from sa3d.final_masks import at_photo_size, with_own_mask
 from sa3d.mask_overlap import iou
 from sa3d.object_loop import ObjectLoop
 from sa3d.rounds import run_rounds
@@ -70,10 +70,7 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
 def seen_by_user(loop: ObjectLoop, index: int) -> np.ndarray:
     """The mask a view showed, [H, W] in [0, 1]: as :mod:`sa3d.final_masks` puts it together."""
     rendered = at_photo_size(loop.scene, index, loop.state.render(index).probability)
-    record = loop.state.records.get(index)
-    if record is None or record.mask is None or record.outcome not in ("prompted", "accepted"):
-        return rendered
-    return (rendered + record.mask) / 2
+    return with_own_mask(rendered, loop.state.records.get(index))
 
 
 def _nearest(loop: ObjectLoop, views: Sequence[int], asked: set[int]) -> list[int]:

@@ -8,7 +8,12 @@ from torch import Tensor
 
 from sa3d.mask_rendering import render_mask
 from sa3d.scene import Scene
-from sa3d.segmentation import ObjectSegmentation, Segmentation
+from sa3d.segmentation import ObjectSegmentation, Segmentation, ViewRecord
+
+
+AGREEMENT_POWER = 4
+"""A view's own mask counts this power of its agreement with the other views, beside 1 for the
+rendered one: where the segmenter erred, the other views decide (measured, docs/robustness.md)."""
 
 
 def final_mask(
@@ -33,9 +38,9 @@ def final_masks(
     """All objects' masks in a photograph, at the photograph's size: (mask, probability) by name.
 
     The rendered mask knows what all views agree on, the segmenter's own mask of an accepted view
-    knows its edges: their mean decides. A rejected or unseen view goes by the rendered mask alone,
-    and a view where the user gave a mask keeps it. A pixel that several objects claim goes to the
-    most probable one, the first among equals.
+    knows its edges: their mean decides, see :func:`with_own_mask`. A rejected or unseen view goes
+    by the rendered mask alone, and a view where the user gave a mask keeps it. A pixel that several
+    objects claim goes to the most probable one, the first among equals.
     """
     probabilities = {
         name: _probability(scene, segmentation, name, view_index) for name in segmentation.objects
@@ -83,10 +88,20 @@ def _probability(
 ) -> np.ndarray:
     one = segmentation.object(name)
     record = one.views.get(view_index)
-    voted = record is not None and record.outcome in ("prompted", "accepted")
-    if record is None or record.mask is None or not voted:
-        return rendered_probability(scene, segmentation, name, view_index)
-    said = record.mask.astype(np.float32)
-    if drawn_by_user(one, scene.views[view_index].name):
-        return said
-    return (rendered_probability(scene, segmentation, name, view_index) + said) / 2
+    if record is not None and record.mask is not None and record.outcome == "prompted":
+        if drawn_by_user(one, scene.views[view_index].name):
+            return record.mask.astype(np.float32)
+    rendered = rendered_probability(scene, segmentation, name, view_index)
+    return with_own_mask(rendered, record)
+
+
+def with_own_mask(rendered: np.ndarray, record: ViewRecord | None) -> np.ndarray:
+    """A rendered mask [H, W] in [0, 1] and the view's own mask, if that voted: their mean.
+
+    The own mask counts ``agreement ** AGREEMENT_POWER``: the user's counts as much as all views
+    together, one that the other views contradict hardly at all.
+    """
+    if record is None or record.mask is None or record.outcome not in ("prompted", "accepted"):
+        return rendered
+    weight = record.agreement**AGREEMENT_POWER
+    return (rendered + weight * record.mask.astype(np.float32)) / (1 + weight)

@@ -34,13 +34,18 @@ def test_exact_votes_give_exact_masks(
     assert (masks & truth).sum() / (masks | truth).sum() > 0.97
 
 
-def test_accepted_view_takes_the_mean(still_life: AnalyticScene, voted: Segmentation) -> None:
+@pytest.mark.parametrize(("agreement", "weight"), [(1.0, 1.0), (0.9, 0.6561), (0.5, 0.0625)])
+def test_a_voting_views_own_mask_counts_as_far_as_others_agree(
+    still_life: AnalyticScene, voted: Segmentation, agreement: float, weight: float
+) -> None:
     said = np.zeros((36, 48), dtype=bool)
     said[:5] = True
     changed = with_record(voted, 4, "accepted", said)
+    record = replace(changed.object("ball").views[4], agreement=agreement)
+    changed.object("ball").views[4] = record
     _, probability = final_mask(still_life.scene, changed, "ball", 4)
     rendered = rendered_probability(still_life.scene, changed, "ball", 4)
-    np.testing.assert_allclose(probability, (rendered + said) / 2)
+    np.testing.assert_allclose(probability, (rendered + weight * said) / (1 + weight), rtol=1e-5)
 
 
 @pytest.mark.parametrize("outcome", ["rejected", "no prompt", "unseen"])
