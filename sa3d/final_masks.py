@@ -10,7 +10,6 @@ from sa3d.mask_rendering import render_mask
 from sa3d.scene import Scene
 from sa3d.segmentation import ObjectSegmentation, Segmentation, ViewRecord
 
-
 AGREEMENT_POWER = 4
 """A view's own mask counts this power of its agreement with the other views, beside 1 for the
 rendered one: where the segmenter erred, the other views decide (measured, docs/robustness.md)."""
@@ -88,9 +87,9 @@ def _probability(
 ) -> np.ndarray:
     one = segmentation.object(name)
     record = one.views.get(view_index)
-    if record is not None and record.mask is not None and record.outcome == "prompted":
-        if drawn_by_user(one, scene.views[view_index].name):
-            return record.mask.astype(np.float32)
+    drawn = drawn_by_user(one, scene.views[view_index].name)
+    if drawn and record is not None and record.mask is not None:
+        return record.mask.astype(np.float32)
     rendered = rendered_probability(scene, segmentation, name, view_index)
     return with_own_mask(rendered, record)
 
