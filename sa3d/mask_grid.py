@@ -7,6 +7,7 @@ reached become *elements*, so memory grows with visible surface and not with res
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -70,7 +71,7 @@ class Elements:
         known = slot >= 0
         return torch.where(known[..., None] if values.ndim > 1 else known, found, missing)
 
-    @property
+    @cached_property
     def positions_world(self) -> Tensor:
         """Element centres [N, 3], world."""
         return self.grid.centers_world(self.keys)

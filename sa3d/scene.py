@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sa3d.encoding_memory import EncodingMemory
 from sa3d.errors import SA3DError
 from sa3d.geometry import Camera
 from sa3d.mask_grid import Elements, MaskGrid
@@ -102,6 +103,7 @@ class Scene:
         self.cache = cache_root / self.key[:16]
         self.elements = Elements(self.grid, torch.empty(0, dtype=torch.int64))
         self._prepared: list[PreparedView] = []
+        self._encodings = EncodingMemory()
 
     def prepare(self) -> Iterator[ViewPrepared]:
         """Evaluate the views that are not in the cache yet; interrupt and repeat at will.
@@ -146,22 +148,31 @@ class Scene:
     def encode(self, index: int, segmenter: PromptableSegmenter) -> None:
         """Make view ``index`` the segmenter's current image, from the cache where it is there.
 
+        Encodings used once stay in memory, as far as
+        :class:`~sa3d.encoding_memory.EncodingMemory` has room.
+
         A segmenter that gains by it encodes the next views too: every view gets its turn.
         """
+        state = self._encodings.get(index, segmenter.name)
+        if state is not None:
+            segmenter.restore_state(state)
+            return
         image = self.views[index].image()
         path = self._encoding_path(index, image, segmenter)
+        if not path.exists() and isinstance(segmenter, EncodesBatches) and segmenter.batch_size > 1:
+            self._encode_from(index, segmenter)
         if path.exists():
             try:
-                segmenter.restore_state(load_arrays(path))
-                return
+                state = load_arrays(path)
             except SA3DError:
                 path.unlink()  # half a file from elsewhere: encode again
-        if isinstance(segmenter, EncodesBatches) and segmenter.batch_size > 1:
-            self._encode_from(index, segmenter)
-            segmenter.restore_state(load_arrays(path))
-            return
-        segmenter.set_image(image)
-        save_arrays(path, dict(segmenter.save_state()))
+        if state is None:
+            segmenter.set_image(image)
+            state = dict(segmenter.save_state())
+            save_arrays(path, state)
+        else:
+            segmenter.restore_state(state)
+        self._encodings.put(index, segmenter.name, state)
 
     def _encode_from(self, index: int, segmenter: PromptableSegmenter) -> None:
         """Encode one batch of views that are not in the cache: ``index`` and those after it."""

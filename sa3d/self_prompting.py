@@ -131,11 +131,18 @@ def _extent(points: Tensor) -> float:
 
 def _interior(inside: Tensor) -> Tensor:
     """How far a pixel lies inside, in [0, 1]: averaging twice prefers middles over borders."""
-    values = inside[None, None].float()
     side = max(3, int(inside.sum().sqrt() * 0.4) // 2 * 2 + 1)
+    y, x = torch.nonzero(inside, as_tuple=True)
+    near = (  # only here are the averages not zero
+        slice(max(0, int(y.min()) - side), int(y.max()) + side + 1),
+        slice(max(0, int(x.min()) - side), int(x.max()) + side + 1),
+    )
+    averages = inside[near][None, None].float()
     for _ in range(2):
-        values = torch.nn.functional.avg_pool2d(values, side, 1, side // 2)
-    return values[0, 0]
+        averages = torch.nn.functional.avg_pool2d(averages, side, 1, side // 2)
+    values = torch.zeros(inside.shape)
+    values[near] = averages[0, 0]
+    return values
 
 
 def _ring(inside: Tensor, share: float) -> Tensor:
@@ -154,17 +161,16 @@ def _spread_points(confidence: Tensor, points_world: Tensor, distance: float, co
     A pixel at 3D distance ``d`` from a chosen point keeps ``min(1, d / distance)`` of its
     confidence, so points spread over the object's surface, not over the image.
     """
-    remaining = confidence.clone()
-    width = confidence.shape[1]
-    chosen: list[list[int]] = []
-    while len(chosen) < count and float(remaining.max()) > 0.05:
-        flat = int(remaining.argmax())
-        y, x = divmod(flat, width)
-        chosen.append([x, y])
-        away = (points_world - points_world[y, x]).norm(dim=-1) / distance
+    possible = torch.nonzero(confidence)
+    remaining, points = confidence[tuple(possible.T)], points_world[tuple(possible.T)]
+    chosen: list[int] = []
+    while len(chosen) < count and len(remaining) and float(remaining.max()) > 0.05:
+        best = int(remaining.argmax())
+        chosen.append(best)
+        away = (points - points[best]).norm(dim=-1) / distance
         remaining = remaining * away.clamp(0, 1)
-        remaining[y, x] = 0
-    return torch.tensor(chosen, dtype=torch.int64).reshape(-1, 2)
+        remaining[best] = 0
+    return possible[chosen].flip(-1)
 
 
 def _padded_box(

@@ -191,7 +191,6 @@ class Session:
 
         New objects are segmented in one pass over the views, see :mod:`sa3d.rounds`. May be stopped
         between any two events; the next run goes on from there.
-        between any two events; the next run goes on from there.
 
         Raises:
             SA3DError: see :meth:`sa3d.object_loop.ObjectLoop.run`.

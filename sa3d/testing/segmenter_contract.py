@@ -128,7 +128,8 @@ def check_state(
     state = {key: value.copy() for key, value in segmenter.save_state().items()}
     assert all(isinstance(value, np.ndarray) for value in state.values()), "state is not arrays"
     expected = {kind: segmenter.predict(**prompt) for kind, prompt in prompts(image).items()}
-    fresh.restore_state(state)
+    used = {key: value.copy() for key, value in state.items()}
+    fresh.restore_state(used)
     for key, value in fresh.save_state().items():
         assert np.array_equal(value, state[key]), f"{key}: restored, then saved, it differs"
     segmenter.set_image(np.ascontiguousarray(image[::-1, ::-1]))
@@ -136,6 +137,8 @@ def check_state(
     for kind, prompt in prompts(image).items():
         _check_equal(expected[kind], fresh.predict(**prompt), f"{kind}: restored elsewhere")
         _check_equal(expected[kind], segmenter.predict(**prompt), f"{kind}: restored")
+    for key, value in used.items():  # it may be restored from the same arrays again
+        assert np.array_equal(value, state[key]), f"{key}: predicting changed the restored arrays"
 
 
 def check_batch(segmenter: EncodesBatches, image: np.ndarray) -> None:
