@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import viser
 
 from nerfstudio_plugin.viewer.marks import Tool
@@ -10,11 +12,16 @@ from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.viser_scene import Markers, PointerTool, picture_markdown
 from sa3d.geometry import Camera
 
-TOOLS: dict[str, Tool] = {"+ object": "add", "− other": "remove", "a box": "box", "to turn": "look"}
-"""What the buttons say."""
+TOOLS: dict[str, Tool] = {
+    "turns the view": "look",
+    "clicks on the object": "add",
+    "clicks beside it": "remove",
+    "drags a box": "box",
+}
+"""What the pointer does, in the panel's words."""
 
 _HINTS: dict[Tool, str] = {
-    "look": "Choose **+ object** and click on it, or **a box** and drag around it.",
+    "look": "Let the pointer click on an object, or drag a box around it.",
     "add": "Click on the object. Every click adds to what is marked.",
     "remove": "Click on what does **not** belong to the object.",
     "box": "Drag a rectangle around the object.",
@@ -30,23 +37,30 @@ class MarkWidgets:
         self._pointer, self._markers = PointerTool(server), Markers(server)
         self._object = gui.add_dropdown("Object", ["object"], hint="the object you mark")
         self._name = gui.add_text("New name", "", hint="name of another object")
-        self._new = gui.add_button("New object", icon=viser.Icon.PLUS)
-        self._click = gui.add_button_group("Click", list(TOOLS)[:2], hint="mark by clicking")
-        self._drag = gui.add_button_group("Drag", list(TOOLS)[2:], hint="mark by a box, or turn")
+        self._new = gui.add_button("New object", icon=viser.Icon.PLUS, color="gray")
+        self._pointer_does = gui.add_dropdown("Pointer", list(TOOLS))
         self._hint = gui.add_markdown(_HINTS["look"])
         self._words = gui.add_text("In words", "", hint="such as: the red mug", visible=False)
         self._find = gui.add_button("Find", icon=viser.Icon.SEARCH, visible=False)
-        self._preview = gui.add_markdown("", visible=False)
-        self._candidates = gui.add_button_group(
+        self._preview = gui.add_markdown("", image_root=Path(), visible=False)
+        self._candidates = gui.add_dropdown(
             "Take", (_BEST, "1", "2", "3"), visible=False, hint="which of the masks is meant"
         )
         self._segment = gui.add_button("Segment in 3D", icon=viser.Icon.CUBE, disabled=True)
-        self._clear = gui.add_button("Clear marks", icon=viser.Icon.ERASER, visible=False)
+        self._clear = gui.add_button(
+            "Clear marks", icon=viser.Icon.ERASER, color="gray", visible=False
+        )
         self._prompts = gui.add_dropdown("Prompts", ["none"], visible=False)
-        self._forget = gui.add_button("Delete this prompt", visible=False)
-        self._delete = gui.add_button("Delete the object", icon=viser.Icon.TRASH, visible=False)
-        self._undo = gui.add_button("Undo", icon=viser.Icon.ARROW_BACK_UP, disabled=True)
-        self._redo = gui.add_button("Redo", icon=viser.Icon.ARROW_FORWARD_UP, disabled=True)
+        self._forget = gui.add_button("Delete this prompt", color="gray", visible=False)
+        self._delete = gui.add_button(
+            "Delete the object", icon=viser.Icon.TRASH, color="gray", visible=False
+        )
+        self._undo = gui.add_button(
+            "Undo", icon=viser.Icon.ARROW_BACK_UP, color="gray", disabled=True
+        )
+        self._redo = gui.add_button(
+            "Redo", icon=viser.Icon.ARROW_FORWARD_UP, color="gray", disabled=True
+        )
         self._history = gui.add_markdown("")
         self._shown_preview: Preview | None = None
         self._connect()
@@ -55,10 +69,9 @@ class MarkWidgets:
         studio = self._studio
         self._object.on_update(lambda _: self._select())
         self._new.on_click(lambda _: self._begin_object())
-        for tools in (self._click, self._drag):
-            tools.on_click(lambda event: self._take(TOOLS[event.target.value]))
+        self._pointer_does.on_update(lambda _: self._take(TOOLS[self._pointer_does.value]))
         self._find.on_click(lambda _: studio.find(self._words.value))
-        self._candidates.on_click(lambda _: self._choose())
+        self._candidates.on_update(lambda _: self._choose())
         self._segment.on_click(lambda _: self._lift())
         self._clear.on_click(lambda _: studio.clear_marks())
         self._forget.on_click(lambda _: self._forget_prompt())
@@ -81,7 +94,7 @@ class MarkWidgets:
         self._studio.box(camera, (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)))
 
     def _lift(self) -> None:
-        self._take("look")
+        self._pointer_does.value = next(iter(TOOLS))  # the view turns again
         self._studio.segment()
 
     def _select(self) -> None:
@@ -96,7 +109,9 @@ class MarkWidgets:
 
     def _choose(self) -> None:
         chosen = self._candidates.value
-        self._studio.choose_candidate(None if chosen == _BEST else int(chosen) - 1)
+        candidate = None if chosen == _BEST else int(chosen) - 1
+        if candidate != self._studio.state.desk.candidate:
+            self._studio.choose_candidate(candidate)
 
     def _forget_prompt(self) -> None:
         position = self._prompts.options.index(self._prompts.value)
@@ -133,11 +148,14 @@ class MarkWidgets:
         views = self._studio.session.scene.views
         eyes = [views[mark.view].camera.position.numpy() for mark in desk.marks]
         self._markers.show(desk.marks, eyes)
+        taken = _BEST if desk.candidate is None else str(desk.candidate + 1)
+        if self._candidates.value != taken:
+            self._candidates.value = taken
         if preview is self._shown_preview:
             return
         self._shown_preview = preview
         self._preview.visible = preview is not None
-        self._candidates.visible = preview is not None and len(preview.pictures) > 1
+        self._candidates.visible = preview is not None and len(preview.scores) > 1
         points = None if preview is None else preview.points_world
         self._markers.cover(points, desk.colours[desk.selected])
         if preview is not None:
@@ -145,10 +163,9 @@ class MarkWidgets:
 
 
 def _preview_text(preview: Preview, candidate: int | None) -> str:
-    taken = "the best one" if candidate is None else f"candidate {candidate + 1}"
-    lines = [f"**{preview.view}**, taken: {taken}"]
-    names = ["taken", "1", "2", "3"]
-    for name, picture, score in zip(names, preview.pictures, preview.scores, strict=False):
-        caption = f"{name}: predicted IoU {score:.2f}"
-        lines += [picture_markdown(picture, caption), caption]
-    return "\n\n".join(lines)
+    taken = "the best mask" if candidate is None else f"candidate {candidate + 1}"
+    said = f"In **{preview.view}**: {taken}, predicted IoU {preview.scores[0]:.2f}."
+    if len(preview.scores) > 1:
+        candidates = ", ".join(f"{score:.2f}" for score in preview.scores[1:])
+        said += f" Candidates 1, 2, 3: {candidates}."
+    return picture_markdown(preview.picture, preview.view) + "\n\n" + said

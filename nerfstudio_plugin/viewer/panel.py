@@ -8,6 +8,7 @@ from typing import Any
 
 import viser
 from nerfstudio.viewer.render_state_machine import RenderAction
+from nerfstudio.viewer.viewer import Viewer
 from nerfstudio.viewer.viewer_elements import ViewerControl, ViewerElement
 
 from nerfstudio_plugin.display import Display
@@ -67,7 +68,7 @@ class SegmentPanel(ViewerElement[Any]):
                 StatusWidgets(server, studio),
                 MarkWidgets(server, studio),
                 ShowWidgets(server, studio),
-                PhotoWidgets(server, studio),
+                PhotoWidgets(server, studio, self._hide_photos),
                 FilesWidgets(server, studio, opened.files),
             )
         self.studio = studio
@@ -91,10 +92,27 @@ class SegmentPanel(ViewerElement[Any]):
 
     def _shown(self, shown: ShownObjects | None, display: Display) -> None:
         self._show(shown, display)
-        viewer = getattr(self._control, "viewer", None)  # not there while a viewer is being built
-        if viewer is None or not viewer.ready:
+        viewer = self._viewer()
+        if viewer is None:
             return
         for number, client in viewer.viser_server.get_clients().items():
             if number in viewer.render_statemachines:
                 state = viewer.get_camera_state(client)
                 viewer.render_statemachines[number].action(RenderAction("move", state))
+
+    def _hide_photos(self) -> None:
+        viewer = self._viewer()
+        if viewer is not None:
+            hide_photos(viewer)
+
+    def _viewer(self) -> Viewer | None:
+        """Nerfstudio's viewer; None while it is being built."""
+        viewer = getattr(self._control, "viewer", None)
+        return viewer if viewer is not None and viewer.ready else None
+
+
+def hide_photos(viewer: Viewer) -> None:
+    """Hide the photos' frames, as the button of Nerfstudio's viewer does."""
+    if viewer.hide_images.visible:
+        viewer.set_camera_visibility(False)
+        viewer.toggle_cameravis_button()

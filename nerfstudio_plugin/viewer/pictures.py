@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -10,20 +12,77 @@ from nerfstudio_plugin.cli_pictures import overlaid
 from nerfstudio_plugin.viewer.marks import Mark
 from sa3d.object_colours import Colour
 
-SIDE = 240
+SIDE = 300
 """Pixels along the longer side."""
+_ROOM = 0.4
+"""Room around what is marked, as a share of its size."""
 
 _ON, _BESIDE, _BOX = (60, 220, 90), (250, 60, 60), (255, 255, 255)
 
 
+def preview_sheet(
+    image: np.ndarray,
+    masks: Sequence[np.ndarray],
+    colour: Colour,
+    marks: Sequence[Mark],
+) -> np.ndarray:
+    """A photo [H, W, 3] around the marks, with the mask that is taken, masks[0], and small ones.
+
+    The others, in their order from the left, are the candidates there are to choose from.
+    """
+    rows, columns = _around(masks, marks)
+    near = [replace(mark, **_moved(mark, columns.start, rows.start)) for mark in marks]
+    part = image[rows, columns]
+    large = mask_picture(part, masks[0][rows, columns], colour, near)
+    if len(masks) == 1:
+        return large
+    height, width = large.shape[:2]
+    step = width // (len(masks) - 1)
+    small = [mask_picture(part, mask[rows, columns], colour, side=step - 4) for mask in masks[1:]]
+    sheet = np.full((height + 4 + small[0].shape[0], width, 3), 40, dtype=np.uint8)
+    sheet[:height] = large
+    for number, one in enumerate(small):
+        left = number * step
+        sheet[height + 4 :, left : left + one.shape[1]] = one
+    return sheet
+
+
+def _around(masks: Sequence[np.ndarray], marks: Sequence[Mark]) -> tuple[slice, slice]:
+    """Rows and columns around all masks and marks, with some room."""
+    ys, xs = np.nonzero(np.logical_or.reduce(masks))
+    spots = [mark.xy_px for mark in marks if mark.xy_px is not None]
+    for mark in marks:
+        if mark.box_px is not None:
+            spots += [mark.box_px[:2], mark.box_px[2:]]
+    x = np.concatenate([xs, [spot[0] for spot in spots]])
+    y = np.concatenate([ys, [spot[1] for spot in spots]])
+    height, width = masks[0].shape
+    room = _ROOM * max(np.ptp(x), np.ptp(y), 0.15 * max(height, width))
+    bottom, right = min(height, round(y.max() + room) + 1), min(width, round(x.max() + room) + 1)
+    return slice(max(0, round(y.min() - room)), bottom), slice(max(0, round(x.min() - room)), right)
+
+
+def _moved(mark: Mark, left: int, top: int) -> dict[str, Any]:
+    """Where a mark is in a picture that begins at a corner."""
+    if mark.box_px is not None:
+        x0, y0, x1, y1 = mark.box_px
+        return {"box_px": (x0 - left, y0 - top, x1 - left, y1 - top)}
+    assert mark.xy_px is not None
+    return {"xy_px": (mark.xy_px[0] - left, mark.xy_px[1] - top)}
+
+
 def mask_picture(
-    image: np.ndarray, mask: np.ndarray | None, colour: Colour, marks: Sequence[Mark] = ()
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    colour: Colour,
+    marks: Sequence[Mark] = (),
+    side: int = SIDE,
 ) -> np.ndarray:
     """A photo [H, W, 3] with a mask [H, W] in colour and marks on it, as a small picture."""
     from PIL import Image, ImageDraw
 
     picture = Image.fromarray(image if mask is None else overlaid(image, mask, colour))
-    scale = SIDE / max(picture.size)
+    scale = side / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     picture = picture.resize(size, Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(picture)

@@ -11,6 +11,7 @@ from nerfstudio.viewer.viewer import Viewer
 
 from nerfstudio_plugin.datamanager import SA3DDataManagerConfig
 from nerfstudio_plugin.pipeline import SA3DPipeline, SA3DPipelineConfig
+from nerfstudio_plugin.viewer.panel import hide_photos
 from sa3d.config import Settings
 
 _PHOTOS_DRAWN = 60
@@ -62,4 +63,5 @@ def serve(
     assert pipeline.datamanager.train_dataset is not None
     shown.init_scene(train_dataset=pipeline.datamanager.train_dataset, train_state="completed")
     shown.update_scene(step=0)
+    hide_photos(shown)
     return shown

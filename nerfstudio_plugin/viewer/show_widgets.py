@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import viser
 
 from nerfstudio_plugin.display import MODES, Display
@@ -17,8 +20,10 @@ class StatusWidgets:
         gui = server.gui
         self._text = gui.add_markdown("Opening the scene…")
         self._bar = gui.add_progress_bar(0.0, visible=False)
-        self._cancel = gui.add_button("Stop", icon=viser.Icon.PLAYER_STOP, visible=False)
-        self._view = gui.add_markdown("", visible=False)
+        self._cancel = gui.add_button(
+            "Stop", icon=viser.Icon.PLAYER_STOP, color="red", visible=False
+        )
+        self._view = gui.add_markdown("", image_root=Path(), visible=False)
         self._cancel.on_click(lambda _: studio.cancel())
         self._picture: object = None
 
@@ -76,13 +81,15 @@ class ShowWidgets:
 class PhotoWidgets:
     """Puts the camera where a photo was taken."""
 
-    def __init__(self, server: viser.ViserServer, studio: Studio) -> None:
-        self._studio, gui = studio, server.gui
+    def __init__(
+        self, server: viser.ViserServer, studio: Studio, hide_photos: Callable[[], None]
+    ) -> None:
+        self._studio, self._hide_photos, gui = studio, hide_photos, server.gui
         views = studio.session.scene.views
         with gui.add_folder("Photos", expand_by_default=False):
             self._photo = gui.add_dropdown("Photo", [view.name for view in views])
-            before = gui.add_button("Previous", icon=viser.Icon.ARROW_LEFT)
-            after = gui.add_button("Next", icon=viser.Icon.ARROW_RIGHT)
+            before = gui.add_button("Previous", icon=viser.Icon.ARROW_LEFT, color="gray")
+            after = gui.add_button("Next", icon=viser.Icon.ARROW_RIGHT, color="gray")
         server.on_client_connect(lambda client: look_through(client, views[0].camera))
         self._photo.on_update(self._go)
         before.on_click(lambda event: self._step(event, -1))
@@ -96,6 +103,7 @@ class PhotoWidgets:
     def _go(self, event: viser.GuiEvent) -> None:
         scene = self._studio.session.scene
         if event.client is not None:
+            self._hide_photos()  # the photo's own frame would stand in the way
             look_through(event.client, scene.views[scene.view_index(self._photo.value)].camera)
 
     def refresh(self, state: StudioState) -> None:

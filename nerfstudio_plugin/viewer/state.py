@@ -62,13 +62,13 @@ class Preview:
 
     Attributes:
         view: the photo's name.
-        pictures: uint8 [h, w, 3], what is taken first, then the segmenter's candidates.
-        scores: their predicted IoU.
+        picture: uint8 [h, w, 3], what is taken, and the segmenter's candidates below it.
+        scores: predicted IoU of what is taken, and of the candidates.
         points_world: [N, 3], the surface that what is taken covers.
     """
 
     view: str
-    pictures: tuple[np.ndarray, ...]
+    picture: np.ndarray
     scores: tuple[float, ...]
     points_world: np.ndarray
 

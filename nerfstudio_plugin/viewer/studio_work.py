@@ -14,7 +14,7 @@ import numpy as np
 from nerfstudio_plugin.display import Display
 from nerfstudio_plugin.shown_objects import ShownObjects, shown_objects
 from nerfstudio_plugin.viewer.marks import Mark, described, prompts_of
-from nerfstudio_plugin.viewer.pictures import mask_picture
+from nerfstudio_plugin.viewer.pictures import mask_picture, preview_sheet
 from nerfstudio_plugin.viewer.problems import problem
 from nerfstudio_plugin.viewer.state import Desk, Notice, Preview, Step, StudioState
 from nerfstudio_plugin.viewer.worker import Worker
@@ -191,7 +191,7 @@ class StudioWork:
         self._set(
             preview=Preview(
                 scene.views[seen.view].name,
-                tuple(mask_picture(image, mask, colour, here) for mask in masks),
+                preview_sheet(image, masks, colour, here),
                 tuple(scores),
                 prepared.points_world[covered].numpy(),
             )
