@@ -21,6 +21,7 @@ COMMANDS = {
     "correct": "add clicks to a finished segmentation; only what they touch is done again",
     "export": "write a segmentation as masks, a point cloud or a mesh",
     "render": "pictures of a segmentation: mask, overlay, the object alone, or without it",
+    "batch": "many jobs from a file, without a screen; goes on after failures and stops",
     "report": "one HTML page about a segmentation: prompts, rounds, masks, doubt, files",
     "info": "what a run, a scene cache or a segmentation holds",
     "segmenters": "which 2D segmenters there are, and which are on this machine",
@@ -50,8 +51,8 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sa3d`` and return its exit code.
 
-    0: done. 2: something the user can put right, said in one line. 130: stopped with Ctrl-C.
-    141: nobody reads the output any more.
+    0: done. 1: some jobs of a batch are not. 2: something the user can put right, said in one line.
+    130: stopped with Ctrl-C. 141: nobody reads the output any more.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments[0] not in COMMANDS:
             raise SA3DError(f"unknown command {arguments[0]!r}; there are: {', '.join(COMMANDS)}")
         module = importlib.import_module(f"nerfstudio_plugin.cli_{arguments[0]}")
-        module.main(arguments[1:])
+        return module.main(arguments[1:]) or 0
     except SA3DError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 2

@@ -72,19 +72,25 @@ def words_found(
     loop: LoopConfig,
     device: str,
     progress: Progress | None = None,
+    *,
+    detector: str = AUTO,
 ) -> list[Prompt]:
     """The prompts, with words looked for in a prepared scene and replaced by what was found.
+
+    Args:
+        device: torch device.
+        detector: its name, as ``sa3d segmenters`` lists them.
 
     Raises:
         SA3DError: no detector is there, or nothing fits the words.
     """
     for prompt in filter(needs_words, prompts):
         check_words(scene, prompt)
-    detector = load_detector(AUTO, device)
+    finder = load_detector(detector, device)
     found = []
     for prompt in prompts:
         if needs_words(prompt):
-            search = WordSearch(scene, segmenter, detector, prompt, loop=loop)
+            search = WordSearch(scene, segmenter, finder, prompt, loop=loop)
             tell(search.run(), progress)
             prompt = search.result().prompt
         found.append(prompt)

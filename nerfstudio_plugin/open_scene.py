@@ -71,6 +71,24 @@ class OpenScene:
         self.run, self.scene, self.settings, self.device = run, scene, settings, device
         self._segmenter, self._cache_dir, self._saved = segmenter, cache_dir, saved
 
+    def emptied(
+        self, settings: Settings, segmenter: PromptableSegmenter | None = None
+    ) -> OpenScene:
+        """The same scene without objects; what was prepared stays.
+
+        Args:
+            settings: which prepare it as these do.
+            segmenter: loaded already.
+        """
+        return OpenScene(
+            self.run,
+            self.scene,
+            settings,
+            self.device,
+            segmenter=segmenter,
+            cache_dir=self._cache_dir,
+        )
+
     @property
     def segmenter(self) -> PromptableSegmenter:
         """The 2D segmenter, loaded when it is first needed.

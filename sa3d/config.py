@@ -79,10 +79,21 @@ def settings_from_dict(values: Mapping[str, Any], origin: str) -> Settings:
     Raises:
         SA3DError: an unknown key, or a value of the wrong kind.
     """
-    return _with_values(Settings(), values, origin, "")
+    return with_values(Settings(), values, origin)
 
 
-def _with_values(config: _Config, values: Mapping[str, Any], origin: str, prefix: str) -> _Config:
+def with_values(
+    config: _Config, values: Mapping[str, Any], origin: str, prefix: str = ""
+) -> _Config:
+    """A dataclass with the given values in place of its own, dataclasses within it too.
+
+    Args:
+        origin: where the values come from, for messages.
+        prefix: put before names in messages, as in ``loop.``.
+
+    Raises:
+        SA3DError: an unknown key, or a value of the wrong kind.
+    """
     hints = get_type_hints(type(config))
     known = [item.name for item in fields(config)]  # pyright: ignore[reportArgumentType]
     changes: dict[str, Any] = {}
@@ -95,7 +106,7 @@ def _with_values(config: _Config, values: Mapping[str, Any], origin: str, prefix
         if is_dataclass(current):
             if not isinstance(value, Mapping):
                 raise SA3DError(f"config {origin!r}: {name!r} is a table: write [{name}]")
-            changes[key] = _with_values(current, value, origin, name + ".")
+            changes[key] = with_values(current, value, origin, name + ".")
         elif not _fits(value, hints[key]):
             wanted = getattr(hints[key], "__name__", str(hints[key]))
             raise SA3DError(f"config {origin!r}: {name!r} must be {wanted}, is {value!r}")

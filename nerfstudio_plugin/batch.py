@@ -1,0 +1,197 @@
+"""Runs the jobs of a batch: each once, whatever fails or is killed, by any number of processes.
+
+What is done is a line in ``results.jsonl``, added when all of a job lies in its folder: so a job
+that was killed half way is run again, and one that is finished is not. Processes share the jobs by
+locks that the system lets go of when their holder dies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from nerfstudio_plugin.api import open as open_run
+from nerfstudio_plugin.batch_file import Batch, Job
+from nerfstudio_plugin.marked_prompts import words_found
+from nerfstudio_plugin.open_scene import OpenScene
+from sa3d.errors import SA3DError
+from sa3d.prompts import Prompt
+from sa3d.segmenter import PromptableSegmenter
+from sa3d.text_prompts import needs_words
+
+RESULTS = "results.jsonl"
+_LOCKS = ".locks"
+_TRACEBACK_LINES = 12
+
+
+def run_batch(
+    batch: Batch, output: Path, device: Literal["auto", "cpu", "cuda"] = "auto"
+) -> Iterator[dict[str, Any]]:
+    """Run all jobs that are not done and that no other process is at; yield their results.
+
+    Args:
+        output: folder for ``<job>/`` and ``results.jsonl``.
+
+    Raises:
+        SA3DError: the folder cannot be written to.
+    """
+    try:
+        (output / _LOCKS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SA3DError(f"cannot write to {output}: {error.strerror}") from error
+    worker = _Worker(batch, output, device)
+    for job in batch.jobs:
+        try:
+            with FileLock(output / _LOCKS / f"{job.name}.lock", timeout=0):
+                if is_done(job, read_results(output)):
+                    continue
+                result = worker.run(job)
+                _append(output / RESULTS, result)
+        except Timeout:
+            continue  # another process is at it
+        yield result
+
+
+def read_results(output: Path) -> dict[str, dict[str, Any]]:
+    """The last result of every job, by its name; what was half written is passed over."""
+    found = {}
+    path = output / RESULTS
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            result = json.loads(line)
+            found[result["job"]] = result
+        except (ValueError, LookupError, TypeError):
+            continue
+    return found
+
+
+def is_done(job: Job, results: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a job was finished as it is written now."""
+    result = results.get(job.name, {})
+    return result.get("status") == "done" and result.get("key") == job.key
+
+
+class _Worker:
+    """One process at work; keeps the scene of the last job open, and the segmenters loaded."""
+
+    def __init__(self, batch: Batch, output: Path, device: Literal["auto", "cpu", "cuda"]) -> None:
+        self._batch, self._output, self._device = batch, output, device
+        self._opened: tuple[Any, OpenScene] | None = None
+        self._segmenters: dict[str, PromptableSegmenter] = {}
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Run one job; what goes wrong becomes its result."""
+        started = time.perf_counter()
+        result: dict[str, Any] = {"job": job.name, "scene": job.scene, "key": job.key}
+        try:
+            result |= {"status": "done", **self._results(job)}
+        except SA3DError as error:
+            result |= {"status": "failed", "error": " ".join(str(error).split())}
+        except Exception as error:  # the other jobs go on, whatever it is
+            last = traceback.format_exc().splitlines()[-_TRACEBACK_LINES:]
+            result |= {"status": "failed", "error": repr(error), "traceback": last}
+        result["seconds"] = round(time.perf_counter() - started, 2)
+        result["worker"] = int(os.environ.get("RANK", 0))
+        result["finished"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        return result
+
+    def _results(self, job: Job) -> dict[str, Any]:
+        """Do it, and tell what came out."""
+        stages: dict[str, float] = {}
+        with _timed(stages, "prepare"):
+            opened = self._open(job)
+            opened.scene.cache.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{opened.scene.cache}.lock"):  # others wait, and then only read
+                opened.prepare()
+        with _timed(stages, "segment"):
+            if job.prompts:
+                opened.follow_prompts(self._marked(job, opened))
+            else:
+                opened.segment_everything()
+        folder = self._output / job.name
+        written = []
+        with _timed(stages, "write"):
+            report = opened.save(folder / "segmentation", overwrite=True)
+            made = opened.segmented
+            for entry in job.exports:
+                export = entry.below(folder, job.name)
+                names = entry.objects or tuple(made.segmentation.objects)
+                report_of = export.report(list(export.write(made, names)))
+                written.append({"output": str(export.output), **report_of})
+        objects = {
+            one["name"]: {key: one[key] for key in ("converged", "verdict")}
+            | {"rounds": len(one["rounds"])}
+            for one in report["objects"]
+        }
+        return {
+            "segmentation": str(folder / "segmentation"),
+            "segmenter": opened.settings.segmenter,
+            "objects": objects,
+            "exports": written,
+            "stages": stages,
+        }
+
+    def _open(self, job: Job) -> OpenScene:
+        """The job's scene with no objects in it yet."""
+        key = (job.scene, asdict(job.settings.prepare))
+        if self._opened is None or self._opened[0] != key:
+            self._opened = None  # let go of the last scene before the next one is read
+            entry = self._batch.scenes[job.scene]
+            opened = open_run(
+                entry.load_config,
+                job.settings,
+                data=entry.data,
+                cache_dir=entry.cache_dir,
+                device=self._device,
+            )
+            self._opened = (key, opened)
+        before = self._opened[1]
+        opened = before.emptied(job.settings)
+        name = opened.settings.segmenter
+        if name not in self._segmenters:
+            self._segmenters[name] = opened.segmenter
+        return before.emptied(opened.settings, self._segmenters[name])
+
+    def _marked(self, job: Job, opened: OpenScene) -> list[Prompt]:
+        """The job's prompts, with words looked for."""
+        if not any(needs_words(prompt) for prompt in job.prompts):
+            return list(job.prompts)
+        loop, device = job.settings.loop, opened.device
+        return words_found(
+            opened.scene, opened.segmenter, job.prompts, loop, device, detector=job.detector
+        )
+
+
+@contextmanager
+def _timed(stages: dict[str, float], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    stages[name] = round(time.perf_counter() - started, 2)
+
+
+def _append(path: Path, result: Mapping[str, Any]) -> None:
+    """Add a line at once, so that lines of several processes never mix.
+
+    Raises:
+        SA3DError: it cannot be written.
+    """
+    text = json.dumps(result, default=str) + "\n"
+    try:
+        with path.open("ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # half a line of a process that was killed
+                    text = "\n" + text
+            file.write(text.encode())
+    except OSError as error:
+        raise SA3DError(f"cannot write {path}: {error.strerror or error}") from error

@@ -1,0 +1,159 @@
+"""``jobs.json``: read, and checked to the last option before anything is run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nerfstudio_plugin.exports import ExportOptions, export_class
+from sa3d.config import Settings, load_settings, with_values
+from sa3d.errors import SA3DError
+from sa3d.prompts import Prompt, prompt_from_json
+from sa3d.segmenters.registry import AUTO
+
+SCHEMA = Path(__file__).with_name("batch.schema.json")
+"""The format, in JSON Schema: editors check and complete by it."""
+
+
+@dataclass(frozen=True)
+class SceneEntry:
+    """A trained run; see :func:`nerfstudio_plugin.api.open`."""
+
+    load_config: Path
+    data: Path | None = None
+    cache_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class ExportEntry:
+    """A file or folder to make of a job; ``output`` lies below the job's own folder."""
+
+    kind: str | None
+    output: Path
+    objects: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def below(self, folder: Path, origin: str) -> ExportOptions:
+        """The export as it is written, in a job's folder; replaces what is there.
+
+        Raises:
+            SA3DError: there is no such kind or option, or a value is of the wrong kind.
+        """
+        place = folder / self.output
+        plain = export_class(self.kind, self.output)(output=place, overwrite=True)
+        fixed = sorted({"output", "overwrite"} & set(self.options))
+        if fixed:
+            raise SA3DError(f"{origin}: {fixed[0]!r} is no option of an export here: leave it out")
+        export = with_values(plain, self.options, origin)
+        type(export).check(replace(export, output=place))
+        return export
+
+
+@dataclass(frozen=True)
+class Job:
+    """One segmentation and what is made of it.
+
+    Attributes:
+        prompts: what is marked; none: everything is segmented.
+        key: hash of all that is written about it, to know it again.
+    """
+
+    name: str
+    scene: str
+    prompts: tuple[Prompt, ...]
+    exports: tuple[ExportEntry, ...]
+    settings: Settings
+    detector: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """All jobs of a file, and the scenes they are in, by name."""
+
+    scenes: Mapping[str, SceneEntry]
+    jobs: tuple[Job, ...]
+
+
+def read_batch(path: Path) -> Batch:
+    """Read ``jobs.json``.
+
+    Raises:
+        SA3DError: it cannot be read, or something in it is wrong: where, and what is expected.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SA3DError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    except ValueError as error:
+        raise SA3DError(f"{str(path)!r} is not valid JSON: {error}") from error
+    _check(content, path)
+    folder = path.resolve().parent
+    scenes = {
+        name: SceneEntry(**{key: folder / value for key, value in entry.items()})
+        for name, entry in content["scenes"].items()
+    }
+    jobs: dict[str, Job] = {}
+    for position, entry in enumerate(content["jobs"]):
+        origin = f"{path.name}, jobs[{position}]"
+        if entry["name"] in jobs:
+            raise SA3DError(f"{origin}: there is a job {entry['name']!r} already: rename one")
+        if entry["scene"] not in scenes:
+            raise SA3DError(
+                f"{origin}: no scene {entry['scene']!r}; there are: {', '.join(scenes)}"
+            )
+        told = {**content.get("defaults", {}), **entry}
+        digest = hashlib.sha256(json.dumps([told, content["scenes"][entry["scene"]]]).encode())
+        jobs[entry["name"]] = _job(told, folder, origin, digest.hexdigest()[:16])
+    return Batch(scenes, tuple(jobs.values()))
+
+
+def _job(entry: Mapping[str, Any], folder: Path, origin: str, key: str) -> Job:
+    try:
+        prompts = [prompt_from_json(prompt, folder) for prompt in entry.get("prompts", ())]
+    except SA3DError as error:
+        raise SA3DError(f"{origin}: {error}") from error
+    preset = entry.get("config", "default")
+    settings = load_settings(str(folder / preset) if preset.endswith(".toml") else preset)
+    settings = with_values(settings, entry.get("settings", {}), origin)
+    exports = [
+        ExportEntry(
+            one.get("kind"),
+            Path(one["output"]),
+            tuple(one.get("objects", ())),
+            one.get("options", {}),
+        )
+        for one in entry.get("exports", ())
+    ]
+    for position, export in enumerate(exports):
+        export.below(folder / ".nowhere", f"{origin}.exports[{position}]")
+    return Job(
+        name=entry["name"],
+        scene=entry["scene"],
+        prompts=tuple(prompts),
+        exports=tuple(exports),
+        settings=replace(settings, segmenter=entry.get("segmenter", settings.segmenter)),
+        detector=entry.get("detector", AUTO),
+        key=key,
+    )
+
+
+def _check(content: Any, path: Path) -> None:
+    """Check against the schema; the message says where, what, and what is expected there."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    error = best_match(Draft202012Validator(schema).iter_errors(content))
+    if error is None:
+        return
+    where = error.json_path.removeprefix("$").removeprefix(".") or "the whole file"
+    said = error.message if len(error.message) < 200 else f"{error.message[:200]}..."
+    expected = error.schema.get("description") if isinstance(error.schema, Mapping) else None
+    raise SA3DError(
+        f"{path.name}, {where}: {said}" + (f"; expected: {expected}" if expected else "")
+    )

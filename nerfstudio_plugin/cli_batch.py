@@ -1,0 +1,127 @@
+"""``sa3d batch``: many jobs from a file, in one process or several."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from nerfstudio_plugin.batch import RESULTS, is_done, read_results, run_batch
+from nerfstudio_plugin.batch_file import Batch, read_batch
+from nerfstudio_plugin.cli_options import parse
+from nerfstudio_plugin.cli_progress import ERR, OUT
+
+_HELP = """Run many jobs without a screen: scenes and objects from a file, files as results.
+
+Goes on after a failure. Run it again to go on after a stop: finished jobs are not repeated, failed
+and half-done ones are. Writes <output>/<job>/segmentation and the job's exports, and a line of JSON
+per job to <output>/results.jsonl. Exit code: 0 all jobs are done, 1 some are not, 2 the file is
+wrong (nothing is run then).
+
+examples:
+  sa3d batch jobs.json --output results
+  sa3d batch jobs.json --output results --workers 2        (processes; each takes a GPU of its own)
+  sa3d batch jobs.json --output results --check            (only check the file)
+
+jobs.json (docs/batch.md has all of it):
+  {"version": 1,
+   "defaults": {"segmenter": "graphcut"},
+   "scenes": {"kitchen": {"load_config": "outputs/kitchen/nerfacto/RUN/config.yml"}},
+   "jobs": [
+     {"name": "mug", "scene": "kitchen",
+      "prompts": [{"object": "mug", "view": "000021.jpg", "points": [[99, 159]]}],
+      "exports": [{"output": "mug.glb"}, {"output": "masks", "options": {"layout": "rgba"}}]},
+     {"name": "all", "scene": "kitchen", "everything": true}]}
+"""
+
+_PROGRAM = ("-m", "nerfstudio_plugin.cli")
+"""What Python is to run for a worker."""
+_WORKER = "LOCAL_RANK"
+"""Set by torch.distributed's launcher in every process it starts."""
+
+
+@dataclass(kw_only=True)
+class BatchCommand:
+    """Run many jobs."""
+
+    jobs: Annotated[Path, tyro.conf.Positional]
+    """The file of jobs, JSON."""
+    output: Path
+    """Folder for all results."""
+    workers: int = 1
+    """Processes that share the jobs, started by torch.distributed's launcher."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    check: bool = False
+    """Only check the file, run nothing."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``sa3d batch``.
+
+    Returns:
+        0: all jobs are done; 1: some are not.
+
+    Raises:
+        SA3DError: the file is wrong.
+    """
+    command = parse(BatchCommand, arguments, "sa3d batch", _HELP)
+    batch = read_batch(command.jobs)
+    if command.check:
+        OUT.print(f"{command.jobs}: {len(batch.jobs)} jobs in {len(batch.scenes)} scenes")
+        return 0
+    if _WORKER in os.environ:
+        _work(command, batch)
+        return 0  # one worker's failed job is no reason for the launcher to stop the others
+    before = read_results(command.output)
+    for job in batch.jobs:
+        if is_done(job, before):
+            OUT.print(f"{job.name}: done before")
+    if command.workers > 1:
+        _launch(command)
+    else:
+        _work(command, batch)
+    return _outcome(command, batch)
+
+
+def _work(command: BatchCommand, batch: Batch) -> None:
+    """Be a worker: run what nobody else is at."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get(_WORKER, 0)) % torch.cuda.device_count())
+    with ERR.status("running jobs"):
+        for result in run_batch(batch, command.output, command.device):
+            OUT.print(_told(result), markup=False)
+
+
+def _launch(command: BatchCommand) -> None:
+    """Start workers and wait for them; their own output tells what happens."""
+    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", str(command.workers))
+    jobs = ("batch", str(command.jobs), "--output", str(command.output))
+    subprocess.run(
+        [sys.executable, "-m", *launcher, *_PROGRAM, *jobs, "--device", command.device], check=False
+    )
+
+
+def _outcome(command: BatchCommand, batch: Batch) -> int:
+    results = read_results(command.output)
+    left = [job.name for job in batch.jobs if not is_done(job, results)]
+    done = len(batch.jobs) - len(left)
+    OUT.print(f"{done} of {len(batch.jobs)} jobs done: {command.output / RESULTS}")
+    if left:
+        ERR.print(f"not done: {', '.join(left)}", markup=False)
+    return 1 if left else 0
+
+
+def _told(result: dict[str, Any]) -> str:
+    if result["status"] != "done":
+        return f"{result['job']}: FAILED: {result['error']}"
+    verdicts = "; ".join(f"{name}: {one['verdict']}" for name, one in result["objects"].items())
+    return f"{result['job']}: {result['seconds']:.1f} s, {verdicts}"

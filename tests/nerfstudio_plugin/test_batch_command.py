@@ -1,0 +1,236 @@
+"""``sa3d batch``, on the analytic scene."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from jsonschema import Draft202012Validator
+from PIL import Image
+
+from nerfstudio_plugin import cli_batch, marked_prompts
+from nerfstudio_plugin.batch_file import SCHEMA, read_batch
+from nerfstudio_plugin.open_scene import OpenScene
+from sa3d.errors import SA3DError
+from sa3d.mask_overlap import iou
+from sa3d.storage import load_arrays
+from sa3d.testing.oracle_detector import OracleDetector
+
+CLICK = {"object": "ball", "view": "frame_00000", "points": [[52, 34]]}
+BALL = {"name": "ball", "scene": "table", "prompts": [CLICK]}
+
+
+def write(folder, *jobs, **more):
+    content = {
+        "version": 1,
+        "defaults": {"segmenter": "graphcut", "settings": {"prepare": {"resolution": 40}}},
+        "scenes": {"table": {"load_config": "config.yml", "cache_dir": "sa3d_cache"}},
+        "jobs": list(jobs),
+        **more,
+    }
+    path = folder / "jobs.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def run(command_line, *more):
+    code, out, err = command_line.run("batch", "jobs.json", "--output", "out", *more)
+    path = command_line.folder / "out/results.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return code, out, err, [json.loads(line) for line in lines]
+
+
+@pytest.mark.usefixtures("ball")
+def test_goes_on_after_a_failure_and_repeats_only_that(command_line, photographed):
+    Image.fromarray(photographed.masks["crate"][2]).save(command_line.folder / "crate.png")
+    crate = {
+        "name": "crate",
+        "scene": "table",
+        "prompts": [{"object": "crate", "view": "frame_00002", "mask": "crate.png"}],
+        "exports": [
+            {"output": "box.json"},
+            {"output": "crate.npz", "options": {"pointcloud": {"count": 100}}},
+        ],
+    }
+    lost = {**BALL, "name": "lost", "prompts": [{**CLICK, "view": "frame_99"}]}
+    write(command_line.folder, BALL, lost, crate)
+    code, out, err, results = run(command_line)
+    assert code == 1
+    assert [(one["job"], one["status"]) for one in results] == [
+        ("ball", "done"),
+        ("lost", "failed"),
+        ("crate", "done"),
+    ]
+    assert "no view is called 'frame_99'" in results[1]["error"]
+    assert "lost: FAILED: no view is called 'frame_99'" in out
+    assert "2 of 3 jobs done" in out
+    assert err.strip() == "not done: lost"
+    assert results[0]["objects"]["ball"]["converged"] is True
+    assert set(results[0]["stages"]) == {"prepare", "segment", "write"}
+    exports = results[2]["exports"]
+    assert [one["kind"] for one in exports] == ["box", "pointcloud"]
+    assert exports[1]["files"]["crate"]["points"] == 100
+    assert all((command_line.folder / one["output"]).is_file() for one in exports)
+    command_line.succeeds("info", "out/ball/segmentation")
+
+    write(command_line.folder, BALL, {**lost, "prompts": [CLICK]}, crate)
+    code, out, err, results = run(command_line)
+    assert (code, err) == (0, "")
+    assert "ball: done before" in out
+    assert "crate: done before" in out
+    assert [one["job"] for one in results[3:]] == ["lost"]
+
+
+@pytest.mark.usefixtures("ball")
+def test_goes_on_after_a_kill(command_line, monkeypatch):
+    second = {**BALL, "name": "second", "exports": [{"output": "box.json"}]}
+    write(command_line.folder, BALL, second)
+    with monkeypatch.context() as patch:
+        save = OpenScene.save
+        saved = []
+
+        def killed(scene, folder, *, overwrite):
+            report = save(scene, folder, overwrite=overwrite)
+            saved.append(folder)
+            if len(saved) == 2:  # the segmentation lies there, its export does not
+                raise KeyboardInterrupt
+            return report
+
+        patch.setattr(OpenScene, "save", killed)
+        code, *_, results = run(command_line)
+    assert code == 130
+    assert [one["job"] for one in results] == ["ball"]
+    with (command_line.folder / "out/results.jsonl").open("a") as file:
+        file.write('{"job": "ball", "status": "fai')  # killed while it wrote
+    code, out, _, _ = command_line.run("batch", "jobs.json", "--output", "out"), None, None, None
+    assert code[0] == 0
+    lines = (command_line.folder / "out/results.jsonl").read_text().splitlines()
+    assert [json.loads(line)["job"] for line in (lines[0], lines[2])] == ["ball", "second"]
+    assert len(lines) == 3
+    assert (command_line.folder / "out/second/box.json").is_file()
+
+
+@pytest.mark.usefixtures("ball")
+def test_a_job_that_changed_is_run_again_and_one_elsewhere_is_left(command_line):
+    write(command_line.folder, BALL)
+    assert run(command_line)[0] == 0
+    write(command_line.folder, {**BALL, "exports": [{"output": "box.json"}]})
+    with FileLock(command_line.folder / "out/.locks/ball.lock"):
+        code, _, err, results = run(command_line)
+    assert (code, len(results)) == (1, 1)
+    assert err.strip() == "not done: ball"
+    assert run(command_line)[0] == 0
+    assert (command_line.folder / "out/ball/box.json").is_file()
+
+
+@pytest.mark.usefixtures("ball")
+def test_words_and_unforeseen_failures(command_line, photographed, monkeypatch):
+    views = photographed.scene.views
+    masks = {
+        view.name: {name: stack[i] for name, stack in photographed.masks.items()}
+        for i, view in enumerate(views)
+    }
+    detector = OracleDetector({view.name: view.image() for view in views}, masks)
+    monkeypatch.setattr(marked_prompts, "load_detector", lambda *_: detector)
+    words = {**BALL, "name": "words", "prompts": [{"object": "it", "text": "ball"}]}
+    broken = {**BALL, "name": "broken", "everything": True}
+    del broken["prompts"]
+    monkeypatch.setattr(OpenScene, "segment_everything", lambda _: 1 / 0)
+    write(command_line.folder, broken, words)
+    code, *_, results = run(command_line)
+    assert code == 1
+    assert results[0]["error"] == "ZeroDivisionError('division by zero')"
+    assert "1 / 0" in "".join(results[0]["traceback"])
+    assert results[1]["status"] == "done"
+    with Image.open(command_line.folder / "out/words/segmentation/masks/it/00000.png") as picture:
+        assert iou(np.asarray(picture), photographed.masks["ball"][0]) > 0.8
+
+
+def test_two_workers_give_the_result_of_one(command_line, ball, monkeypatch):
+    box = {"object": "crate", "view": "frame_00003", "points": [[62, 36]]}
+    jobs = [BALL, {**BALL, "name": "crate", "prompts": [box]}, {**BALL, "name": "both"}]
+    jobs[2]["prompts"] = [CLICK, box]
+    jobs[2]["exports"] = [{"output": "box.json"}]
+    write(command_line.folder, *jobs)
+    assert run(command_line)[0] == 0
+    worker = Path(__file__).with_name("batch_worker.py")
+    monkeypatch.setattr(cli_batch, "_PROGRAM", (str(worker),))
+    code, _, err = command_line.run("batch", "jobs.json", "--output", "two", "--workers", "2")
+    assert code == 0, err
+    lines = (command_line.folder / "two/results.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["job"] for line in lines) == ["ball", "both", "crate"]
+    for job in ("ball", "crate", "both"):
+        one, two = (
+            load_arrays(command_line.folder / out / job / "segmentation/elements.npz")
+            for out in ("out", "two")
+        )
+        assert list(one) == list(two)
+        for name in one:
+            np.testing.assert_array_equal(one[name], two[name])
+    boxes = [(command_line.folder / out / "both/box.json").read_bytes() for out in ("out", "two")]
+    assert boxes[0] == boxes[1]
+
+
+def test_the_schema_is_one():
+    Draft202012Validator.check_schema(json.loads(SCHEMA.read_text()))
+
+
+def without(job, key):
+    return {k: v for k, v in job.items() if k != key}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "more", "words"),
+    [
+        ([], {}, "jobs: .*; expected: at least one job"),
+        ([BALL], {"version": 2}, "version: 1 was expected"),
+        ([BALL], {"cenes": {}}, "the whole file: .*'cenes' was unexpected"),
+        ([without(BALL, "scene")], {}, r"jobs\[0\]: 'scene' is a required property"),
+        ([BALL, {**BALL, "prompts": [{**CLICK, "points": [[1]]}]}], {}, r"jobs\[1\].*points\[0\]"),
+        ([{**BALL, "prompts": [{**CLICK, "labels": [2]}]}], {}, "1 on the object, 0 beside it"),
+        ([{**BALL, "prompts": [{**CLICK, "labels": [1, 0]}]}], {}, r"jobs\[0\].*1 points but 2"),
+        ([{**BALL, "name": "../up"}], {}, r"jobs\[0\]\.name: .*expected: letters"),
+        (
+            [{**BALL, "exports": [{"output": "../up.glb"}]}],
+            {},
+            r"exports\[0\]\.output.*without \.\.",
+        ),
+        ([{**BALL, "exports": [{"output": "a.jpg"}]}], {}, "does not say what to export"),
+        (
+            [{**BALL, "exports": [{"output": "a.glb", "options": {"mesh": {"face": 1}}}]}],
+            {},
+            r"jobs\[0\]\.exports\[0\].*unknown key 'mesh\.face'; known: .*mesh\.faces",
+        ),
+        (
+            [{**BALL, "exports": [{"output": "a", "options": {"overwrite": True}}]}],
+            {},
+            "'overwrite' is no option",
+        ),
+        ([BALL, BALL], {}, r"jobs\[1\]: there is a job 'ball' already"),
+        ([{**BALL, "scene": "attic"}], {}, "no scene 'attic'; there are: table"),
+        ([{**BALL, "config": "outdoors"}], {}, "no config 'outdoors'"),
+        ([{**BALL, "settings": {"loop": {"lam": "much"}}}], {}, "'loop.lam' must be float"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named(tmp_path, jobs, more, words):
+    with pytest.raises(SA3DError, match=words):
+        read_batch(write(tmp_path, *jobs, **more))
+
+
+def test_a_wrong_file_runs_nothing(command_line):
+    assert "cannot read" in command_line.refuses("batch", "jobs.json", "--output", "out")
+    (command_line.folder / "jobs.json").write_text("{")
+    assert "not valid JSON" in command_line.refuses("batch", "jobs.json", "--output", "out")
+    assert not (command_line.folder / "out").exists()
+    write(command_line.folder, BALL)
+    out = command_line.succeeds("batch", "jobs.json", "--output", "out", "--check")
+    assert out.strip() == "jobs.json: 1 jobs in 1 scenes"
+    assert not (command_line.folder / "out").exists()
+
+
+def test_the_documented_file_is_right(tmp_path):
+    page = (Path(__file__).parents[2] / "docs/batch.md").read_text()
+    (tmp_path / "jobs.json").write_text(page.split("```json\n")[1].split("```")[0])
+    batch = read_batch(tmp_path / "jobs.json")
+    assert len(batch.jobs) >= 3
