@@ -103,8 +103,7 @@ def test_goes_on_after_a_kill(command_line, monkeypatch):
     assert [one["job"] for one in results] == ["ball"]
     with (command_line.folder / "out/results.jsonl").open("a") as file:
         file.write('{"job": "ball", "status": "fai')  # killed while it wrote
-    code, out, _, _ = command_line.run("batch", "jobs.json", "--output", "out"), None, None, None
-    assert code[0] == 0
+    assert command_line.run("batch", "jobs.json", "--output", "out")[0] == 0
     lines = (command_line.folder / "out/results.jsonl").read_text().splitlines()
     assert [json.loads(line)["job"] for line in (lines[0], lines[2])] == ["ball", "second"]
     assert len(lines) == 3
