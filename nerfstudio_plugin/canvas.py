@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 
 import torch
@@ -123,7 +123,7 @@ class Canvas:
 
 
 class CanvasCache:
-    """The canvases used last, as many as fit into a number of bytes (and at least one)."""
+    """The canvases used last, as many as fit into a number of bytes."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
@@ -153,11 +153,24 @@ class CanvasCache:
         self._canvases.move_to_end(best)
         return self._canvases[best]
 
-    def shrink(self, most_bytes: int | None = None) -> None:
-        """Forget what was not used for longest until the rest fits."""
+    def shrink(self, kept: Sequence[Canvas], most_bytes: int | None = None) -> bool:
+        """Forget what was not used for longest until the rest fits, but none of those kept.
+
+        Returns:
+            Whether anything was forgotten.
+        """
         limit = self._most_bytes if most_bytes is None else most_bytes
-        while len(self._canvases) > 1 and self.size_bytes > limit:
-            self._canvases.popitem(last=False)
+        before = len(self._canvases)
+        for key, canvas in list(self._canvases.items()):
+            if self.size_bytes <= limit:
+                break
+            if all(canvas is not one for one in kept):
+                del self._canvases[key]
+        return len(self._canvases) < before
+
+    def too_large(self, kept: Sequence[Canvas]) -> bool:
+        """Whether these alone take more memory than there is for all."""
+        return sum(canvas.size_bytes for canvas in kept) > self._most_bytes
 
 
 @lru_cache(maxsize=4)

@@ -49,6 +49,11 @@ class Layers:
         return [self.cut] if self._alone else [self.whole, self.cut]
 
     @property
+    def canvases(self) -> list[Canvas]:
+        """All of them."""
+        return [canvas for canvas in (self.whole, self.cut, self.older) if canvas is not None]
+
+    @property
     def showable(self) -> bool:
         """Whether there is a picture yet."""
         canvases = [self.older if canvas is self.cut else canvas for canvas in self.needed]
@@ -115,6 +120,8 @@ class Layers:
         if display.mode == "probability":
             probability, likeliest = masks.max(dim=-1, keepdim=True)
             return heat_map(rgb, probability[..., 0], votes.gather(-1, likeliest)[..., 0])
+        # what hardly any view has spoken on does not join as the threshold sinks
+        masks = masks - (1 - votes) * max(0.0, shown.threshold - display.threshold)
         draw = overlay if display.mode == "overlay" else outline
         colours = [display.colour(shown.names, column) for column in columns]
         return draw(rgb, masks, colours, display.threshold)

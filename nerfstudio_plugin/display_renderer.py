@@ -22,8 +22,8 @@ from nerfstudio_plugin.shown_objects import ShownObjects
 from nerfstudio_plugin.viewer_request import Request
 from sa3d.radiance_field import FieldRender
 
-_MOST_BYTES = 300 << 20
-"""Memory for rays kept: some four finished pictures of 512 x 384 with 24 samples a ray."""
+_MOST_BYTES = 400 << 20
+"""Memory for rays kept: some five finished pictures of 512 x 384 with 24 samples a ray."""
 
 _Key = tuple[Hashable, ...]
 
@@ -61,10 +61,11 @@ class DisplayRenderer:
             camera = _camera_key(request.camera, crop)
             layers = self._layers(camera, request.camera, crop, display, shown)
             changed = self._changed(camera, display, shown)
+            go_on = True
             if request.seconds is None or not (changed and layers.showable):
-                self._refine(layers, request.seconds)
-            self.canvases.shrink()
-            if request.again is not None and any(not c.finished for c in layers.needed):
+                go_on = self._refine(layers, request.seconds)
+            self.canvases.shrink(layers.canvases)
+            if go_on and request.again is not None and not all(c.finished for c in layers.needed):
                 request.again()
             # what was rendered just now may have overtaken what was there
             return self._layers(camera, request.camera, crop, display, shown).outputs()
@@ -72,7 +73,9 @@ class DisplayRenderer:
     def _changed(self, camera: _Key, display: Display, shown: ShownObjects | None) -> bool:
         """Whether the same camera is to show something else than in the call before."""
         last, self._last = self._last, (camera, display, shown)
-        return last is not None and last[0] == camera and (last[1] != display or last[2] is not shown)
+        if last is None or last[0] != camera:
+            return False
+        return last[1] != display or last[2] is not shown
 
     def _layers(
         self,
@@ -108,19 +111,32 @@ class DisplayRenderer:
 
         return lambda bundle: field.render_bundle(bundle, kept, self._background if alone else None)
 
-    def _refine(self, layers: Layers, seconds: float | None) -> None:
-        """Render what is missing, coarse pixels first, for so long; at least a first picture."""
+    def _refine(self, layers: Layers, seconds: float | None) -> bool:
+        """Render what is missing, coarse pixels first, for so long; at least a first picture.
+
+        Returns:
+            Whether it is worth going on: False where memory is short, and what is there must do.
+        """
         until = math.inf if seconds is None else time.monotonic() + seconds
         while unfinished := [canvas for canvas in layers.needed if not canvas.finished]:
-            if time.monotonic() > until and layers.showable:
-                return
+            canvas = min(unfinished, key=lambda canvas: canvas.done)
             try:
-                min(unfinished, key=lambda c: c.done).advance(self._field.rays_per_chunk)
+                canvas.advance(self._field.rays_per_chunk)
+                if canvas is layers.cut:  # now, so that another threshold acts at once
+                    for part in canvas.parts[-1:]:
+                        part.solid_share(layers.solid)
             except (MemoryError, RuntimeError) as error:
-                if not _out_of_memory(error) or (seconds is None and len(self.canvases) == 1):
+                if not _out_of_memory(error):
                     raise
-                self.canvases.shrink(0)
-                return
+                if not self.canvases.shrink(layers.canvases, most_bytes=0):
+                    if seconds is None:
+                        raise
+                    return False
+            if seconds is not None and self.canvases.too_large(layers.canvases):
+                return False
+            if time.monotonic() > until and layers.showable:
+                break
+        return True
 
 
 def _camera_key(camera: Cameras, crop: OrientedBox | None) -> _Key:

@@ -88,10 +88,10 @@ class ShownObjects:
     def solid(self, names: Sequence[str], threshold: float) -> Blocks:
         """The space that objects take up together, where the evidence share is above a threshold.
 
-        Away from the segmentation's own threshold this moves the skin; the inside, where no light
-        falls, and other objects' voxels stay what they are.
+        Above the segmentation's own threshold this moves the skin; the inside, where no light
+        falls, stays what it is. Below, nothing changes: what nobody voted on would join.
         """
-        cut = float(centred_share(torch.tensor(threshold), self.threshold))
+        cut = max(0.5, float(centred_share(torch.tensor(threshold), self.threshold)))
         found = [block for name in names if (block := self.blocks[name]) is not None]
         return Blocks(tuple(block.at(cut) for block in found))
 
