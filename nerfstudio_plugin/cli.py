@@ -19,6 +19,7 @@ COMMANDS = {
     "prepare": "evaluate a trained scene once, so that segmenting in it is fast",
     "segment": "cut objects out: points, a box or a mask in one view, all of them in 3D",
     "correct": "add clicks to a finished segmentation; only what they touch is done again",
+    "objects": "list, rename, merge, split or delete a segmentation's objects",
     "export": "write a segmentation as masks, a point cloud or a mesh",
     "render": "pictures of a segmentation: mask, overlay, the object alone, or without it",
     "batch": "many jobs from a file, without a screen; goes on after failures and stops",

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sa3d.final_masks import final_masks
+from sa3d.object_colours import Colour, object_colour
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 from sa3d.storage import atomic_path
-
-COLORS = (
-    (230, 60, 60),
-    (60, 130, 240),
-    (250, 190, 40),
-    (60, 190, 90),
-    (190, 90, 220),
-    (40, 200, 210),
-    (250, 130, 50),
-    (240, 120, 190),
-)
-"""Of the objects, in their order; more objects start again."""
 
 _TILE_SIDE = 320
 
@@ -42,8 +30,8 @@ def overlay_sheet(
     for index in chosen:
         image = scene.views[index].image()
         masks = final_masks(scene, segmentation, index).values()
-        for color, (mask, _) in zip(_cycled(len(masks)), masks, strict=True):
-            image = overlaid(image, mask, color)
+        for number, (mask, _) in enumerate(masks):
+            image = overlaid(image, mask, object_colour(number))
         tile = Image.fromarray(image)
         tile.thumbnail((_TILE_SIDE, _TILE_SIDE))
         tiles.append(tile)
@@ -67,7 +55,7 @@ def sheet_views(scene: Scene, segmentation: Segmentation, count: int) -> list[in
     return list(dict.fromkeys([*prompted, *spaced.tolist()]))[:count]
 
 
-def overlaid(image: np.ndarray, mask: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+def overlaid(image: np.ndarray, mask: np.ndarray, color: Colour) -> np.ndarray:
     """An image, uint8 [H, W, 3], with a mask, bool [H, W], tinted, and outlined in white."""
     tinted = image.astype(np.float32)
     tinted[mask] = 0.55 * tinted[mask] + 0.45 * np.asarray(color, dtype=np.float32)
@@ -77,7 +65,3 @@ def overlaid(image: np.ndarray, mask: np.ndarray, color: tuple[int, int, int]) -
             inner &= np.roll(mask, step, axis)
     tinted[mask & ~inner] = 255
     return tinted.round().astype(np.uint8)
-
-
-def _cycled(count: int) -> Sequence[tuple[int, int, int]]:
-    return [COLORS[i % len(COLORS)] for i in range(count)]

@@ -77,15 +77,20 @@ def run_with_progress(opened: OpenScene, prompts: Sequence[Prompt]) -> Iterator[
 
 
 def follow(events: Iterable[Event], objects: int) -> Iterator[Event]:
-    """Show events as progress and pass them on."""
-    finished = 0
+    """Show events as progress and pass them on; objects are segmented side by side."""
+    finished = done = total = 0
     with progress_bar() as bar:
         task = bar.add_task("prompted views", total=None)
         for event in events:
             if isinstance(event, RoundStarted):
-                name = f"{event.object} ({finished + 1}/{objects}), round {event.round}"
-                bar.reset(task, total=event.views, description=name)
+                if done == total:
+                    done = total = 0
+                    bar.reset(task)
+                total += event.views
+                who = event.object if objects == 1 else f"{finished}/{objects} objects done"
+                bar.update(task, total=total, description=f"{who}, round {event.round}")
             elif isinstance(event, ViewDone) and event.round > 0:
+                done += 1
                 bar.advance(task)
             elif isinstance(event, Finished):
                 finished += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from sa3d.errors import SA3DError
 from sa3d.events import Outcome, RoundDone
 from sa3d.inverse_rendering import Evidence
 from sa3d.mask_grid import Elements
-from sa3d.prompts import Prompt
+from sa3d.prompts import Prompt, check_object_name
 
 BACKGROUND = -1
 """Label of elements that belong to no object."""
@@ -67,6 +67,22 @@ class ObjectSegmentation:
     kept_round: int = 0
     cycle: int = 0
 
+    @property
+    def held_out_agreement(self) -> float | None:
+        """IoU of views that never voted with the others, after the round that was kept, or, where
+        only the lifted views were, after the last; None if there are none."""
+        return self.rounds[self.kept_round - 1].unvoted_agreement if self.rounds else None
+
+    @property
+    def fold_agreement(self) -> float | None:
+        """Mean of the believed views' k-fold agreements; None where they were not asked for.
+
+        A rejected view disagrees, but does not spoil the result.
+        """
+        believed = [r for r in self.views.values() if r.outcome != "rejected"]
+        values = [r.fold_agreement for r in believed if r.fold_agreement is not None]
+        return sum(values) / len(values) if values else None
+
 
 @dataclass(frozen=True)
 class Segmentation:
@@ -95,6 +111,43 @@ class Segmentation:
         if name not in self.objects:
             raise SA3DError(f"no object {name!r} here; there are: {', '.join(self.objects)}")
         return self.objects[name]
+
+    def check_free(self, name: str) -> None:
+        """Check that an object may be called so.
+
+        Raises:
+            SA3DError: it is no name, or taken.
+        """
+        check_object_name(name)
+        if name in self.objects:
+            raise SA3DError(f"there is an object {name!r} already: give another name")
+
+    def renamed(self, name: str, new: str) -> Segmentation:
+        """The same with another name for an object.
+
+        Raises:
+            SA3DError: there is no such object, or the new name is taken or cannot be one.
+        """
+        one = self.object(name)
+        self.check_free(new)
+        prompts = tuple(replace(prompt, object=new) for prompt in one.prompts)
+        rounds = tuple(replace(done, object=new) for done in one.rounds)
+        one = replace(one, name=new, prompts=prompts, rounds=rounds)
+        items = [(new, one) if key == name else (key, o) for key, o in self.objects.items()]
+        return replace(self, objects=dict(items))
+
+    def without(self, names: Sequence[str]) -> Segmentation:
+        """The same less some objects.
+
+        Raises:
+            SA3DError: one is not there, or none would be left.
+        """
+        for name in names:
+            self.object(name)
+        left = {name: one for name, one in self.objects.items() if name not in names}
+        if not left:
+            raise SA3DError("no object would be left: delete the segmentation's folder instead")
+        return replace(self, objects=left)
 
     def probability(self, name: str) -> Tensor:
         """Evidence share of an object, [N] in [0, 1], unvoted elements at the prior."""

@@ -1,0 +1,219 @@
+"""``sa3d objects``: list, rename, merge, split and delete the objects of a segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from nerfstudio_plugin.api import resumed
+from nerfstudio_plugin.cli_options import ReportOptions, parse
+from nerfstudio_plugin.cli_progress import OUT, follow, table
+from nerfstudio_plugin.cli_prompts import PromptOptions
+from nerfstudio_plugin.cli_saved import SavedOptions
+from nerfstudio_plugin.cli_segment import write_folder
+from nerfstudio_plugin.segmented_scene import SegmentedScene, torch_device
+from sa3d.checkpoint import load_segmentation, refuse_to_replace
+from sa3d.errors import SA3DError
+from sa3d.object_colours import object_colour
+from sa3d.segmentation import Segmentation
+from sa3d.session import Session
+
+_OVERVIEW = """usage: sa3d objects ACTION ... --segmentation DIR [OPTIONS]
+
+actions:
+  list                  names, colours, sizes and verdicts
+  rename OLD NEW        call an object otherwise
+  merge A B ... --into  one object of several; no view is asked again
+  split NAME --new      make a part of an object, marked with a prompt, an object of its own
+  delete NAME ...       forget objects
+
+examples:
+  sa3d objects list --segmentation all
+  sa3d objects rename object_3 mug --segmentation all
+  sa3d objects merge cup saucer --into cup --segmentation all
+  sa3d objects split bottle --new cap --view 000024.jpg --points 127,207 --segmentation all
+  sa3d objects delete object_5 --segmentation all --output fewer
+
+Everything but list replaces the folder by the changed one, or writes another: --output.
+
+  sa3d objects ACTION --help   all options of an action
+"""
+
+_Name = Annotated[str, tyro.conf.Positional]
+_Names = Annotated[tuple[str, ...], tyro.conf.Positional]
+
+
+@dataclass(kw_only=True)
+class _Edit(ReportOptions, SavedOptions):
+    """Change a segmentation."""
+
+    output: Path | None = None
+    """Folder for the changed segmentation; by default it replaces the one it changes."""
+    overwrite: bool = False
+    """Replace a segmentation that is in --output already."""
+    objects: tyro.conf.Suppress[tuple[str, ...]] = ()
+
+    def edit(self, saved: SegmentedScene) -> Segmentation:
+        """The segmentation, changed.
+
+        Raises:
+            SA3DError: it cannot be changed so.
+        """
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """Change it and write it."""
+        output = self.output or self.segmentation
+        overwrite = self.overwrite or output.resolve() == self.segmentation.resolve()
+        refuse_to_replace(output, overwrite=overwrite)
+        saved = self.reopen()
+        changed = replace(saved, segmentation=self.edit(saved))
+        report = write_folder(changed, output, {}, overwrite=overwrite)
+        OUT.print("objects: " + ", ".join(changed.segmentation.objects), markup=False)
+        self.write_report(report)
+
+    def in_session(
+        self, saved: SegmentedScene, names: Sequence[str], edit: Callable[[Session], None]
+    ) -> Segmentation:
+        """Change the named objects in a session of their own; the others stay bit for bit."""
+        whole = saved.segmentation
+        mine = replace(whole, objects={name: whole.object(name) for name in names})
+        opened = resumed(
+            replace(saved, segmentation=mine), self.cache_dir, torch_device(self.device)
+        )
+        edit(opened.session)
+        for _ in follow(opened.session.run(), len(names)):
+            pass
+        made = opened.segmentation.objects
+        objects = {}
+        for name, one in whole.objects.items():
+            objects |= made if name == names[0] else {} if name in names else {name: one}
+        for name, one in made.items():
+            OUT.print(f"{name}: {one.verdict}", markup=False)
+        return replace(whole, objects=objects)
+
+
+@dataclass(kw_only=True)
+class Rename(_Edit):
+    """Call an object otherwise."""
+
+    old: _Name
+    """Its name now."""
+    new: _Name
+    """Its new name."""
+
+    def edit(self, saved: SegmentedScene) -> Segmentation:
+        """See the base class."""
+        return saved.segmentation.renamed(self.old, self.new)
+
+
+@dataclass(kw_only=True)
+class Delete(_Edit):
+    """Forget objects."""
+
+    names: _Names
+    """Which."""
+
+    def edit(self, saved: SegmentedScene) -> Segmentation:
+        """See the base class."""
+        return saved.segmentation.without(self.names)
+
+
+@dataclass(kw_only=True)
+class Merge(_Edit):
+    """Make one object of several; no view is asked again."""
+
+    names: _Names
+    """Which, two or more."""
+    into: str
+    """Name of the merged object: a new one, or that of one of them."""
+
+    def edit(self, saved: SegmentedScene) -> Segmentation:
+        """See the base class."""
+        if self.into not in self.names:
+            saved.segmentation.check_free(self.into)
+        names = list(dict.fromkeys(self.names))
+        return self.in_session(
+            saved, names, lambda session: session.merge_objects(names, self.into)
+        )
+
+
+@dataclass(kw_only=True)
+class Split(_Edit, PromptOptions):
+    """Make a part of an object an object of its own: mark the part, in any view."""
+
+    name: _Name
+    """The object to split."""
+    new: str
+    """Name of the part that is marked."""
+    object: tyro.conf.Suppress[str] = "part"
+
+    def edit(self, saved: SegmentedScene) -> Segmentation:
+        """See the base class."""
+        saved.segmentation.check_free(self.new)
+        prompts = self.read_prompts()
+        if any(prompt.text for prompt in prompts):
+            raise SA3DError("a part is marked with points, a box or a mask, not with words")
+        return self.in_session(
+            saved, [self.name], lambda session: session.split_object(self.name, prompts, self.new)
+        )
+
+
+@dataclass(kw_only=True)
+class List(ReportOptions):
+    """Names, colours, sizes and verdicts of the objects."""
+
+    segmentation: Path
+    """Folder written by sa3d segment."""
+
+    def run(self) -> None:
+        """Print the table."""
+        segmentation = load_segmentation(self.segmentation).segmentation
+        labels = segmentation.labels()
+        rows = [
+            {
+                "name": name,
+                "colour": "#{:02x}{:02x}{:02x}".format(*object_colour(number)),
+                "elements": int((labels == number).sum()),
+                "prompts": len(one.prompts),
+                "verdict": one.verdict,
+            }
+            for number, (name, one) in enumerate(segmentation.objects.items())
+        ]
+        shown = [
+            (
+                row["name"],
+                f"[{row['colour']}]■[/] {row['colour']}",
+                f"{row['elements']}",
+                str(row["prompts"]),
+            )
+            for row in rows
+        ]
+        OUT.print(table(("object", "colour", "elements", "prompts"), shown))
+        for row in rows:
+            OUT.print(f"{row['name']}: {row['verdict']}", markup=False)
+        self.write_report({"objects": rows})
+
+
+_ACTIONS = {"list": List, "rename": Rename, "merge": Merge, "split": Split, "delete": Delete}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``sa3d objects``.
+
+    Raises:
+        SA3DError: something the user can put right.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        OUT.print(_OVERVIEW, markup=False)
+        return
+    action = arguments[0]
+    if action not in _ACTIONS:
+        raise SA3DError(f"unknown action {action!r}; there are: {', '.join(_ACTIONS)}")
+    kind = _ACTIONS[action]
+    command = parse(kind, arguments[1:], f"sa3d objects {action}", kind.__doc__ or "")
+    command.run()

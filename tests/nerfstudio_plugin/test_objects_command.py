@@ -1,0 +1,120 @@
+"""``sa3d objects``."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sa3d.checkpoint import load_segmentation, save_segmentation
+from sa3d.object_colours import object_colour
+
+
+@pytest.fixture
+def both(command_line, ball, photographed):
+    """A segmentation of ``ball`` and a double of it, ``twin``; they overlap wholly."""
+    saved = load_segmentation(ball)
+    twin = saved.segmentation.renamed("ball", "twin").objects
+    saved.segmentation.objects.update(twin)
+    save_segmentation(saved.segmentation, ball, saved.provenance, overwrite=True)
+    return ball
+
+
+def objects(folder):
+    return load_segmentation(folder).segmentation.objects
+
+
+def files(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_help_teaches_the_actions(command_line):
+    out = command_line.succeeds("objects", "--help")
+    assert "sa3d objects merge cup saucer --into cup" in out
+    line = command_line.refuses("objects", "paint")
+    assert "list, rename, merge, split, delete" in line
+
+
+def test_list(command_line, both):
+    out = command_line.succeeds("objects", "list", "--segmentation", both, "--json", "list.json")
+    rows = json.loads((command_line.folder / "list.json").read_text())["objects"]
+    assert [row["name"] for row in rows] == ["ball", "twin"]
+    assert rows[1]["colour"] == "#{:02x}{:02x}{:02x}".format(*object_colour(1))
+    assert rows[0]["elements"] > rows[1]["elements"] == 0  # equal evidence: the first has it
+    assert "ball: converged" in out
+
+
+def test_rename_keeps_all_else(command_line, both):
+    before = objects(both)
+    out = command_line.succeeds("objects", "rename", "ball", "orb", "--segmentation", both)
+    assert "objects: orb, twin" in out
+    after = objects(both)
+    assert list(after) == ["orb", "twin"]
+    assert torch.equal(after["orb"].evidence.object, before["ball"].evidence.object)
+    assert {prompt.object for prompt in after["orb"].prompts} == {"orb"}
+    assert (both / "masks/orb").is_dir()
+    assert not (both / "masks/ball").exists()
+    report = json.loads((both / "results.json").read_text())
+    assert [one["name"] for one in report["objects"]] == ["orb", "twin"]
+    assert (both / "overlay.png").is_file()
+
+
+def test_delete_to_another_folder(command_line, both):
+    before = files(both)
+    arguments = ("objects", "delete", "twin", "--segmentation", both, "--output", "fewer")
+    command_line.succeeds(*arguments)
+    assert files(both) == before
+    assert list(objects(command_line.folder / "fewer")) == ["ball"]
+    assert "exists" in command_line.refuses(*arguments)
+
+
+def test_merge(command_line, both):
+    before = objects(both)["ball"]
+    out = command_line.succeeds(
+        "objects", "merge", "ball", "twin", "--into", "pair", "--segmentation", both
+    )
+    assert "pair: merged from ball, twin" in out
+    (pair,) = objects(both).values()
+    for index, record in before.views.items():
+        if record.outcome in ("prompted", "accepted"):
+            np.testing.assert_array_equal(pair.views[index].mask, record.mask)
+
+
+def test_split_by_a_painted_part(command_line, both, photographed):
+    exact = photographed.masks["ball"][0]
+    half = exact.copy()
+    half[:, int(np.nonzero(exact)[1].mean()) :] = False
+    Image.fromarray(half.astype(np.uint8) * 255).save(command_line.folder / "half.png")
+    twin = objects(both)["twin"].evidence.object
+    out = command_line.succeeds(
+        *("objects", "split", "ball", "--new", "left", "--view", "frame_00000"),
+        *("--mask", "half.png", "--segmentation", both),
+    )
+    made = objects(both)
+    assert list(made) == ["ball", "left", "twin"]
+    assert "left was split off" in out
+    assert torch.equal(made["twin"].evidence.object, twin)
+    left, rest = made["left"].views[0].mask, made["ball"].views[0].mask
+    assert (left & half).any()
+    assert not (left & rest).any()
+
+
+def test_what_cannot_be_done_changes_nothing(command_line, both):
+    before = files(both)
+    click = ("--view", "frame_00000", "--points", "1,1")
+    for message, arguments in (
+        ("no object 'x'", ("rename", "x", "y")),
+        ("already", ("rename", "ball", "twin")),
+        ("becomes a folder", ("rename", "ball", "a/b")),
+        ("no object 'x'", ("merge", "ball", "x", "--into", "y")),
+        ("two objects", ("merge", "ball", "--into", "y")),
+        ("no object 'x'", ("delete", "x")),
+        ("no object would be left", ("delete", "ball", "twin")),
+        ("already", ("split", "ball", "--new", "twin", *click)),
+        ("nothing of 'ball'", ("split", "ball", "--new", "part", *click)),
+        ("no prompt given", ("split", "ball", "--new", "part")),
+    ):
+        line = command_line.refuses("objects", *arguments, "--segmentation", both)
+        assert message in line
+    assert files(both) == before
