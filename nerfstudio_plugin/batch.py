@@ -85,7 +85,8 @@ class _Worker:
     """One process at work; keeps the scene of the last job open, and the segmenters loaded."""
 
     def __init__(self, batch: Batch, output: Path, device: Literal["auto", "cpu", "cuda"]) -> None:
-        self._batch, self._output, self._device = batch, output, device
+        self._batch, self._output = batch, output
+        self._device: Literal["auto", "cpu", "cuda"] = device
         self._opened: tuple[Any, OpenScene] | None = None
         self._segmenters: dict[str, PromptableSegmenter] = {}
 

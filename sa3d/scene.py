@@ -7,9 +7,10 @@ hash of everything its content depends on: another checkpoint or setting finds a
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -140,6 +141,24 @@ class Scene:
         if not self.is_prepared():
             raise RuntimeError("run Scene.prepare() to its end first")
         return self._prepared[index]
+
+    def without_views(self, hidden: Collection[int]) -> Scene:
+        """This prepared scene with some views hidden: nothing here shows their photographs.
+
+        The elements are the same, so that what is segmented without a view can be rendered in it.
+
+        Raises:
+            RuntimeError: :meth:`prepare` has not run to its end.
+            SA3DError: no view is left.
+        """
+        shown = [index for index in range(len(self.views)) if index not in hidden]
+        if not shown:
+            raise SA3DError("no view is left when these are hidden: hide fewer")
+        rest = copy.copy(self)
+        rest._prepared = [self.prepared(index) for index in shown]
+        rest.views = [self.views[index] for index in shown]
+        rest._encodings = EncodingMemory()
+        return rest
 
     def view_index(self, name: str) -> int:
         """Index of the view a user means by ``name``; see :func:`sa3d.views.find_view`."""
