@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 Colour = tuple[int, int, int]
 """Red, green, blue, 0 to 255."""
 
@@ -25,3 +27,9 @@ universal design", 2008), without its black, and with a wine red of Paul Tol's m
 def object_colour(number: int) -> Colour:
     """The colour of the object at this place (from 0) in the list of objects."""
     return COLOURS[number % len(COLOURS)]
+
+
+def free_colour(used: Collection[Colour]) -> Colour:
+    """The first colour that is not in use, for another object; of nine one is used twice."""
+    free = (colour for colour in COLOURS if colour not in used)
+    return next(free, object_colour(len(used)))

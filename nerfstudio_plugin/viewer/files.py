@@ -17,7 +17,7 @@ from nerfstudio_plugin.viewer.studio import Studio
 from sa3d.checkpoint import load_segmentation
 from sa3d.config import Settings
 from sa3d.errors import SA3DError
-from sa3d.object_colours import object_colour
+from sa3d.object_colours import free_colour
 from sa3d.session import Session
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Files:
         notes = saved.provenance.get(_DESK, {})
         colours = {name: tuple(rgb) for name, rgb in notes.get("colours", {}).items()}
         for name in saved.segmentation.objects:
-            colours.setdefault(name, object_colour(len(colours)))
+            colours.setdefault(name, free_colour(colours.values()))
         selected = notes.get("selected", next(iter(colours), "object"))
         studio.replace_session(session, Desk(colours, selected), f"open {folder.name}")
         studio.settle(folder, notes.get("display"))

@@ -7,6 +7,7 @@ segmenting goes on from there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from nerfstudio_plugin.display import Display
@@ -15,7 +16,7 @@ from nerfstudio_plugin.viewer.state import Desk
 from nerfstudio_plugin.viewer.studio_work import StudioWork
 from sa3d.errors import SA3DError
 from sa3d.geometry import Camera
-from sa3d.object_colours import object_colour
+from sa3d.object_colours import free_colour, object_colour
 from sa3d.photo_prompts import PhotoBox, photo_box, photo_point, surface_point
 from sa3d.prompts import Prompt, check_object_name
 from sa3d.session import Session
@@ -104,14 +105,13 @@ class Studio(StudioWork):
     # Objects -------------------------------------------------------------------------------------
 
     def new_object(self, name: str) -> None:
-        """Begin another object, and select it."""
+        """Begin another object, and select it; one that has no prompts yet gives way to it."""
 
         def begin() -> None:
             desk = self.state.desk
-            if name in desk.colours:
-                raise SA3DError(f"there is an object {name!r} already: choose another name")
-            check_object_name(name)
-            colours = {**desk.colours, name: object_colour(len(desk.colours))}
+            self._check_free(name)
+            used = {one: rgb for one, rgb in desk.colours.items() if self.session.prompts(one)}
+            colours = {**used, name: free_colour(used.values())}
             self._act(f"new object {name}", Desk(colours, name))
             self._set(preview=None)
 
@@ -142,6 +142,63 @@ class Studio(StudioWork):
 
         self.do("", remove)
 
+    def rename_object(self, name: str, new: str) -> None:
+        """Call an object otherwise."""
+
+        def rename() -> None:
+            desk = self._known(name)
+            if new != name:
+                self._check_free(new)
+                steps = int(bool(self.session.prompts(name)))
+                if steps:
+                    self.session.rename_object(name, new)
+                colours = {new if one == name else one: rgb for one, rgb in desk.colours.items()}
+                selected = new if desk.selected == name else desk.selected
+                renamed = replace(desk, colours=colours, selected=selected)
+                self._act(f"rename {name} to {new}", renamed, steps)
+
+        self.do("", rename)
+
+    def merge_objects(self, names: Sequence[str], into: str) -> None:
+        """Make one of several segmented objects, called ``into``: a new name or one of theirs."""
+
+        def merge() -> None:
+            colours = {}
+            for one, colour in self._known(*names).colours.items():
+                if one not in names:
+                    colours[one] = colour
+                elif into not in colours:
+                    colours[into] = colour
+            if into not in names:
+                self._check_free(into)
+            self.session.merge_objects(names, into)
+            self._act(f"merge {' and '.join(names)}", Desk(colours, into), 1)
+            self._set(preview=None)
+            self._begin()
+
+        self.do("merging", merge)
+
+    def split(self, new: str) -> None:
+        """Make an object of its own of what is marked of the selected one."""
+
+        def split() -> None:
+            desk = self.state.desk
+            if not desk.marks:
+                raise SA3DError(f"mark the part of {desk.selected!r} that is to be split off")
+            self._check_free(new)
+            self.session.split_object(desk.selected, self._new_prompts(), new)
+            colours = {**desk.colours, new: free_colour(desk.colours.values())}
+            self._act(f"split {new} off {desk.selected}", Desk(colours, new), 1)
+            self._set(preview=None)
+            self._begin(self._undo[-1])
+
+        self.do("splitting", split)
+
+    def _check_free(self, name: str) -> None:
+        check_object_name(name)
+        if name in self.state.desk.colours:
+            raise SA3DError(f"there is an object {name!r} already: choose another name")
+
     def remove_prompt(self, name: str, position: int) -> None:
         """Take one of an object's prompts back, and segment what that changes."""
 
@@ -149,7 +206,7 @@ class Studio(StudioWork):
             self._known(name)
             self.session.remove_prompt(name, position)
             self._act("delete a prompt", self.state.desk, 1)
-            self._begin()
+            self._begin(self._undo[-1])
 
         self.do("", remove)
 

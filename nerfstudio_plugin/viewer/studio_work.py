@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from nerfstudio_plugin.viewer.state import Desk, Notice, Preview, Step, StudioSt
 from nerfstudio_plugin.viewer.worker import Worker
 from sa3d.errors import SA3DError
 from sa3d.events import Event, Finished, RoundStarted, ViewDone
-from sa3d.object_colours import object_colour
+from sa3d.object_colours import free_colour, object_colour
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.session import Session
@@ -72,7 +73,7 @@ class StudioWork:
         self._shown: ShownObjects | None = None
         self._shown_at = 0.0
         self._cancelled = False
-        self._looked_further = False
+        self._tried: Step | None = None
         self._visited, self._to_visit = 0, 1
         self.state = StudioState(Desk({"object": object_colour(0)}, "object"), folder)
 
@@ -85,23 +86,29 @@ class StudioWork:
 
         def guarded() -> None:
             self._set(busy=busy or self.state.busy)
-            try:
-                job()
-            except Exception as error:  # whatever it is, the viewer goes on
-                self.tell(problem(error))
+            self._attempt(job)
             self._set(busy="", progress=0.0)
 
         self.worker.submit(guarded)
+
+    def _attempt(self, job: Callable[[], None]) -> bool:
+        """Whether a job went well; if not, the user is told, and the viewer goes on."""
+        try:
+            job()
+        except Exception as error:
+            self.tell(problem(error))
+            return False
+        return True
 
     def add_prompts(self, prompts: list[Prompt]) -> None:
         """Segment by prompts that are there already; for the worker's jobs only."""
         self.session.add_prompts(prompts)
         colours = dict(self.state.desk.colours)
         for prompt in prompts:
-            colours.setdefault(prompt.object, object_colour(len(colours)))
+            colours.setdefault(prompt.object, free_colour(colours.values()))
         self._act(f"segment {prompts[-1].object}", Desk(colours, prompts[-1].object), 1)
         self._set(preview=None)
-        self._begin()
+        self._begin(self._undo[-1])
 
     def adopt(self, prompts: Sequence[Prompt]) -> None:
         """Take over objects that are being segmented already; for the worker's jobs only."""
@@ -120,9 +127,13 @@ class StudioWork:
         """Note the command line that does what was just done."""
         self._set(command=command)
 
-    def _begin(self) -> None:
-        """Segment what has new prompts, from the start."""
-        self._cancelled = self._looked_further = False
+    def _begin(self, tried: Step | None = None) -> None:
+        """Segment what has new prompts.
+
+        Args:
+            tried: taken back if the prompts turn out to be no good.
+        """
+        self._cancelled, self._tried = False, tried
         self.worker.submit(self._segment)
 
     def replace_session(self, session: Session, desk: Desk, action: str) -> None:
@@ -151,10 +162,11 @@ class StudioWork:
             raise SA3DError("the scene is still being prepared: wait until the bar is full")
         return self.session.scene
 
-    def _known(self, name: str) -> Desk:
-        if name not in self.state.desk.colours:
-            there = ", ".join(self.state.desk.colours)
-            raise SA3DError(f"no object {name!r} here; there are: {there}")
+    def _known(self, *names: str) -> Desk:
+        for name in names:
+            if name not in self.state.desk.colours:
+                there = ", ".join(self.state.desk.colours)
+                raise SA3DError(f"no object {name!r} here; there are: {there}")
         return self.state.desk
 
     def _views(self) -> list[int]:
@@ -221,28 +233,32 @@ class StudioWork:
         self._set(desk=step.desk, preview=None, saved=False)
         self.refresh()
         if self.state.desk.marks:
-            self._preview()
+            with suppress(Exception):  # what is wrong with them was told when they were made
+                self._preview()
+        self.worker.submit(self._build)
 
     def _segment(self) -> None:
         """Segment what has new prompts; makes room for other commands between two views."""
-        try:
-            for event in self.session.run():
-                self.follow(event)
-                if self._cancelled:
-                    self.tell(Notice("done", "Stopped", "What was found so far is kept."))
-                    break
-                if self.worker.waiting:
-                    self.worker.submit(self._segment)
-                    break
-        except Exception as error:  # whatever it is, the viewer goes on
-            self.tell(problem(error))
-            if not self._looked_further and self._undo:
-                self._back(self._undo, self._redo, Session.undo)  # the marks were no good
-                self._redo.clear()
+        if not self._attempt(self._visit) and self._undo and self._undo[-1] is self._tried:
+            # the marks were no good
+            self._attempt(lambda: self._back(self._undo, self._redo, Session.undo))
+            self._redo.clear()
         self._set(busy="", progress=0.0)
-        self.refresh()
-        if not self.worker.waiting:
-            self.refresh(build=True)
+        self._build()
+
+    def _visit(self) -> None:
+        for event in self.session.run():
+            self.follow(event)
+            if self._cancelled:
+                self.tell(Notice("done", "Stopped", "What was found so far is kept."))
+                break
+            if self.worker.waiting:
+                self.worker.submit(self._segment)
+                break
+
+    def _build(self) -> None:
+        """Show how things stand, with what is cut out unless there is something else to do."""
+        self._attempt(lambda: self.refresh(build=not self.worker.waiting))
 
     def follow(self, event: Event) -> None:
         """Tell what became of a view; for the worker's jobs only."""
@@ -252,7 +268,8 @@ class StudioWork:
             self._to_visit = event.views
         elif isinstance(event, ViewDone):
             self._visited += 1
-            self._looked_further |= event.outcome != "prompted"
+            if event.outcome != "prompted":
+                self._tried = None
             progress = min(1.0, self._visited / max(1, self._to_visit))
             said = f"{event.view}: {event.outcome}, {event.reason}"
             self._set(last_view=said, progress=progress)
