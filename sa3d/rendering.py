@@ -14,6 +14,7 @@ from sa3d.errors import SA3DError
 from sa3d.final_masks import final_mask
 from sa3d.geometry import Camera
 from sa3d.masked_field import MaskedField
+from sa3d.object_colours import Colour, object_colour
 from sa3d.object_volume import ObjectVolume, cell_size, object_volume
 from sa3d.radiance_field import RadianceField
 from sa3d.scene import Scene
@@ -24,7 +25,6 @@ Kind = Literal["mask", "overlay", "object", "removed"]
 """The mask; the picture tinted where the object is, with an outline; the object cut out, with
 transparency; the scene without the object."""
 
-TINT = (255, 90, 40)
 _TINT_SHARE = 0.45
 
 
@@ -46,6 +46,7 @@ class ViewPicture:
 
     def __post_init__(self) -> None:
         self.volume: ObjectVolume = object_volume(self.scene, self.segmentation, self.name)
+        self.colour: Colour = object_colour(list(self.segmentation.objects).index(self.name))
 
     def photograph(self, view_index: int, kind: Kind) -> np.ndarray:
         """A picture over photograph ``view_index``, at its size.
@@ -63,7 +64,7 @@ class ViewPicture:
             return mask.astype(np.uint8) * 255
         image = view.image()
         if kind == "overlay":
-            return tinted(image, mask)
+            return tinted(image, mask, self.colour)
         alpha = np.where(mask, np.maximum(probability, 0.5), 0.0)
         return np.dstack([image, np.rint(alpha * 255).astype(np.uint8)])
 
@@ -87,7 +88,7 @@ class ViewPicture:
         mask = (rendered[..., 4] > 0.5).cpu().numpy()
         if kind == "mask":
             return mask.astype(np.uint8) * 255
-        return tinted(_pixels(rendered[..., :3]), mask)
+        return tinted(_pixels(rendered[..., :3]), mask, self.colour)
 
     def _rendered(
         self, field: RadianceField, camera: Camera, wanted: torch.Tensor | None = None
@@ -126,9 +127,9 @@ class ViewPicture:
         return torch.nn.functional.max_pool2d(seen[None, None], side, stride=1).reshape(-1) > 0
 
 
-def tinted(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def tinted(image: np.ndarray, mask: np.ndarray, colour: Colour) -> np.ndarray:
     """An image, uint8 [H, W, 3], tinted where the mask [H, W] is and outlined along its border."""
-    color = np.array(TINT, dtype=np.float32)
+    color = np.array(colour, dtype=np.float32)
     mixed = image * (1 - _TINT_SHARE) + color * _TINT_SHARE
     out = np.where(mask[..., None], mixed, image)
     values = torch.from_numpy(mask).float()[None, None]

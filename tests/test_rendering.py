@@ -11,7 +11,8 @@ from PIL import Image
 from sa3d.errors import SA3DError
 from sa3d.final_masks import final_mask
 from sa3d.masked_field import MaskedField
-from sa3d.rendering import TINT, ViewPicture, save_picture, save_video, tinted
+from sa3d.object_colours import object_colour
+from sa3d.rendering import ViewPicture, save_picture, save_video, tinted
 from sa3d.segmentation import Segmentation
 from sa3d.testing.analytic_fields import AnalyticField
 from sa3d.testing.analytic_scene import BALL, CRATE, TABLE, AnalyticScene, look_at
@@ -32,7 +33,9 @@ def test_photograph(still_life: AnalyticScene, voted: Segmentation, ball: ViewPi
     photo = still_life.scene.views[2].image()
     mask, _ = final_mask(still_life.scene, voted, "ball", 2)
     np.testing.assert_array_equal(ball.photograph(2, "mask"), np.where(mask, 255, 0))
-    np.testing.assert_array_equal(ball.photograph(2, "overlay"), tinted(photo, mask))
+    np.testing.assert_array_equal(
+        ball.photograph(2, "overlay"), tinted(photo, mask, object_colour(0))
+    )
     cut = ball.photograph(2, "object")
     np.testing.assert_array_equal(cut[..., :3], photo)
     np.testing.assert_array_equal(cut[..., 3] >= 127, mask)
@@ -80,10 +83,10 @@ def test_tint_and_outline() -> None:
     image = np.full((5, 5, 3), 100, dtype=np.uint8)
     mask = np.zeros((5, 5), dtype=bool)
     mask[1:4, 1:4] = True
-    out = tinted(image, mask)
+    out = tinted(image, mask, (200, 0, 100))
     assert out[0, 0].tolist() == [100, 100, 100]
-    assert out[1, 1].tolist() == list(TINT)
-    assert out[2, 2].tolist() == [170, 96, 73]
+    assert out[1, 1].tolist() == [200, 0, 100]
+    assert out[2, 2].tolist() == [145, 55, 100]
 
 
 def test_pictures_on_disk(tmp_path: Path) -> None:

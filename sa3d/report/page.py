@@ -17,6 +17,7 @@ from sa3d.export.box import Box, BoxConfig, object_box
 from sa3d.export.frames import Placement
 from sa3d.export.mesh import MeshConfig, object_mesh
 from sa3d.final_masks import final_mask
+from sa3d.object_colours import object_colour
 from sa3d.rendering import ViewPicture, tinted
 from sa3d.report.exports import FoundExport
 from sa3d.report.mesh_pictures import MeshPictures
@@ -149,7 +150,7 @@ class _ObjectPage:
                 for i in shown[: self.config.doubt_views]
             ],
             "rejected": [
-                self._view(one, i, tinted(self.scene.views[i].image(), mask))
+                self._view(one, i, tinted(self.scene.views[i].image(), mask, object_colour(label)))
                 for i in rejected[: self.config.rejected_views]
                 if (mask := one.views[i].mask) is not None
             ],
@@ -204,7 +205,8 @@ class _ObjectPage:
 
     def _masked(self, name: str, index: int) -> Any:
         mask, _ = final_mask(self.scene, self.segmentation, name, index)
-        return tinted(self.scene.views[index].image(), mask)
+        colour = object_colour(list(self.segmentation.objects).index(name))
+        return tinted(self.scene.views[index].image(), mask, colour)
 
     def _view(self, one: ObjectSegmentation, index: int, pixels: Any) -> dict[str, Any]:
         self.progress(one.name)

@@ -27,7 +27,7 @@ _LITTLE = 1.0
 def prompt_picture(scene: Scene, view_index: int, prompts: Sequence[Prompt]) -> np.ndarray:
     """A photograph with what the user marked in it, uint8 [H, W, 3].
 
-    Points on the object are green, points beside it red, boxes yellow, masks tinted.
+    Points on the object and masks are green, points beside it red, boxes yellow.
     """
     from PIL import Image, ImageDraw
 
@@ -36,7 +36,7 @@ def prompt_picture(scene: Scene, view_index: int, prompts: Sequence[Prompt]) -> 
     for prompt in prompts:
         mask = prompt.load_mask(width, height)
         if mask is not None:
-            pixels = tinted(pixels, mask)
+            pixels = tinted(pixels, mask, _ON)
     image = Image.fromarray(pixels)
     draw = ImageDraw.Draw(image)
     line = max(2, round(max(height, width) / 240))
