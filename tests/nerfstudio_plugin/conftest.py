@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from nerfstudio_plugin import cli_demo, demo_data
+from nerfstudio_plugin import benchmark_cases, cli_demo, demo_data
 from nerfstudio_plugin.cli import main
 from nerfstudio_plugin.demo_data import DemoScene
 from sa3d.checkpoint import write_bitmap
@@ -158,7 +158,7 @@ def small_demo(command_line, photographed, monkeypatch):
             write_bitmap(command_line.folder / "masks_gt" / name / view.name, mask)
     prompts = {name: Prompt(view, name, (point,), (1,)) for name, (view, point) in clicks.items()}
     demo = DemoScene(command_line.folder, command_line.folder / "config.yml", prompts)
-    for module in (demo_data, cli_demo):
+    for module in (demo_data, cli_demo, benchmark_cases):
         monkeypatch.setattr(module, "open_demo", lambda _: demo)
     return command_line
 
