@@ -156,12 +156,14 @@ class _Worker:
                 device=self._device,
             )
             self._opened = (key, opened)
-        before = self._opened[1]
-        opened = before.emptied(job.settings)
+        last = self._opened[1]
+        opened = OpenScene(
+            last.run, last.scene, job.settings, last.device, cache_dir=last.cache_dir
+        )
         name = opened.settings.segmenter
-        if name not in self._segmenters:
-            self._segmenters[name] = opened.segmenter
-        return before.emptied(opened.settings, self._segmenters[name])
+        opened.segmenter = self._segmenters.get(name) or opened.segmenter
+        self._segmenters[name] = opened.segmenter
+        return opened
 
     def _marked(self, job: Job, opened: OpenScene) -> list[Prompt]:
         """The job's prompts, with words looked for."""

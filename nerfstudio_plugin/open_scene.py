@@ -51,6 +51,7 @@ class OpenScene:
         scene: its views, and what was evaluated of its field.
         settings: how the scene is prepared and the loop decides.
         device: torch device of segmenter and loop.
+        cache_dir: where scene caches lie, if not beside the run.
     """
 
     def __init__(
@@ -69,36 +70,18 @@ class OpenScene:
             name = choose_segmenter(device).name if segmenter is None else segmenter.name
             settings = replace(settings, segmenter=name)
         self.run, self.scene, self.settings, self.device = run, scene, settings, device
-        self._segmenter, self._cache_dir, self._saved = segmenter, cache_dir, saved
+        self.cache_dir, self._saved = cache_dir, saved
+        if segmenter is not None:
+            self.segmenter = segmenter
 
-    def emptied(
-        self, settings: Settings, segmenter: PromptableSegmenter | None = None
-    ) -> OpenScene:
-        """The same scene without objects; what was prepared stays.
-
-        Args:
-            settings: which prepare it as these do.
-            segmenter: loaded already.
-        """
-        return OpenScene(
-            self.run,
-            self.scene,
-            settings,
-            self.device,
-            segmenter=segmenter,
-            cache_dir=self._cache_dir,
-        )
-
-    @property
+    @cached_property
     def segmenter(self) -> PromptableSegmenter:
         """The 2D segmenter, loaded when it is first needed.
 
         Raises:
             SA3DError: its weights cannot be loaded.
         """
-        if self._segmenter is None:
-            self._segmenter = load_segmenter(self.settings.segmenter, self.device)
-        return self._segmenter
+        return load_segmenter(self.settings.segmenter, self.device)
 
     @cached_property
     def session(self) -> Session:
@@ -246,7 +229,7 @@ class OpenScene:
 
     def with_origin(self, segmentation: Segmentation) -> SegmentedScene:
         """A segmentation made in this scene, with all that is noted about where it comes from."""
-        notes = provenance(self.run, self.settings, self._cache_dir)
+        notes = provenance(self.run, self.settings, self.cache_dir)
         return SegmentedScene(self.run, self.scene, segmentation, notes)
 
     def resume(self, segmentation: Segmentation) -> None:
