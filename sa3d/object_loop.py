@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
+from sa3d.clicked_surface import clicked_surface
 from sa3d.convergence import to_look_at
 from sa3d.errors import SA3DError
 from sa3d.events import Event, Finished, RoundDone, ViewDone
@@ -178,6 +179,9 @@ class ObjectLoop:
     ) -> tuple[np.ndarray, float, np.ndarray | None]:
         """The mask [H, W] that prompts of a view ask for, and its predicted IoU; changes nothing.
 
+        Clicks alone do not tell a segmenter without weights how large the object is: what stands
+        out there does (:mod:`sa3d.clicked_surface`).
+
         Args:
             before: [H, W] in [0, 1], the mask the user saw and corrects; the third result then
                 tells where the correction overrules it, bool [H, W].
@@ -186,8 +190,13 @@ class ObjectLoop:
             SA3DError: the segmenter finds nothing at the prompt.
         """
         here = [p for p in prompts if self.scene.view_index(p.view) == index]
+        known = before
+        if (before is None or not (before > 0.5).any()) and isinstance(
+            self.segmenter, LearnsAppearance
+        ):
+            known = clicked_surface(self.scene, index, here)
         self.encode(index)
-        mask, score = segment_user_prompts(self.segmenter, self.scene.views[index], here, before)
+        mask, score = segment_user_prompts(self.segmenter, self.scene.views[index], here, known)
         if before is None:
             return mask, score, None
         corrected = corrected_parts(before > 0.5, mask, here)

@@ -42,11 +42,13 @@ def run_program(*command: str) -> str:
 
 def test_bench_writes_ratios(tmp_path: Path) -> None:
     output = tmp_path / "benchmark.md"
-    run("bench.py", "--ray-side", "32", "--repeats", "1", "--output", str(output))
+    run("bench.py", "--ray-side", "32", "--repeats", "1", "--counts", "1", "--output", str(output))
     numbers = json.loads(output.with_suffix(".json").read_text())
     assert numbers["first"]["nerf_calls"] >= 48
     assert numbers["second_object"]["nerf_calls"] == 0
     assert numbers["cached"]["nerf_calls"] == 0
+    (alone,) = numbers["objects"]["own"]
+    assert alone["seconds"] > 48 * (alone["decoder"] + alone["else"])
     updates = numbers["updates"]
     assert updates["autograd on the dense grid"] > updates["closed form, vote (F and T)"]
     errors = [mean for _, _, mean, _ in numbers["pruning"]]
@@ -84,10 +86,12 @@ def test_measure_corrections_goes_on_and_runs_again(tmp_path: Path) -> None:
         *("--output", str(tmp_path / "out")),
     )
     rows = json.loads((tmp_path / "out" / "corrections.json").read_text())
-    assert [row["how"] for row in rows] == ["correct", "rerun"]
-    assert rows[0]["start"] == rows[1]["start"] > 0.5
+    ways = ["worst view", "proposed view", "random view", "one view, rerun"]
+    assert [row["how"] for row in rows] == ways
+    assert len({row["start"] for row in rows}) == 1
+    assert rows[0]["start"] > 0.5
     assert all(row["best"] == max(row["ious"]) for row in rows)
-    assert f"| vase | correct | {rows[0]['start']:.3f} |" in table
+    assert f"| vase | worst view | {rows[0]['start']:.3f} |" in table
 
 
 @pytest.fixture(scope="module")
