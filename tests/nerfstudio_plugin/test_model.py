@@ -7,6 +7,7 @@ import torch
 from solid_blocks import ball, block_where
 
 from nerfstudio_plugin.cameras import to_nerfstudio
+from nerfstudio_plugin.display import Display
 from nerfstudio_plugin.model import SA3DModel, SA3DModelConfig
 from nerfstudio_plugin.ray_boxes import boxes_of
 from nerfstudio_plugin.scene_loading import open_scene
@@ -197,3 +198,18 @@ def test_a_spoilt_checkpoint_says_so(prepared, spoil, message):
     spoil(tensors)
     with pytest.raises(SA3DError, match=message):
         ShownObjects.from_tensors(tensors, torch.device("cpu"))
+
+
+def test_a_display_shows_what_the_outputs_of_that_name_show(prepared):
+    run, scene = prepared
+    model = model_of(run, shown_where(scene, top=above, bottom=below), shown_object="top")
+    expected = outputs_of(model, run)
+    names = {"scene": "rgb", "object only": "object_rgb", "without object": "removed_rgb"}
+    for mode, name in (names | {"overlay": "overlay"}).items():
+        model.display = Display(mode, () if mode == "overlay" else ("top",))
+        found = outputs_of(model, run)
+        assert set(found) == {"rgb", "depth", "accumulation"}
+        torch.testing.assert_close(found["rgb"], expected[name], atol=0.01, rtol=0)
+    model.display = None
+    again = outputs_of(model, run)
+    assert all(torch.equal(again[name], image) for name, image in expected.items())
