@@ -94,6 +94,19 @@ def test_measure_corrections_goes_on_and_runs_again(tmp_path: Path) -> None:
     assert f"| vase | worst view | {rows[0]['start']:.3f} |" in table
 
 
+def test_measure_robustness_draws_curves(tmp_path: Path) -> None:
+    table = run(
+        *("measure_robustness.py", "--seeds", "1", "--shares", "0", "0.5"),
+        *("--kinds", "empty", "--output", str(tmp_path)),
+    )
+    numbers = json.loads((tmp_path / "numbers.json").read_text())["empty"]
+    assert numbers["ours"]["0"][0] > 0.9
+    assert numbers["equal votes"]["0.5"][0] < numbers["ours"]["0.5"][0]
+    assert table.endswith((tmp_path / "table.md").read_text())
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.width > 300
+
+
 @pytest.fixture(scope="module")
 def exact_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The room's book, segmented with exact masks on a coarse grid. Read only."""
