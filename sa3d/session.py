@@ -207,6 +207,12 @@ class Session:
             if part.state.whole in self._loops:
                 yield from let_go(self._loops[part.state.whole], part)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether :meth:`run` has something left to do."""
+        states = [loop.state for loop in self._loops.values()]
+        return any(one.finished is None or one.waiting or one.whole for one in states)
+
     def undo(self) -> bool:
         """Take the last action back, with all that followed from it; False if there is none."""
         return self._step(self._undo, self._redo)

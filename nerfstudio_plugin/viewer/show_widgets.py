@@ -23,7 +23,9 @@ class StatusWidgets:
         self._cancel = gui.add_button(
             "Stop", icon=viser.Icon.PLAYER_STOP, color="red", visible=False
         )
+        self._go_on = gui.add_button("Go on", icon=viser.Icon.PLAYER_PLAY, visible=False)
         self._view = gui.add_markdown("", image_root=Path(), visible=False)
+        self._go_on.on_click(lambda _: studio.go_on())
         self._cancel.on_click(lambda _: studio.cancel())
         self._picture: object = None
 
@@ -34,6 +36,7 @@ class StatusWidgets:
         self._bar.value = 100 * state.progress
         segmenting = bool(state.busy) and state.ready
         self._cancel.visible = segmenting
+        self._go_on.visible = state.unfinished and not state.busy
         self._view.visible = segmenting and state.last_picture is not None
         if self._view.visible and state.last_picture is not self._picture:
             assert state.last_picture is not None

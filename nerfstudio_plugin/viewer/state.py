@@ -84,6 +84,7 @@ class StudioState:
         last_view: what became of the view visited last, and a picture of it, uint8 [h, w, 3].
         prompts: of every object, in words.
         verdicts: of every segmented object.
+        unfinished: whether segmenting was stopped and can go on.
         undo, redo: the action each would undo or do again; empty: none.
         only_selected: whether just the selected object is shown.
         folder: where the session is saved.
@@ -100,6 +101,7 @@ class StudioState:
     last_picture: np.ndarray | None = None
     prompts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     verdicts: Mapping[str, str] = field(default_factory=dict)
+    unfinished: bool = False
     preview: Preview | None = None
     undo: str = ""
     redo: str = ""

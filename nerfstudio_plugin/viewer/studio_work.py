@@ -301,6 +301,7 @@ class StudioWork:
                 for name in self.state.desk.colours
             },
             verdicts={name: one.verdict for name, one in result.objects.items()},
+            unfinished=self.session.unfinished,
             undo=self._undo[-1].action if self._undo else "",
             redo=self._redo[-1].action if self._redo else "",
         )

@@ -1,0 +1,25 @@
+"""Exceptions in words."""
+
+import pytest
+import torch
+
+from nerfstudio_plugin.viewer.problems import problem
+from sa3d.errors import SA3DError
+
+
+@pytest.mark.parametrize(
+    ("error", "title", "text"),
+    [
+        (SA3DError("no photo shows this"), "That did not work", "No photo shows this."),
+        (MemoryError(), "Memory is short", "fewer rays (--settings.prepare.ray-side)"),
+        (RuntimeError("CUDA out of memory. Tried"), "Memory is short", "smaller segmenter"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "Memory is short", "Close other programs"),
+        (PermissionError(13, "Permission denied", "/x"), "could not be read or written", "/x"),
+        (KeyError("mask"), "A bug in this program", "KeyError: 'mask'. Please report it."),
+    ],
+)
+def test_what_went_wrong_and_what_to_do(error, title, text):
+    told = problem(error)
+    assert told.kind == "error"
+    assert title in told.title
+    assert text in told.text
