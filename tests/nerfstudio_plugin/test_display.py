@@ -1,23 +1,16 @@
 """What the viewer shows: every mode, at once where only settings change, coarse before fine."""
 
-import threading
 from dataclasses import replace
-from importlib.metadata import version
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from ball_and_wall import BLUE, GRID, RED, BallAndWall, camera_at, in_ball, in_wall, objects
-from nerfstudio.utils.colormaps import ColormapOptions
-from nerfstudio.viewer.render_state_machine import RenderAction, RenderStateMachine
-from nerfstudio.viewer.utils import CameraState, CameraType
 from solid_blocks import block_where
 
 from nerfstudio_plugin.display import MODES, Display
 from nerfstudio_plugin.display_pictures import heat_map, outline, overlay
 from nerfstudio_plugin.display_renderer import DisplayRenderer
-from nerfstudio_plugin.viewer_request import Request, current_request
+from nerfstudio_plugin.viewer_request import Request
 from sa3d.object_colours import COLOURS, object_colour
 
 SIZE = 24, 30
@@ -61,9 +54,6 @@ def shows(renderer, display, shown, x=0.0, **request):
     return renderer.outputs(Request(camera_at(x), **request), display, shown)["rgb"]
 
 
-# Settings ----------------------------------------------------------------------------------------
-
-
 def test_settings_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="no display mode 'xray'; there are: scene, overlay"):
         Display(mode="xray")
@@ -87,9 +77,6 @@ def test_any_two_colours_can_be_told_apart_by_the_colour_blind():
     kept = linear @ torch.tensor([[0.11, 0.11, 0.0], [0.89, 0.89, 0.0], [0.0, 0.0, 1.0]])
     kept = kept ** (1 / 2.2)
     assert torch.pdist(kept).min() > 0.08
-
-
-# Modes -------------------------------------------------------------------------------------------
 
 
 def test_the_scene_is_what_the_field_renders(renderer, field, shown):
@@ -151,9 +138,6 @@ def test_before_objects_are_solid_their_elements_are_shown(renderer, shown):
     torch.testing.assert_close(alone[CORNER], WHITE, atol=1e-4, rtol=0)
 
 
-# Pictures ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("side", [16, 64])
 def test_an_outline_is_two_pixels_wide_and_on_the_boundary(side):
     mask = torch.zeros(side, side, 1)
@@ -185,9 +169,6 @@ def test_the_heat_map_goes_from_violet_to_yellow_and_marks_the_unknown():
     assert (unknown.amax(dim=-1) - unknown.amin(dim=-1) < 1e-6).all()
     assert len(unknown[..., 0].unique()) == 2
     assert torch.equal(unknown[:, :8], unknown[:, 8:])
-
-
-# At once -----------------------------------------------------------------------------------------
 
 
 def test_a_changed_setting_evaluates_nothing(renderer, field, shown):
@@ -262,9 +243,6 @@ def test_a_picture_larger_than_memory_stays_coarse(field, shown):
     assert found.shape == (*SIZE, 3)
 
 
-# Coarse before fine ------------------------------------------------------------------------------
-
-
 def test_coarse_pictures_come_first_and_no_ray_twice(renderer, field, shown):
     asked = []
     hurry = {"seconds": 0.0, "again": lambda: asked.append(True)}
@@ -315,100 +293,3 @@ def test_short_memory_gives_up_other_pictures_and_then_detail(renderer, field, s
     field.fails = [RuntimeError("something else")]
     with pytest.raises(RuntimeError, match="something else"):
         shows(renderer, Display("scene"), shown)
-
-
-# In Nerfstudio's viewer --------------------------------------------------------------------------
-
-
-class Model:
-    """What the render thread takes from a model."""
-
-    training = False
-    device = torch.device("cpu")
-
-    def __init__(self, renderer, shown):
-        self.renderer, self.shown, self.display, self.requests = renderer, shown, Display(), []
-
-    def eval(self):
-        return self
-
-    def get_outputs_for_camera(self, camera, obb_box=None):
-        self.requests.append(current_request(camera))
-        outputs = self.renderer.outputs(self.requests[-1], self.display, self.shown)
-        small = int(camera.height), int(camera.width)
-        return outputs | {"depth": torch.full((*small, 1), 2.0)}
-
-
-def viewer_of(model, max_res=96):
-    """A viewer with the public attributes that Nerfstudio 1.1.5's render thread uses."""
-    assert version("nerfstudio") == "1.1.5"
-    c2w = camera_at().camera_to_worlds[0].double()
-    state = CameraState(fov=0.76, aspect=1.25, c2w=c2w, camera_type=CameraType.PERSPECTIVE)
-    panel = SimpleNamespace(
-        max_res=max_res,
-        split=False,
-        crop_viewport=False,
-        layer_depth=True,
-        output_render="rgb",
-        colormap_options=ColormapOptions(),
-        update_output_options=lambda names: None,
-    )
-    return SimpleNamespace(
-        control_panel=panel,
-        render_tab_state=SimpleNamespace(preview_render=False),
-        include_time=False,
-        ready=True,
-        step=0,
-        train_lock=threading.Lock(),
-        config=SimpleNamespace(jpeg_quality=90, image_format="jpeg"),
-        stats_markdown=SimpleNamespace(content=""),
-        make_stats_markdown=lambda step, res: res,
-        update_colormap_options=lambda **options: None,
-        get_model=lambda: model,
-        get_camera_state=lambda client: state,
-    )
-
-
-def test_the_viewer_gets_full_size_at_once_and_comes_again_until_it_is_finished(
-    renderer, field, shown
-):
-    model, pictures, finished = Model(renderer, shown), [], threading.Event()
-    viewer = viewer_of(model)
-
-    def show(image, depth, **options):
-        pictures.append(image)
-        assert depth.shape[:2] != image.shape[:2] or machine.state == "high"
-        if field.rays == 76 * 96:
-            finished.set()
-
-    client = SimpleNamespace(
-        camera=SimpleNamespace(aspect=1.25), scene=SimpleNamespace(set_background_image=show)
-    )
-    machine = RenderStateMachine(viewer, 1.0, client)
-    machine.action(RenderAction("move", viewer.get_camera_state(client)))
-    machine.start()
-    assert finished.wait(30)
-    machine.running = False
-    machine.join()
-    assert {picture.shape for picture in pictures} == {(76, 96, 3)}
-    assert all(request.seconds is not None for request in model.requests)
-
-
-def test_a_split_picture_has_one_size(renderer, shown):
-    model = Model(renderer, shown)
-    viewer = viewer_of(model)
-    viewer.control_panel.split = True
-    machine = RenderStateMachine(viewer, 1.0, SimpleNamespace())
-    machine.run = lambda: model.get_outputs_for_camera(camera_at())
-    machine.start()
-    machine.join()
-    assert int(model.requests[0].camera.height) == SIZE[0]
-    model.requests[0].again()
-    assert machine.next_action.action == "step"
-
-
-def test_anything_else_waits_for_the_whole_picture():
-    request = current_request(camera_at())
-    assert request.seconds is None
-    assert int(request.camera.height) == SIZE[0]
-    assert np.isfinite(request.camera.camera_to_worlds.numpy()).all()
