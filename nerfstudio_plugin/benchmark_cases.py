@@ -32,7 +32,8 @@ from sa3d.views import View
 Layout = Literal["demo", "folders", "nvos", "spin-nerf"]
 
 HOLD_OUT = 8
-"""One in so many annotated views is a target, as every eighth image of LLFF scenes is for tests."""
+"""One in so many annotated views is a target, as every eighth image of LLFF scenes is for tests;
+where that leaves only the prompted one, all others are."""
 SCRIBBLE_SHARES = {1: 0.02, 0: 0.005}
 """Of a scribble's skeleton, the share of pixels that become clicks, on the object and beside it: as
 SA3D's authors sample NVOS (lib/load_nvos.py of their code)."""
@@ -237,7 +238,8 @@ def _scribbled(
 
 
 def _held_out(masks: Mapping[str, Path], reference: str) -> tuple[str, ...]:
-    return tuple(stem for stem in list(masks)[::HOLD_OUT] if stem != reference)
+    others = tuple(stem for stem in masks if stem != reference)
+    return tuple(stem for stem in list(masks)[::HOLD_OUT] if stem != reference) or others
 
 
 def _run_of(runs: Path, scene: str) -> Path | None:

@@ -95,6 +95,8 @@ def test_folders_of_masks(tmp_path, runs, photographed, below):
     largest = max((2, 5), key=lambda index: exact[index].sum())
     assert case.reference == f"frame_{largest:05d}"
     assert case.data == tmp_path / "data/ball"
+    assert len(case.targets) == 1  # of two views the one that is not prompted
+    assert case.targets != (case.reference,)
 
 
 def test_frozen_lists_name_what_is_there():
