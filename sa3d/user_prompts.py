@@ -29,11 +29,13 @@ def segment_user_prompts(
 ) -> tuple[np.ndarray, float]:
     """The mask [H, W] of a prompted view and its predicted IoU.
 
-    A mask the user gave is taken as it is. Points and the last box go to the segmenter, whose
-    current image must be ``view``; a single click is ambiguous, so the best of three is taken.
+    A mask the user gave last is taken as it is, several at once together; clicks after it correct
+    it. Points and the last box go to the segmenter, whose current image must be ``view``; a single
+    click is ambiguous, so the best of three is taken.
 
     Args:
-        before: [H, W] in [0, 1], the mask the user saw; points given last correct that mask.
+        before: [H, W] in [0, 1], the mask the user saw; points given last correct that mask, and a
+            mask given last replaces it.
 
     Raises:
         SA3DError: a prompt lies outside the image, or nothing is found there.
@@ -43,7 +45,10 @@ def segment_user_prompts(
         prompt.check_against(*size)
     masks = [mask for prompt in prompts if (mask := prompt.load_mask(*size)) is not None]
     if masks:
-        return np.logical_or.reduce(masks), 1.0
+        drawn = np.logical_or.reduce(masks)
+        if prompts[-1].mask is not None:
+            return (drawn if before is None else masks[-1]), 1.0
+        before = drawn.astype(np.float32) if before is None else before
     if before is not None and prompts[-1].box is None and (before > 0.5).any():
         points, labels, _ = _arrays(prompts)
         prediction = _corrected(segmenter, before, points, labels, prompts[-1])

@@ -23,6 +23,7 @@ from sa3d.prompts import Prompt
 from sa3d.session import Session
 from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene
 from sa3d.testing.oracle_segmenter import OracleErrors, OracleSegmenter
+from sa3d.testing.simulated_user import box_of, next_click
 
 
 @pytest.fixture(scope="module")
@@ -268,14 +269,19 @@ class _Counting(OracleSegmenter):
         return super().save_state()
 
 
+def half_of(exact: np.ndarray) -> np.ndarray:
+    """The right half of a mask [H, W]."""
+    half = exact.copy()
+    half[:, : int(np.nonzero(exact)[1].mean())] = False
+    return half
+
+
 def finished_session(analytic: AnalyticScene, wrong_view: int = 0) -> Session:
     """A ball whose prompted view misses its left half."""
     segmenter = _Counting.__new__(_Counting)
     segmenter.__dict__.update(oracle(analytic).__dict__)
     session = Session(analytic.scene, segmenter)
-    half = analytic.masks["ball"][wrong_view].copy()
-    x = np.nonzero(half)[1]
-    half[:, : int(x.mean())] = False
+    half = half_of(analytic.masks["ball"][wrong_view])
     session.add_prompts([Prompt(analytic.scene.views[wrong_view].name, "ball", mask=half)])
     list(session.run())
     return session
@@ -294,8 +300,22 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     )
 
 
+def correction(analytic: AnalyticScene, kind: str, view: int) -> Prompt:
+    """The ball of a view, painted, boxed or clicked."""
+    exact, name = analytic.masks["ball"][view], analytic.scene.views[view].name
+    if kind == "mask":
+        return prompt(analytic, view=view)
+    if kind == "box":
+        return Prompt(name, "ball", box=box_of(exact))
+    missing, beside = next_click(half_of(exact), exact), next_click(np.ones_like(exact), exact)
+    assert missing is not None
+    assert beside is not None
+    return Prompt(name, "ball", points=(missing[0], beside[0]), labels=(1, 0))
+
+
+@pytest.mark.parametrize("kind", ["mask", "box", "points"])
 def test_a_correction_reuses_everything_but_what_it_asks_again(
-    analytic: AnalyticScene, monkeypatch: pytest.MonkeyPatch
+    analytic: AnalyticScene, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     session = finished_session(analytic)
     before = mean_iou(analytic, session, "ball")
@@ -304,7 +324,7 @@ def test_a_correction_reuses_everything_but_what_it_asks_again(
     assert isinstance(segmenter, _Counting)
     encoded = segmenter.encoded
     monkeypatch.setattr(type(analytic.field), "render", None)  # the NeRF may not be asked
-    session.add_prompts([prompt(analytic, view=0)])
+    session.add_prompts([correction(analytic, kind, view=0)])
     events = list(session.run())
     assert segmenter.encoded == encoded
     assert mean_iou(analytic, session, "ball") > max(before, 0.95)

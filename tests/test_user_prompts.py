@@ -10,6 +10,7 @@ from sa3d.prompts import Prompt
 from sa3d.segmenter import MaskPrediction
 from sa3d.testing.analytic_scene import AnalyticScene
 from sa3d.user_prompts import corrected_parts, segment_user_prompts
+from sa3d.views import View
 
 BEFORE = np.zeros((72, 96), dtype=bool)
 BEFORE[20:30, 20:60] = True  # 400 pixels
@@ -32,11 +33,13 @@ class Recorder:
         return MaskPrediction(mask.reshape(1, 72, 96), np.array([0.9]), logits)
 
 
+def large_view(still_life: AnalyticScene) -> View:
+    view = still_life.scene.views[0]
+    return replace(view, camera=replace(view.camera, width=96, height=72))
+
+
 def ask(still_life: AnalyticScene, area: int, x: float, y: float, label: int) -> Recorder:
-    view = replace(
-        still_life.scene.views[0],
-        camera=replace(still_life.scene.views[0].camera, width=96, height=72),
-    )
+    view = large_view(still_life)
     segmenter = Recorder(area)
     click = Prompt(view.name, "ball", points=((x, y),), labels=(label,))
     segment_user_prompts(segmenter, view, [click], BEFORE.astype(np.float32))  # type: ignore[arg-type]
@@ -56,6 +59,37 @@ def test_a_click_far_from_the_mask_gets_a_box_with_room(still_life: AnalyticScen
     [(box, logits)] = ask(still_life, 800, 40.0, 49.0, 1).asked  # 20 pixels below the mask
     assert logits is None
     np.testing.assert_allclose(box, [14, 20, 66, 71])  # 26 around the click, the image's edge below
+
+
+def painted(x0: int, x1: int) -> np.ndarray:
+    mask = np.zeros((72, 96), dtype=bool)
+    mask[20:30, x0:x1] = True
+    return mask
+
+
+def test_a_painted_mask_is_what_the_user_says(still_life: AnalyticScene) -> None:
+    view = large_view(still_life)
+    left, right = (Prompt(view.name, mask=painted(*x)) for x in ((10, 20), (40, 50)))
+    together, score = segment_user_prompts(Recorder(9), view, [left, right])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(together, painted(10, 20) | painted(40, 50))
+    assert score == 1
+    seen = BEFORE.astype(np.float32)
+    corrected, _ = segment_user_prompts(Recorder(9), view, [left, right], seen)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(corrected, painted(40, 50))
+
+
+def test_a_click_after_a_painted_mask_corrects_it(still_life: AnalyticScene) -> None:
+    view = large_view(still_life)
+    drawn = Prompt(view.name, mask=painted(20, 60))
+    click = Prompt(view.name, points=((40.0, 25.0),), labels=(0,))
+    for before in (None, painted(20, 60).astype(np.float32)):
+        segmenter = Recorder(300)
+        mask, _ = segment_user_prompts(segmenter, view, [drawn, click], before)  # type: ignore[arg-type]
+        [(box, logits)] = segmenter.asked
+        assert box is None
+        assert logits is not None
+        assert logits[256 * 25 // 72, 256 * 40 // 96] > 0
+        assert mask.sum() == 300
 
 
 def test_an_answer_of_another_size_is_not_believed(still_life: AnalyticScene) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from sa3d.checkpoint import load_segmentation
 from sa3d.mask_overlap import iou
+from sa3d.testing.simulated_user import box_of, next_click
 
 
 @pytest.fixture
@@ -35,6 +36,28 @@ def test_a_painted_mask_corrects_its_view(command_line, ball, photographed):
     assert iou(corrected.views[5].mask, exact) == 1.0
     report = json.loads((ball / "results.json").read_text())
     assert report["objects"][0]["views"]["frame_00005.png"]["outcome"] == "prompted"
+
+
+def test_a_prompts_file_corrects_several_views_in_all_ways(command_line, ball, photographed):
+    from PIL import Image
+
+    exact = photographed.masks["ball"]
+    Image.fromarray(exact[4].astype(np.uint8) * 255).save(command_line.folder / "painted.png")
+    box, (click, _) = box_of(exact[7]), next_click(np.zeros_like(exact[2]), exact[2])
+    entries = [
+        {"view": "frame_00004", "object": "ball", "mask": "painted.png"},
+        {"view": "frame_00007", "object": "ball", "box": list(box)},
+        {"view": "frame_00002", "object": "ball", "points": [click, [1, 1]], "labels": [1, 0]},
+    ]
+    path = command_line.folder / "more.json"
+    path.write_text(json.dumps({"prompts": entries}))
+    command_line.succeeds("correct", "--segmentation", ball, "--prompts", path)
+    corrected = load_segmentation(ball).segmentation.object("ball")
+    prompted = [i for i, record in corrected.views.items() if record.outcome == "prompted"]
+    assert sorted(prompted) == [0, 2, 4, 7]
+    assert iou(corrected.views[4].mask, exact[4]) == 1.0
+    for index in (2, 7):
+        assert iou(corrected.views[index].mask, exact[index]) > 0.8
 
 
 def test_the_original_stays_where_another_folder_is_named(command_line, ball):
