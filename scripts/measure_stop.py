@@ -1,0 +1,183 @@
+"""Does the loop stop, and does its own report tell how good the result is? On generated scenes.
+
+Every seed draws a scene (2 to 5 solids, 12 to 20 views) and a segmenter that errs in up to 60% of
+the views; the largest solid of the first photo is marked there. Correlated over the seeds: the IoU
+of held-out views with what the others say, which a user sees, and the mean IoU of the final
+masks with the exact ones, which nobody sees.
+
+    python scripts/measure_stop.py --seeds 320 --output outputs/stop
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from sa3d.loop_config import LoopConfig
+from sa3d.mask_overlap import iou
+from sa3d.testing.erring_runs import KINDS, ErringRun, erring_run
+
+MEASURES = {
+    "held_out": "held-out views with the others",
+    "folds": "k-fold: every believed view without its fold",
+    "prompt": "the others with the user's mask",
+    "trust": "mean of the first and the third (trust)",
+    "voters": "accepted views with each other",
+}
+"""What the report says of a run, by key."""
+
+
+@dataclass
+class Options:
+    """What to measure."""
+
+    seeds: int = 320
+    """Runs; the kinds of errors take turns."""
+    first: int = 0
+    """The first seed."""
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(folds=5))
+    """How the loop decides."""
+    output: Path | None = None
+    """Folder for table.md, scatter.png and numbers.json."""
+
+
+def row(run: ErringRun, seed: int) -> dict[str, Any]:
+    """A run as one line of numbers."""
+    one = run.segmentation.object(run.name)
+    last = one.rounds[(one.kept_round or len(one.rounds)) - 1]
+    held_out = one.held_out_agreement
+    exact = run.scene.masks[run.name]
+    wrong = {i for i, r in one.views.items() if r.mask is not None and iou(r.mask, exact[i]) < 0.75}
+    named = {i for i, v in enumerate(run.scene.scene.views) if v.name in one.verdict}
+    return {
+        "seed": seed,
+        "kind": run.kind,
+        "rate": run.rate,
+        "views": len(run.scene.scene.views),
+        "rounds": len(one.rounds),
+        "converged": one.converged,
+        "cycle": one.cycle,
+        "kept_round": one.kept_round,
+        "held_out": held_out,
+        "folds": one.fold_agreement,
+        "prompt": last.prompt_agreement,
+        "trust": None if held_out is None else (held_out + last.prompt_agreement) / 2,
+        "voters": last.agreement,
+        "named": len(named),
+        "named_wrong": len(named & wrong),
+        "wrong": len(wrong),
+        "iou": run.iou(),
+    }
+
+
+def correlations(rows: Sequence[dict[str, Any]], key: str) -> tuple[float, float]:
+    """Pearson's and Spearman's correlation of a measure with the true IoU."""
+    from scipy.stats import pearsonr, spearmanr
+
+    pairs = np.array([(one[key], one["iou"]) for one in rows if one[key] is not None])
+    return float(pearsonr(*pairs.T)[0]), float(spearmanr(*pairs.T)[0])
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """How the runs ended, what the report's numbers are worth, and both by kind of error."""
+    kept = [one for one in rows if one["kept_round"] > 0]
+    rounds = Counter(one["rounds"] for one in rows)
+    ends = {
+        "converged": sum(one["converged"] for one in rows),
+        "stopped in a circle": sum(one["cycle"] > 0 for one in rows),
+        "stopped at the limit of rounds": sum(
+            not one["converged"] and not one["cycle"] for one in rows
+        ),
+    }
+    lines = [f"{len(rows)} runs, all of them ended: "]
+    lines[0] += ", ".join(f"{count} {how}" for how, count in ends.items())
+    lines[0] += "; rounds: " + ", ".join(f"{n} x {r}" for r, n in sorted(rounds.items()))
+    lines[0] += f". {len(rows) - len(kept)} were answered with what the prompted view lifted."
+    lines += ["", "| agreement of | Pearson | Spearman | without lifted answers | |"]
+    lines += ["|---|---|---|---|---|"]
+    for key, words in MEASURES.items():
+        values = (*correlations(rows, key), *correlations(kept, key))
+        lines.append(f"| {words} | " + " | ".join(f"{value:.2f}" for value in values) + " |")
+    lines += ["", "| held-out agreement | runs | mean IoU | worst tenth |", "|---|---|---|---|"]
+    for low, high in ((0.97, 1.01), (0.93, 0.97), (0.875, 0.93), (0.0, 0.875)):
+        ious = [one["iou"] for one in rows if low <= (one["held_out"] or 0) < high]
+        if ious:
+            span = f"{low:g} to {min(high, 1):g}" if low else f"under {high:g}"
+            lines.append(
+                f"| {span} | {len(ious)} | {np.mean(ious):.3f} | {np.quantile(ious, 0.1):.2f} |"
+            )
+    lines += ["", "| error | runs | lifted answers | mean IoU | mean held-out | Spearman |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for kind in KINDS:
+        here = [one for one in rows if one["kind"] == kind]
+        if len(here) > 2:
+            seen = [one["held_out"] for one in here if one["held_out"] is not None]
+            lines.append(
+                f"| {kind} | {len(here)} | {sum(one['kept_round'] == 0 for one in here)} | "
+                f"{np.mean([one['iou'] for one in here]):.3f} | {np.mean(seen):.3f} | "
+                f"{correlations(here, 'held_out')[1]:.2f} |"
+            )
+    named, right = (sum(one[key] for one in rows) for key in ("named", "named_wrong"))
+    lines += ["", f"Views named in verdicts: {named}, {right} of them with a mask under IoU 0.75."]
+    return "\n".join(lines) + "\n"
+
+
+def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """True IoU over held-out agreement, a dot per run."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 4.2), sharey=True)
+    for axis, key in zip(axes, ("held_out", "folds"), strict=True):
+        for position, kind in enumerate(KINDS):
+            for lifted in (False, True):
+                here = [
+                    (one[key], one["iou"])
+                    for one in rows
+                    if one["kind"] == kind
+                    and (one["kept_round"] == 0) == lifted
+                    and one[key] is not None
+                ]
+                if here:
+                    label = None if lifted else kind
+                    style = {"marker": "x" if lifted else "o", "s": 22, "color": f"C{position}"}
+                    axis.scatter(*np.array(here).T, label=label, alpha=0.75, **style)
+        axis.set_xlabel(MEASURES[key])
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("true mean IoU over views")
+    axes[0].legend(fontsize=8, title="x: lifted view kept", title_fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def main(options: Options) -> None:
+    """Measure, print and write."""
+    rows = []
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
+    for seed in range(options.first, options.first + options.seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(row(erring_run(Path(folder), seed, options.loop), seed))
+        print(f"\rrun {len(rows)}/{options.seeds}", end="", flush=True)
+        if options.output:
+            (options.output / "numbers.json").write_text(json.dumps(rows, indent=1))
+    print()
+    print(table(rows), end="")
+    if options.output:
+        (options.output / "table.md").write_text(table(rows))
+        draw(rows, options.output / "scatter.png")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
