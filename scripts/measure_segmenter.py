@@ -23,6 +23,7 @@ import tyro
 from sa3d.segmenter import LOGITS_SIZE, MaskPrediction, PromptableSegmenter
 from sa3d.segmenters import load_segmenter
 from sa3d.storage import atomic_path
+from sa3d.testing.simulated_user import next_click
 
 SCORE_BINS = (0.0, 0.2, 0.4, 0.6, 0.8)
 DAMAGES = ("blurred", "shifted", "chunk", "eroded", "all")
@@ -198,15 +199,8 @@ def mask_of(logits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def centre_of_error(case: Case, mask: np.ndarray) -> tuple[np.ndarray, int]:
     """The pixel (x, y) deepest inside the largest error, and its true label."""
-    deepest, at, label = 0.0, (0, 0), 0
-    for wrong, wanted in ((case.truth & ~mask, 1), (mask & ~case.truth, 0)):
-        padded = np.pad((wrong & case.counted).astype(np.uint8), 1)
-        distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
-        if distance.max() > deepest:
-            deepest = float(distance.max())
-            y, x = np.unravel_index(int(distance.argmax()), distance.shape)
-            at, label = (int(x), int(y)), wanted
-    return np.array(at, float), label
+    place, label = next_click(mask, case.truth, case.counted) or ((0.0, 0.0), 0)
+    return np.array(place), label
 
 
 def measure_box(segmenter: PromptableSegmenter, case: Case, clicks: int, table: Table) -> None:
