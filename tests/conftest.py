@@ -21,6 +21,11 @@ os.environ["LD_PRELOAD"] = str(libusb_package.get_library_path())
 ctypes.CDLL(os.environ["LD_PRELOAD"])
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--pictures DIR``: keep the pictures that tests take of pages."""
+    parser.addoption("--pictures", help="folder for pictures of pages")
+
+
 @pytest.fixture(scope="session")
 def still_life(tmp_path_factory: pytest.TempPathFactory) -> AnalyticScene:
     """A ball and a crate on a table, twelve views, prepared. Do not change it."""

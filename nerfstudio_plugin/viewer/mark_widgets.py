@@ -6,7 +6,7 @@ from pathlib import Path
 
 import viser
 
-from nerfstudio_plugin.viewer.marks import Tool
+from nerfstudio_plugin.viewer.marks import Tool, mark_described
 from nerfstudio_plugin.viewer.state import Preview, StudioState
 from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.viser_scene import Markers, PointerTool, picture_markdown
@@ -27,6 +27,7 @@ _HINTS: dict[Tool, str] = {
     "box": "Drag a rectangle around the object.",
 }
 _BEST = "best"
+_TAKE: tuple[str, ...] = (_BEST, "1", "2", "3")
 
 
 class MarkWidgets:
@@ -36,6 +37,7 @@ class MarkWidgets:
         self._studio, gui = studio, server.gui
         self._pointer, self._markers = PointerTool(server), Markers(server)
         self._object = gui.add_dropdown("Object", ["object"], hint="the object you mark")
+        self._colour = gui.add_rgb("Colour", studio.state.desk.colours[studio.state.desk.selected])
         self._name = gui.add_text("New name", "", hint="name of another object")
         self._new = gui.add_button("New object", icon=viser.Icon.PLUS, color="gray")
         self._pointer_does = gui.add_dropdown("Pointer", list(TOOLS))
@@ -43,15 +45,15 @@ class MarkWidgets:
         self._words = gui.add_text("In words", "", hint="such as: the red mug", visible=False)
         self._find = gui.add_button("Find", icon=viser.Icon.SEARCH, visible=False)
         self._preview = gui.add_markdown("", image_root=Path(), visible=False)
-        self._candidates = gui.add_dropdown(
-            "Take", (_BEST, "1", "2", "3"), visible=False, hint="which of the masks is meant"
+        self._candidates: viser.GuiDropdownHandle[str] = gui.add_dropdown(
+            "Take", _TAKE, visible=False, hint="which of the masks is meant"
         )
         self._segment = gui.add_button("Segment in 3D", icon=viser.Icon.CUBE, disabled=True)
         self._clear = gui.add_button(
             "Clear marks", icon=viser.Icon.ERASER, color="gray", visible=False
         )
         self._prompts = gui.add_dropdown("Prompts", ["none"], visible=False)
-        self._forget = gui.add_button("Delete this prompt", color="gray", visible=False)
+        self._forget = gui.add_button("Delete the prompt", color="gray", visible=False)
         self._delete = gui.add_button(
             "Delete the object", icon=viser.Icon.TRASH, color="gray", visible=False
         )
@@ -68,6 +70,7 @@ class MarkWidgets:
     def _connect(self) -> None:
         studio = self._studio
         self._object.on_update(lambda _: self._select())
+        self._colour.on_update(lambda _: self._paint())
         self._new.on_click(lambda _: self._begin_object())
         self._pointer_does.on_update(lambda _: self._take(TOOLS[self._pointer_does.value]))
         self._find.on_click(lambda _: studio.find(self._words.value))
@@ -101,6 +104,9 @@ class MarkWidgets:
         if self._object.value != self._studio.state.desk.selected:
             self._studio.select(self._object.value)
 
+    def _paint(self) -> None:
+        self._studio.set_colour(self._studio.state.desk.selected, self._colour.value)
+
     def _begin_object(self) -> None:
         names = self._studio.state.desk.colours
         fallback = f"object {len(names) + 1}"
@@ -114,8 +120,14 @@ class MarkWidgets:
             self._studio.choose_candidate(candidate)
 
     def _forget_prompt(self) -> None:
-        position = self._prompts.options.index(self._prompts.value)
-        self._studio.remove_prompt(self._studio.state.desk.selected, position)
+        """Prompts come first in the list, then the marks that were not segmented yet."""
+        state = self._studio.state
+        position = list(self._prompts.options).index(self._prompts.value)
+        prompts = len(state.prompts.get(state.desk.selected, ()))
+        if position < prompts:
+            self._studio.remove_prompt(state.desk.selected, position)
+        else:
+            self._studio.remove_mark(position - prompts)
 
     def refresh(self, state: StudioState) -> None:
         """Show how things stand."""
@@ -130,17 +142,20 @@ class MarkWidgets:
         segmented = desk.selected in state.verdicts
         self._clear.visible = bool(desk.marks)
         self._delete.visible = segmented or len(names) > 1
-        prompts = [
-            f"{n + 1}. {said}" for n, said in enumerate(state.prompts.get(desk.selected, ()))
-        ]
+        views = self._studio.session.scene.views
+        said = [*state.prompts.get(desk.selected, ())]
+        said += [f"{mark_described(mark, views)} (new)" for mark in desk.marks]
+        prompts = [f"{number}. {one}" for number, one in enumerate(said, start=1)]
         self._prompts.visible = self._forget.visible = bool(prompts)
         if prompts and list(self._prompts.options) != prompts:
             self._prompts.options = prompts
             self._prompts.value = prompts[-1]
         self._undo.disabled, self._redo.disabled = not state.undo, not state.redo
-        said = [f"undo: {state.undo}"] if state.undo else []
-        said += [f"redo: {state.redo}"] if state.redo else []
-        self._history.content = " · ".join(said)
+        history = [f"undo: {state.undo}"] if state.undo else []
+        history += [f"redo: {state.redo}"] if state.redo else []
+        self._history.content = " · ".join(history)
+        if self._colour.value != desk.colours[desk.selected]:
+            self._colour.value = desk.colours[desk.selected]
         self._refresh_preview(state)
 
     def _refresh_preview(self, state: StudioState) -> None:

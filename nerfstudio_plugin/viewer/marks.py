@@ -72,6 +72,12 @@ def prompts_of(
     return prompts
 
 
+def mark_described(mark: Mark, views: Sequence[View]) -> str:
+    """A mark in a few words."""
+    what = "box" if mark.box_px is not None else "click" if mark.label else "click beside it"
+    return f"{views[mark.view].name}: {what}"
+
+
 def described(prompt: Prompt) -> str:
     """A prompt in a few words, as in ``000024.jpg: 2 clicks, 1 beside it``."""
     said = []

@@ -16,10 +16,12 @@ from nerfstudio_plugin.shown_objects import ShownObjects
 from nerfstudio_plugin.viewer.files_widgets import FilesWidgets
 from nerfstudio_plugin.viewer.mark_widgets import MarkWidgets
 from nerfstudio_plugin.viewer.opening import Opened
+from nerfstudio_plugin.viewer.problems import problem
 from nerfstudio_plugin.viewer.show_widgets import PhotoWidgets, ShowWidgets, StatusWidgets
 from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.studio_work import Listeners
 from nerfstudio_plugin.viewer.viser_scene import tell
+from sa3d.errors import SA3DError
 
 Opener = Callable[[Listeners], Opened]
 """Opens the scene for a panel; called once, when a viewer shows it."""
@@ -61,7 +63,12 @@ class SegmentPanel(ViewerElement[Any]):
 
     def _build(self, server: viser.ViserServer) -> None:
         listeners = Listeners(self._changed, self._shown, lambda notice: tell(server, notice))
-        opened = self._open(listeners)
+        try:
+            opened = self._open(listeners)
+        except SA3DError as error:
+            with server.gui.add_folder("Segment an object", order=-1.0):
+                server.gui.add_markdown(problem(error).text)
+            return
         studio = opened.studio
         with server.gui.add_folder("Segment an object", order=-1.0):
             self._widgets = (

@@ -10,7 +10,7 @@ import viser
 from nerfstudio_plugin.display import MODES, Display
 from nerfstudio_plugin.viewer.state import StudioState
 from nerfstudio_plugin.viewer.studio import Studio
-from nerfstudio_plugin.viewer.viser_scene import look_through, picture_markdown
+from nerfstudio_plugin.viewer.viser_scene import begin_at, look_through, picture_markdown
 
 
 class StatusWidgets:
@@ -93,7 +93,7 @@ class PhotoWidgets:
             self._photo = gui.add_dropdown("Photo", [view.name for view in views])
             before = gui.add_button("Previous", icon=viser.Icon.ARROW_LEFT, color="gray")
             after = gui.add_button("Next", icon=viser.Icon.ARROW_RIGHT, color="gray")
-        server.on_client_connect(lambda client: look_through(client, views[0].camera))
+        server.on_client_connect(lambda client: begin_at(client, views[0].camera))
         self._photo.on_update(self._go)
         before.on_click(lambda event: self._step(event, -1))
         after.on_click(lambda event: self._step(event, 1))

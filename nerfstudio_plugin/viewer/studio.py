@@ -16,7 +16,7 @@ from nerfstudio_plugin.viewer.state import Desk
 from nerfstudio_plugin.viewer.studio_work import StudioWork
 from sa3d.errors import SA3DError
 from sa3d.geometry import Camera
-from sa3d.object_colours import free_colour, object_colour
+from sa3d.object_colours import Colour, free_colour, object_colour
 from sa3d.photo_prompts import PhotoBox, photo_box, photo_point, surface_point
 from sa3d.prompts import Prompt, check_object_name
 from sa3d.session import Session
@@ -92,6 +92,22 @@ class Studio(StudioWork):
 
         self.do("", choose)
 
+    def remove_mark(self, position: int) -> None:
+        """Take one mark back that was not segmented yet."""
+
+        def remove() -> None:
+            marks = list(self.state.desk.marks)
+            if not 0 <= position < len(marks):
+                raise SA3DError("this mark is gone already")
+            del marks[position]
+            desk = replace(self.state.desk, marks=tuple(marks), candidate=None)
+            self._act("delete a mark", desk)
+            self._set(preview=None)
+            if marks:
+                self._preview()
+
+        self.do("", remove)
+
     def clear_marks(self) -> None:
         """Forget what was marked and not segmented yet."""
 
@@ -141,6 +157,16 @@ class Studio(StudioWork):
             self._set(preview=None)
 
         self.do("", remove)
+
+    def set_colour(self, name: str, colour: Colour) -> None:
+        """Show an object in another colour."""
+
+        def paint() -> None:
+            desk = self._known(name)
+            if desk.colours[name] != colour:
+                self._act("another colour", replace(desk, colours={**desk.colours, name: colour}))
+
+        self.do("", paint)
 
     def rename_object(self, name: str, new: str) -> None:
         """Call an object otherwise."""

@@ -63,6 +63,20 @@ def look_through(client: viser.ClientHandle, camera: Camera) -> None:
         client.camera.wxyz = vtf.SO3.from_matrix(rotation).wxyz
 
 
+def begin_at(client: viser.ClientHandle, camera: Camera) -> None:
+    """Put a new browser where a photo was taken; again as long as its window takes shape."""
+    look_through(client, camera)
+    place = camera.position.numpy() * VISER_NERFSTUDIO_SCALE_RATIO
+    fitted = [client.camera.aspect]
+
+    @client.camera.on_update
+    def _(seen: viser.CameraHandle) -> None:
+        stands_there = bool(np.allclose(seen.position, place, atol=1e-2))
+        if stands_there and abs(seen.aspect - fitted[-1]) > 1e-3:
+            fitted.append(seen.aspect)
+            look_through(client, camera)
+
+
 class PointerTool:
     """What the pointer does in the scene; the same in all browsers."""
 

@@ -11,7 +11,7 @@ import torch
 
 from nerfstudio_plugin import benchmark_cases, cli_demo, demo_data
 from nerfstudio_plugin.cli import main
-from nerfstudio_plugin.demo_data import DemoScene
+from nerfstudio_plugin.demo_data import DemoScene, open_demo
 from sa3d.checkpoint import write_bitmap
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
@@ -187,3 +187,29 @@ def ball(command_line, saved_ball):
     """A copy of the ball's segmentation and its cache, in the working directory."""
     shutil.copytree(saved_ball, command_line.folder, dirs_exist_ok=True)
     return command_line.folder / "ball"
+
+
+@pytest.fixture(scope="session")
+def room_cache(tmp_path_factory):
+    """The demo room, prepared with the demo's settings: a cache folder to share.
+
+    SA3D_ROOM_CACHE names one that is there already, to save the minutes.
+    """
+    if "SA3D_ROOM_CACHE" in os.environ:
+        return Path(os.environ["SA3D_ROOM_CACHE"])
+    folder = tmp_path_factory.mktemp("room") / "cache"
+    demo = open_demo("room")
+    options = ("--load-config", demo.load_config, "--data", demo.folder, "--config", "demo")
+    command = [str(Path(sys.executable).parent / "sa3d"), "prepare", *map(str, options)]
+    done = subprocess.run(
+        [*command, "--cache-dir", str(folder)], capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictures(request, tmp_path_factory):
+    """Where pictures of pages go: ``--pictures DIR``, as for the docs, or nowhere lasting."""
+    folder = request.config.getoption("--pictures")
+    return Path(folder) if folder else tmp_path_factory.mktemp("pictures")
