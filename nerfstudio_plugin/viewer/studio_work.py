@@ -74,6 +74,7 @@ class StudioWork:
         self._shown_at = 0.0
         self._cancelled = False
         self._tried: Step | None = None
+        self._segment_waits = False
         self._visited, self._to_visit = 0, 1
         self.state = StudioState(Desk({"object": object_colour(0)}, "object"), folder)
 
@@ -134,7 +135,13 @@ class StudioWork:
             tried: taken back if the prompts turn out to be no good.
         """
         self._cancelled, self._tried = False, tried
-        self.worker.submit(self._segment)
+        self._segment_soon()
+
+    def _segment_soon(self) -> None:
+        """Segment after what waits; once, as two that make room for each other never end."""
+        if not self._segment_waits:
+            self._segment_waits = True
+            self.worker.submit(self._segment)
 
     def replace_session(self, session: Session, desk: Desk, action: str) -> None:
         """Put another session in place of this one; can be undone; for the worker's jobs only."""
@@ -239,6 +246,7 @@ class StudioWork:
 
     def _segment(self) -> None:
         """Segment what has new prompts; makes room for other commands between two views."""
+        self._segment_waits = False
         if not self._attempt(self._visit) and self._undo and self._undo[-1] is self._tried:
             # the marks were no good
             self._attempt(lambda: self._back(self._undo, self._redo, Session.undo))
@@ -253,7 +261,7 @@ class StudioWork:
                 self.tell(Notice("done", "Stopped", "What was found so far is kept."))
                 break
             if self.worker.waiting:
-                self.worker.submit(self._segment)
+                self._segment_soon()
                 break
 
     def _build(self) -> None:
