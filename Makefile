@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUTPUT ?= outputs/demo
+# Test files run side by side, each on one thread: threads of several busy processes hinder each other.
+JOBS ?= 2
 
 .PHONY: demo test check lint bench clean
 
@@ -10,7 +12,7 @@ demo: $(VENV)/.installed
 	$(BIN)/sa3d demo --output $(DEMO_OUTPUT) --overwrite
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

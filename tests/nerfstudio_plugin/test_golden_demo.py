@@ -26,8 +26,9 @@ def checkpoint_hash() -> str:
 
 
 @pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def output(tmp_path_factory: pytest.TempPathFactory, room_cache: Path) -> Path:
     folder = tmp_path_factory.mktemp("golden")
+    (folder / "cache").symlink_to(room_cache)
     before = checkpoint_hash()
     run([str(Path(sys.executable).parent / "sa3d"), "demo", "--output", str(folder)])
     assert checkpoint_hash() == before
