@@ -63,9 +63,11 @@ def test_found_once_for_a_scene(scene: AnalyticScene, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         patch.setattr(module, "find_standing_out", None)
         again = clicked_surface(scene.scene, 1, [click(scene, "ball")])
+    assert again is not None
     np.testing.assert_array_equal(once, again)
     stored.write_bytes(stored.read_bytes()[:100])
     anew = clicked_surface(scene.scene, 1, [click(scene, "ball")])
+    assert anew is not None
     np.testing.assert_array_equal(once, anew)
 
 

@@ -58,6 +58,7 @@ def test_a_click_near_the_mask_refines_the_mask(still_life: AnalyticScene) -> No
 def test_a_click_far_from_the_mask_gets_a_box_with_room(still_life: AnalyticScene) -> None:
     [(box, logits)] = ask(still_life, 800, 40.0, 49.0, 1).asked  # 20 pixels below the mask
     assert logits is None
+    assert box is not None
     np.testing.assert_allclose(box, [14, 20, 66, 71])  # 26 around the click, the image's edge below
 
 

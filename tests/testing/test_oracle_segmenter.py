@@ -89,8 +89,8 @@ def test_errors_are_what_they_are_called() -> None:
 def test_a_share_of_images_goes_wrong() -> None:
     random = np.random.default_rng(1)
     images = {f"{i}": random.integers(0, 255, (60, 80, 3), np.uint8) for i in range(100)}
-    erring = {"dilate": 0.1, "dilated": 0.3}
-    for errors in (OracleErrors(wrong=0.3), OracleErrors(missing=0.3), OracleErrors(**erring)):
+    grown = OracleErrors(dilate=0.1, dilated=0.3)
+    for errors in (OracleErrors(wrong=0.3), OracleErrors(missing=0.3), grown):
         segmenter = OracleSegmenter(images, {name: masks() for name in images}, errors)
         wrong = 0
         for image in images.values():
