@@ -39,6 +39,8 @@ def run_batch(
 ) -> Iterator[dict[str, Any]]:
     """Run all jobs that are not done and that no other process is at; yield their results.
 
+    What another process has tried since this one began is left as it is, failed or not.
+
     Args:
         output: folder for ``<job>/`` and ``results.jsonl``.
 
@@ -49,11 +51,17 @@ def run_batch(
         (output / _LOCKS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SA3DError(f"cannot write to {output}: {error.strerror}") from error
-    worker = _Worker(batch, output, device)
+    return _run(batch, output, _Worker(batch, output, device), read_results(output))
+
+
+def _run(
+    batch: Batch, output: Path, worker: _Worker, before: Mapping[str, Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
     for job in batch.jobs:
         try:
             with FileLock(output / _LOCKS / f"{job.name}.lock", timeout=0):
-                if is_done(job, read_results(output)):
+                now = read_results(output)
+                if is_done(job, now) or now.get(job.name) != before.get(job.name):
                     continue
                 result = worker.run(job)
                 _append(output / RESULTS, result)

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from PIL import Image
 
 from nerfstudio_plugin import cli_batch, marked_prompts
+from nerfstudio_plugin.batch import run_batch
 from nerfstudio_plugin.batch_file import SCHEMA, read_batch
 from nerfstudio_plugin.open_scene import OpenScene
 from sa3d.errors import SA3DError
@@ -121,6 +122,18 @@ def test_a_job_that_changed_is_run_again_and_one_elsewhere_is_left(command_line)
     assert err.strip() == "not done: ball"
     assert run(command_line)[0] == 0
     assert (command_line.folder / "out/ball/box.json").is_file()
+
+
+@pytest.mark.usefixtures("ball")
+def test_what_failed_elsewhere_meanwhile_is_not_tried_again(command_line):
+    lost = [{**BALL, "name": name, "prompts": [{**CLICK, "view": "none"}]} for name in "abc"]
+    batch = read_batch(write(command_line.folder, *lost))
+    output = command_line.folder / "out"
+    one, two = run_batch(batch, output), run_batch(batch, output)
+    assert [next(one)["job"], next(two)["job"], next(one)["job"]] == ["a", "b", "c"]
+    assert [list(one), list(two)] == [[], []]
+    again = [result["job"] for result in run_batch(batch, output)]
+    assert again == ["a", "b", "c"]
 
 
 @pytest.mark.usefixtures("ball")
