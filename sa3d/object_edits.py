@@ -90,25 +90,38 @@ def split_off(whole: ObjectLoop, prompts: Sequence[Prompt], name: str) -> Object
 
 
 def let_go(whole: ObjectLoop, part: ObjectLoop) -> Iterator[Event]:
-    """Take a finished part, split off earlier, out of what all views said about the whole."""
+    """Take a finished part, split off earlier, out of what all views said about the whole.
+
+    A part takes nothing from beyond the whole: what it claims there, in a view that voted on both,
+    goes.
+    """
     started, state = time.perf_counter(), whole.state
     before = state.evidence.labels(whole.config.lam)
     for index, record in sorted(state.records.items()):
+        mask = part.state.mask(index)
         if record.mask is None:
             continue
-        mask = part.state.mask(index)
+        if record.outcome == "accepted" and index in part.state.votes:
+            _replace_mask(part, index, mask & record.mask)
         _remove_from_drawn(whole, index, mask)
-        state.records[index] = replace(record, mask=record.mask & ~mask)
-        if state.retract(index) is not None:
-            state.put(index, state.vote_of(index))
-    state.measure_extent()
-    _measure_agreement(whole)
+        _replace_mask(whole, index, record.mask & ~mask)
+    for loop in (part, whole):
+        loop.state.measure_extent()
+        _measure_agreement(loop)
     part.state.whole = None
     finished, number = state.finished, len(state.rounds) + 1
     yield whole.close_round(number, before, 0, time.perf_counter() - started)
     kept = number if finished is not None and finished.chosen_round else 0
     converged = finished is not None and finished.converged
     yield whole.finish(converged, kept, f"{part.name} was split off")
+
+
+def _replace_mask(loop: ObjectLoop, index: int, mask: np.ndarray) -> None:
+    """Put another mask [H, W] in the place of what a view said, and of its vote if it has one."""
+    state = loop.state
+    state.records[index] = replace(state.records[index], mask=mask)
+    if state.retract(index) is not None:
+        state.put(index, state.vote_of(index))
 
 
 def _merged_record(loops: Sequence[ObjectLoop], index: int, prompted: bool) -> ViewRecord:

@@ -73,8 +73,14 @@ class ObjectLoop:
         """Find where the prompted views, which have all voted, lift the object.
 
         Raises:
-            SA3DError: the object touches nothing in 3D.
+            SA3DError: the object touches nothing in 3D, or is smaller than a ray's pixel.
         """
+        masks = [self.state.votes[index].mask for index in self.state.prompted]
+        if not any(bool((mask > 0.5).any()) for mask in masks):
+            raise SA3DError(
+                f"what is marked of {self.name!r} is smaller than a ray's pixel: mark it in a view "
+                "nearer to it, or prepare with a larger --prepare.ray-side"
+            )
         if not self.state.evidence.labels(self.config.lam).any():
             raise SA3DError(
                 f"the prompt for {self.name!r} lands on nothing: the NeRF has no density along the "

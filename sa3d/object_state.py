@@ -196,11 +196,14 @@ class ObjectState:
         Their votes are cast anew: on what shows through a handle the user has no say.
         """
         prompted = self.prompted
+        masks = {index: self.votes[index].mask.cpu() > 0.5 for index in prompted}
         surfaces = [
-            own_surface(self.scene.prepared(index), self.votes[index].mask.cpu() > 0.5)
-            for index in prompted
+            own_surface(self.scene.prepared(index), mask)
+            for index, mask in masks.items()
+            if mask.any()
         ]
-        self.extent = Extent.of(torch.cat(surfaces))
+        if surfaces:
+            self.extent = Extent.of(torch.cat(surfaces))
         total = self.evidence.total
         total[self.far] = (total[self.far] - self.doubt).clamp_min(0)
         self.far = ~self._reach().contains(self.scene.elements.positions_world)

@@ -14,9 +14,9 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,8 +25,10 @@ import tyro
 
 from nerfstudio_plugin.demo_data import open_demo
 from nerfstudio_plugin.scene_loading import open_scene
+from sa3d.events import ViewDone
 from sa3d.geometry import Camera
 from sa3d.inverse_rendering import Evidence, Vote, sa3d_gradient_step
+from sa3d.prompts import Prompt
 from sa3d.radiance_field import RadianceField
 from sa3d.scene import PrepareConfig, Scene
 from sa3d.segmenters import load_segmenter
@@ -44,6 +46,8 @@ class Options:
     """A demo scene."""
     objects: tuple[str, str] = ("ball", "mug")
     """The first and the second object."""
+    counts: tuple[int, ...] = (1, 2, 5, 10)
+    """So many objects in one pass."""
     repeats: int = 5
     """Repetitions of the short measurements; the median counts."""
     ray_side: int = 128
@@ -97,10 +101,16 @@ def _median_seconds(function: Callable[[], object], repeats: int) -> float:
     return statistics.median(times[1:])  # the first warms up
 
 
-def run_session(options: Options, scene: Scene, name: str) -> tuple[float, Stopwatch]:
-    """Prepare what is not prepared, segment one object; seconds in all and by part."""
+def run_session(
+    scene: Scene, prompts: Sequence[Prompt], device: str
+) -> tuple[float, Stopwatch, int]:
+    """Prepare what is not prepared, segment objects.
+
+    Returns:
+        Seconds in all and by part, and how often a view was asked about an object.
+    """
     watch = Stopwatch()
-    segmenter = load_segmenter("graphcut", options.device)
+    segmenter = load_segmenter("graphcut", device)
     for method in ("set_image", "predict", "sample_appearance", "restore_state"):
         setattr(segmenter, method, watch.wrap("segmenter", getattr(segmenter, method)))
     original = scene.field.render
@@ -109,12 +119,39 @@ def run_session(options: Options, scene: Scene, name: str) -> tuple[float, Stopw
     if not scene.is_prepared():
         list(scene.prepare())
     session = Session(scene, segmenter)
-    session.add_prompts([open_demo(options.scene).prompts[name]])
-    list(session.run())
+    session.add_prompts(prompts)
+    visits = sum(isinstance(event, ViewDone) for event in session.run())
     _synchronise()
     total = time.perf_counter() - start
     scene.field.render = original  # type: ignore[method-assign]
-    return total, watch
+    return total, watch, visits
+
+
+def objects_rows(options: Options, scene: Scene) -> dict[str, list[dict[str, float]]]:
+    """Seconds per object and view, the segmenter's and all others, for several objects in one pass.
+
+    Each prompted in a view of its own (the demo's objects, then the first ones again), and all in
+    the same view (the same object under several names).
+    """
+    given = list(open_demo(options.scene).prompts.values())
+    given = [given[i % len(given)] for i in range(max(options.counts))]
+    own = [replace(prompt, object=f"{i}") for i, prompt in enumerate(given)]
+    one = [replace(own[0], object=f"{i}") for i in range(max(options.counts))]
+    found: dict[str, list[dict[str, float]]] = {}
+    for kind, prompts in (("own", own), ("one", one)):
+        found[kind] = []
+        for count in options.counts:
+            total, watch, visits = run_session(scene, prompts[:count], options.device)
+            decoder = watch.seconds["segmenter"]
+            found[kind].append(
+                {
+                    "objects": count,
+                    "decoder": decoder / visits,
+                    "else": (total - decoder) / visits,
+                    "seconds": total,
+                }
+            )
+    return found
 
 
 def dense_autograd_step(operator: ViewOperator, volume: torch.Tensor, mask: torch.Tensor) -> None:
@@ -225,9 +262,10 @@ def main(options: Options) -> None:
             demo.load_config, demo.folder, options.device, prepare, Path(cache)
         )[1]
         scene = run()
-        first, watch = run_session(options, scene, options.objects[0])
-        second_object, second_watch = run_session(options, scene, options.objects[1])
-        again, again_watch = run_session(options, run(), options.objects[0])
+        prompts = [[demo.prompts[name]] for name in options.objects]
+        first, watch, _ = run_session(scene, prompts[0], options.device)
+        second_object, second_watch, _ = run_session(scene, prompts[1], options.device)
+        again, again_watch, _ = run_session(run(), prompts[0], options.device)
         numbers: dict[str, Any] = {
             "first": {"seconds": first, "parts": watch.seconds, "nerf_calls": watch.calls["NeRF"]},
             "second_object": {
@@ -240,6 +278,7 @@ def main(options: Options) -> None:
                 "parts": again_watch.seconds,
                 "nerf_calls": again_watch.calls.get("NeRF", 0),
             },
+            "objects": objects_rows(options, scene),
             "updates": update_rows(options, scene),
             "growth": growth_rows(options, scene),
             "pruning": pruning_rows(options, scene),
@@ -280,6 +319,7 @@ def _markdown(options: Options, numbers: dict[str, Any]) -> str:
         f"| first object again, cached | {cached['seconds'] / first['seconds']:.3f} "
         f"| {cached['nerf_calls']} |",
         "",
+        *_objects_table(numbers["objects"], first["seconds"]),
         "| one view's update | time, closed-form vote = 1 |",
         "|---|---|",
         *(f"| {name} | {seconds / closed:.1f} |" for name, seconds in updates.items()),
@@ -298,6 +338,31 @@ def _markdown(options: Options, numbers: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _objects_table(rows: dict[str, list[dict[str, float]]], first: float) -> list[str]:
+    """Time per object and view in units of that of the first object alone, and the tenth's."""
+    unit = {kind: of[0]["decoder"] + of[0]["else"] for kind, of in rows.items()}
+    lines = [
+        "| objects in one pass, time per object and view, one object = 1 | in views of their own: "
+        "segmenter | everything else | in the same view: segmenter | everything else |",
+        "|---|---|---|---|---|",
+    ]
+    for own, one in zip(rows["own"], rows["one"], strict=True):
+        parts = [own[p] / unit["own"] for p in ("decoder", "else")]
+        parts += [one[p] / unit["one"] for p in ("decoder", "else")]
+        shown = " | ".join(f"{part:.3f}" for part in parts)
+        lines.append(f"| {own['objects']} | {shown} |")
+    alone, most = rows["one"][0], rows["one"][-1]
+    further = (most["seconds"] - alone["seconds"]) / max(most["objects"] - alone["objects"], 1)
+    share = most["decoder"] / (most["decoder"] + most["else"])
+    return [
+        *lines,
+        "",
+        f"A further object in the same view: {further / first:.3f} of the first one from nothing, "
+        f"{share:.0%} of it the segmenter.",
+        "",
+    ]
 
 
 if __name__ == "__main__":

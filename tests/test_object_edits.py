@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,11 @@ from sa3d.checkpoint import load_segmentation, save_segmentation
 from sa3d.errors import SA3DError
 from sa3d.evaluation import iou, mean_iou_over_views
 from sa3d.events import Finished, ViewDone
+from sa3d.export.masks import PhotoMasks
 from sa3d.final_masks import final_masks
+from sa3d.mask_refinement import RefinementConfig
 from sa3d.prompts import Prompt
+from sa3d.scene import PrepareConfig, Scene
 from sa3d.segmentation import Segmentation
 from sa3d.session import Session
 from sa3d.testing.analytic_fields import Box
@@ -134,8 +138,10 @@ def test_a_merged_view_votes_once_for_the_union_of_the_masks(bottle: AnalyticSce
     session.merge_objects(["body", "cap"], "body")
     record = session.result().object("body").views[0]
     assert record.outcome == "prompted"
+    assert record.mask is not None
     np.testing.assert_array_equal(record.mask, parts_of_view(bottle, 0)["bottle"])
     (prompt,) = session.prompts("body")
+    assert isinstance(prompt.mask, np.ndarray)
     np.testing.assert_array_equal(prompt.mask, parts_of_view(bottle, 0)["bottle"])
 
 
@@ -180,6 +186,22 @@ def test_a_click_splits_a_part_off(bottle: AnalyticScene, in_one: Segmentation) 
     assert "cap was split off" in session.result().object("bottle").verdict
     labels = session.result().labels()
     assert set(labels.unique().tolist()) == {-1, 0, 1}
+    whole = in_one.object("bottle").views
+    for index, record in session.result().object("cap").views.items():
+        if record.outcome == "accepted" and whole[index].outcome == "accepted":
+            assert not (record.mask & ~whole[index].mask).any()
+
+
+def test_a_mark_smaller_than_the_rays_is_refused(bottle: AnalyticScene) -> None:
+    scene, dot = bottle.scene, np.zeros_like(bottle.masks["cap"][3])
+    dot[18, 24] = True
+    config = PrepareConfig(resolution=40, ray_side=12)
+    coarse = Scene(bottle.field, scene.views, scene.cache.parent, config)
+    list(coarse.prepare())
+    session = Session(coarse, session_in(bottle).segmenter)
+    session.add_prompts([Prompt(scene.views[3].name, "dot", mask=dot)])
+    with pytest.raises(SA3DError, match="smaller than a ray's pixel"):
+        list(session.run())
 
 
 def test_what_was_split_can_be_merged_again(bottle: AnalyticScene, in_one: Segmentation) -> None:
@@ -199,6 +221,7 @@ def test_a_part_that_a_user_drew_is_taken_out_of_the_drawing(
     session.split_object("bottle", [drawn(bottle, "cap", 0)], "cap")
     list(session.run())
     first = session.prompts("bottle")[0]
+    assert isinstance(first.mask, np.ndarray)
     np.testing.assert_array_equal(first.mask, bottle.masks["body"][0])
     mask = final_masks(bottle.scene, session.result(), 0)["bottle"][0]
     assert not (mask & bottle.masks["cap"][0]).any()
@@ -308,3 +331,24 @@ def test_edited_objects_are_saved_and_gone_on_with(
         torch.testing.assert_close(again.evidence.object, one.evidence.object, rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(again.evidence.total, one.evidence.total, rtol=1e-3, atol=1e-3)
         assert [p.view for p in again.prompts] == [p.view for p in one.prompts]
+
+
+def test_overlapping_objects_share_no_element_and_no_pixel(
+    bottle: AnalyticScene, in_parts: Segmentation, in_one: Segmentation
+) -> None:
+    """The bottle and, once more, its cap: what both claim goes to one of them."""
+    cap, whole = in_parts.object("cap"), in_one.object("bottle")
+    both = replace(in_one, objects={"cap": cap, "bottle": whole})
+    claimed = [one.evidence.labels() for one in (cap, whole)]
+    assert (claimed[0] & claimed[1]).any()
+    labels = both.labels()
+    assert torch.equal(labels >= 0, claimed[0] | claimed[1])
+    contested = claimed[0] & claimed[1]
+    more = both.probability("cap") > both.probability("bottle")
+    assert (labels[contested & more] == 0).all()
+    masks = PhotoMasks(bottle.scene, both, ("cap", "bottle"), RefinementConfig())
+    for index in range(len(bottle.scene.views)):
+        final = final_masks(bottle.scene, both, index)
+        for mine, other in ((final["cap"][0], final["bottle"][0]), masks.of_view(index).values()):
+            assert not (mine & other).any()
+            assert iou(mine | other, parts_of_view(bottle, index)["bottle"]) > 0.8
