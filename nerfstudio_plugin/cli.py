@@ -19,6 +19,7 @@ COMMANDS = {
     "prepare": "evaluate a trained scene once, so that segmenting in it is fast",
     "segment": "cut objects out: points, a box or a mask in one view, all of them in 3D",
     "correct": "add clicks to a finished segmentation; only what they touch is done again",
+    "next-view": "the views in which a click helps most, and why",
     "objects": "list, rename, merge, split or delete a segmentation's objects",
     "export": "write a segmentation as masks, a point cloud or a mesh",
     "render": "pictures of a segmentation: mask, overlay, the object alone, or without it",
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments[0] not in COMMANDS:
             raise SA3DError(f"unknown command {arguments[0]!r}; there are: {', '.join(COMMANDS)}")
-        module = importlib.import_module(f"nerfstudio_plugin.cli_{arguments[0]}")
+        module = importlib.import_module(f"nerfstudio_plugin.cli_{arguments[0].replace('-', '_')}")
         return module.main(arguments[1:]) or 0
     except SA3DError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)

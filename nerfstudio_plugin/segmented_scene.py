@@ -156,6 +156,8 @@ def _object_report(one: ObjectSegmentation, scene: Scene) -> dict[str, Any]:
             "agreement": record.agreement,
             "score": record.score,
             "confidence": record.confidence,
+            "reason": record.reason,
+            "fold_agreement": record.fold_agreement,
         }
         for index, record in sorted(one.views.items())
     }
@@ -163,6 +165,10 @@ def _object_report(one: ObjectSegmentation, scene: Scene) -> dict[str, Any]:
         "name": one.name,
         "converged": one.converged,
         "verdict": one.verdict,
+        "kept_round": one.kept_round,
+        "cycle": one.cycle,
+        "held_out_agreement": one.held_out_agreement,
+        "fold_agreement": one.fold_agreement,
         "prompts": [prompt.to_json() for prompt in one.prompts],
         "rounds": [asdict(done) for done in one.rounds],
         "views": views,

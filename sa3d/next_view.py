@@ -5,6 +5,7 @@ Needs neither the segmenter nor the NeRF: only operators, evidence and the masks
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +19,13 @@ from sa3d.segmentation import Segmentation, ViewRecord
 BORDER = 0.04
 """Doubt narrower than this share of the object's size (sqrt of its area) on all sides is its
 border: every mask has one, and no click cures it."""
+
+PERHAPS = 0.4
+"""Probability from which a pixel may well be object: 0.5 is that of elements nobody voted on."""
+NEAR = 0.25
+"""Doubt further from the object than this share of its size is about something else."""
+AGAIN = 0.5
+"""Every prompt that a view has already lowers its score so."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +66,18 @@ def next_views(
         SA3DError: no such object.
     """
     probability = calibrated_probability(segmentation, name)
-    records = segmentation.object(name).views
+    one = segmentation.object(name)
+    records = one.views
     measured = [
         _measure(scene, rendered_certainty(scene, probability, index), index, records.get(index))
         for index in range(len(scene.views))
     ]
+    prompts = Counter(scene.view_index(prompt.view) for prompt in one.prompts if prompt.view)
     largest = max(max(area for area, _, _ in measured), 1e-6)
     ranked = [
-        _next_view(scene, index, records.get(index), *(part / largest for part in parts))
+        _next_view(
+            scene, index, records.get(index), *(part / largest for part in parts), prompts[index]
+        )
         for index, parts in enumerate(measured)
     ]
     ranked.sort(key=lambda one: (-one.score, one.index))
@@ -75,22 +87,29 @@ def next_views(
 def _measure(
     scene: Scene, rendered: Tensor, index: int, record: ViewRecord | None
 ) -> tuple[float, float, float]:
-    """The object's expected area in a view, that of doubt and of disagreement, in pixels."""
-    area = float(rendered.sum())
+    """The object's area in a view, that of doubt and of disagreement, in pixels."""
+    inside = rendered > PERHAPS
     doubt = torch.minimum(rendered, 1 - rendered)
     disagreement = torch.zeros_like(doubt)
     if record is not None and record.mask is not None:
         said = scene.prepared(index).at_rays(record.mask).reshape(rendered.shape)
         disagreement = ((said - rendered).abs() - doubt).clamp_min(0)
-    width = max(1, round(BORDER * max(area, 0.0) ** 0.5))
-    return area, float(_opened(doubt, width).sum()), float(_opened(disagreement, width).sum())
+        inside = inside | (said > 0.5)
+    area = float(inside.sum())
+    width = max(1, round(BORDER * area**0.5))
+    near = _grown(inside.float(), max(1, round(NEAR * area**0.5)))
+    parts = (_opened(near * part, width) for part in (doubt, disagreement))
+    return area, *(float(part.sum()) for part in parts)
+
+
+def _grown(values: Tensor, radius: int) -> Tensor:
+    """The greatest of [h, w] within ``radius`` pixels, in a square."""
+    return torch.nn.MaxPool2d(2 * radius + 1, stride=1, padding=radius)(values[None])[0]
 
 
 def _opened(values: Tensor, radius: int) -> Tensor:
     """Grey opening of [h, w] by a square: what is narrower than ``2 radius + 1`` pixels goes."""
-    side = 2 * radius + 1
-    pool = torch.nn.MaxPool2d(side, stride=1, padding=radius)
-    return pool(-pool(-values[None]))[0]
+    return _grown(-_grown(-values, radius), radius)
 
 
 def _next_view(
@@ -100,8 +119,9 @@ def _next_view(
     seen: float,
     doubt: float,
     disagreement: float,
+    prompts: int,
 ) -> NextView:
-    score = doubt + disagreement
+    score = (doubt + disagreement) * AGAIN**prompts
     said = [f"sees {seen:.0%} of the object"]
     if doubt > 0.01:
         said.append(f"the votes leave doubt about {doubt / max(seen, doubt):.0%} of it")
@@ -109,5 +129,7 @@ def _next_view(
         said.append(f"its own mask and the others differ (IoU {record.agreement:.2f})")
     if record is not None and record.outcome in ("rejected", "no prompt"):
         said.append("its mask was not believed" if record.mask is not None else "it has no mask")
+    if prompts:
+        said.append(f"marked {prompts} time{'s' * (prompts > 1)} before")
     view = scene.views[index].name
     return NextView(index, view, score, doubt, disagreement, seen, "; ".join(said))

@@ -5,11 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sa3d.convergence import CLEARLY, ConvergenceConfig, best_round, is_converged, trust, verdict
-from sa3d.events import RoundDone
+from sa3d.convergence import (
+    CLEARLY,
+    ConvergenceConfig,
+    RoundState,
+    best_round,
+    cycle_length,
+    is_converged,
+    to_look_at,
+    trust,
+    verdict,
+)
+from sa3d.events import Outcome, RoundDone
 
 ROUND = RoundDone(
     object="mug",
@@ -93,3 +104,34 @@ def test_verdict_names_what_a_user_should_know() -> None:
     lost = verdict([replace(ROUND, prompt_agreement=0.5)], 0, converged=True)
     assert "0.50 with the prompt" in lost
     assert "prompt another view" in lost
+
+
+def state(*on: int, outcome: Outcome = "accepted") -> RoundState:
+    labels = torch.zeros(1000, dtype=torch.bool)
+    labels[list(on)] = True
+    return RoundState(labels, {0: outcome})
+
+
+def test_a_state_that_returns_is_a_cycle() -> None:
+    a, b, c = state(*range(200)), state(*range(100, 300)), state(*range(200, 400))
+    assert cycle_length([a, b, a], CONFIG) == 2
+    assert cycle_length([c, a, b, c], CONFIG) == 3
+    assert cycle_length([a, b, c], CONFIG) == 0
+    assert cycle_length([a, a], CONFIG) == 0  # converged is something else
+    almost = state(*range(1, 201))  # two labels of 200 differ: 1%
+    assert cycle_length([a, b, almost], CONFIG) == 2
+    assert cycle_length([a, b, almost], replace(CONFIG, flip_tolerance=0.009)) == 0
+    assert cycle_length([a, b, state(*range(200), outcome="rejected")], CONFIG) == 0
+
+
+def test_a_cycle_is_said() -> None:
+    text = verdict([ROUND] * 3, 2, converged=False, cycle=2)
+    assert text.startswith("stopped, going in a circle of 2 rounds, after 3 rounds")
+
+
+def test_at_most_three_views_are_named_worst_first() -> None:
+    assert to_look_at({"a": 0.75, "b": 0.9}, CONFIG) == ""
+    assert to_look_at({"a": 0.7, "b": 0.9}, CONFIG) == "view a disagrees: look at it"
+    assert to_look_at({"a": 0.7, "b": 0.2}, CONFIG) == "views b and a disagree: look at them"
+    many = {name: i / 10 for i, name in enumerate("abcde")}
+    assert to_look_at(many, CONFIG) == "5 views disagree, most of all a, b and c: look at them"

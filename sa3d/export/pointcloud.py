@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sa3d.calibration import calibrated_probability
 from sa3d.errors import SA3DError
 from sa3d.export.frames import Placement
 from sa3d.export.pointcloud_files import PointCloud, check_suffix, write_pointcloud
@@ -109,8 +110,8 @@ def object_pointcloud(
     merged = merge_points(seen, cells)
     positions = merged.positions.double().numpy()
     _, nearest = _neighbours(voxels, positions, config.neighbours)
-    elements, share = segmentation.elements, segmentation.probability(name)
-    at_points = elements.lookup(share, seen.positions.to(share)).double().cpu().numpy()
+    elements, chance = segmentation.elements, calibrated_probability(segmentation, name)
+    at_points = elements.lookup(chance, seen.positions.to(chance)).double().cpu().numpy()
     group = torch.unique(cells, return_inverse=True)[1].numpy()
     cloud = PointCloud(
         positions,

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from sa3d.mask_rendering import render_mask
+from sa3d.calibration import calibrated_probability
+from sa3d.mask_rendering import render_mask, render_share
 from sa3d.prompts import Prompt
 from sa3d.rendering import tinted
 from sa3d.scene import Scene
@@ -54,7 +55,7 @@ def prompt_picture(scene: Scene, view_index: int, prompts: Sequence[Prompt]) -> 
 def doubt_picture(
     scene: Scene, segmentation: Segmentation, name: str, view_index: int
 ) -> np.ndarray:
-    """A view's photograph in grey, glowing where the rendered probability is near 0.5.
+    """A view's photograph in grey, glowing where the calibrated probability is near 0.5.
 
     Doubt is ``1 - |2 p - 1|``: 1 at a probability of 0.5, 0 where it is 0 or 1. Where the
     views have said next to nothing there is nothing to doubt: those places are blue.
@@ -64,10 +65,9 @@ def doubt_picture(
     """
     prepared, photo = scene.prepared(view_index), scene.views[view_index]
     evidence, prior = segmentation.object(name).evidence, segmentation.prior
-    weight = segmentation.prior_weight
-    said = render_mask(prepared.operator, evidence, prior=prior, prior_weight=weight)
+    said = render_share(prepared.operator, calibrated_probability(segmentation, name))
     heard = render_mask(prepared.operator, evidence, prior=prior, prior_weight=_LITTLE)
-    small = torch.stack([said.probability, heard.known]).cpu()
+    small = torch.stack([said, heard.known]).cpu()
     size = (prepared.camera.height, prepared.camera.width)
     probability, known = torch.nn.functional.interpolate(
         small.reshape(1, 2, *size), (photo.camera.height, photo.camera.width), mode="bilinear"

@@ -1,4 +1,4 @@
-"""Runs of the whole loop on generated scenes with a segmenter that errs, a different one per seed."""
+"""Runs of the whole loop on generated scenes with a segmenter that errs, others for every seed."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import trimesh
 from scipy.spatial import KDTree
 
 import sa3d.export.pointcloud_files
+from sa3d.calibration import calibrated_probability
 from sa3d.errors import SA3DError
 from sa3d.export.frames import Placement
 from sa3d.export.pointcloud import PointCloudConfig, export_pointcloud, object_pointcloud
@@ -61,12 +62,12 @@ def test_file_in_the_original_frame(
     assert b"property float nx" in header
 
 
-def test_probability_is_the_evidence_share_of_the_object(
+def test_probability_is_the_calibrated_one_of_the_object(
     still_life: AnalyticScene, voted: Segmentation
 ) -> None:
     cloud = object_pointcloud(still_life.scene, voted, "ball")
     found = voted.elements.find(still_life.scene.grid.keys(torch.tensor(cloud.positions)))
-    shares = voted.probability("ball")[found].numpy()
+    shares = calibrated_probability(voted, "ball")[found].numpy()
     np.testing.assert_allclose(cloud.probabilities, shares, atol=1e-6)
     assert np.median(shares) > 0.95
 

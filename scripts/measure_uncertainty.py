@@ -1,0 +1,198 @@
+"""Fits the two constants of sa3d/calibration.py on generated scenes, and checks them on others.
+
+Truth of an element: whether exact masks, voting in every view, say object. Elements count by the
+light that those views get from them, and only near the object: in the box around the elements
+labelled object, grown by half its size. Probabilities are sorted into 15 bins; the expected
+calibration error is the mean gap between a bin's probability and its share of true elements.
+
+    python scripts/measure_uncertainty.py --output outputs/uncertainty \
+        --check outputs/demo/room/segmentation=nerfstudio_plugin/demo_scenes/room/masks_gt
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import measure_scene
+import numpy as np
+import torch
+import tyro
+
+from nerfstudio_plugin.segmented_scene import reopen
+from sa3d.calibration import FITTED, Calibration, Reliability, reliability
+from sa3d.evaluation import upper_bound
+from sa3d.inverse_rendering import Evidence
+from sa3d.object_extent import Extent
+from sa3d.scene import Scene
+from sa3d.segmentation import Segmentation
+from sa3d.testing.erring_runs import erring_run
+
+FIRST = 5000
+"""First seed of the runs that are fitted; those that are checked follow."""
+
+
+@dataclass
+class Options:
+    """What to fit and to check."""
+
+    seeds: int = 40
+    """Generated runs to fit, and half as many more to check."""
+    check: tuple[str, ...] = ()
+    """FOLDER=MASKS: a saved segmentation and its exact masks, a folder of PNGs named by image stem,
+    or one such folder per object."""
+    refit: bool = True
+    """Fit anew; otherwise check the constants as they are."""
+    output: Path | None = None
+    """Folder for table.md and reliability.png."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Elements near objects: evidence, the evidence share, truth (bool) and light, [n] each."""
+
+    evidence: Evidence
+    share: torch.Tensor
+    truth: torch.Tensor
+    light: torch.Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence[Judged]) -> Judged:
+        """All of them; each part's light adds up to 1."""
+        evidence = Evidence(
+            torch.cat([p.evidence.object for p in parts]),
+            torch.cat([p.evidence.total for p in parts]),
+        )
+        share = torch.cat([p.share for p in parts])
+        truth = torch.cat([p.truth for p in parts])
+        return cls(evidence, share, truth, torch.cat([p.light / p.light.sum() for p in parts]))
+
+
+def judge(
+    scene: Scene, segmentation: Segmentation, name: str, exact: Sequence[np.ndarray]
+) -> Judged:
+    """An object's elements and those around it."""
+    right = upper_bound(scene, {name: exact}).object(name).evidence
+    evidence, positions = segmentation.object(name).evidence, scene.elements.positions_world
+    labelled = positions[evidence.labels(segmentation.lam)]
+    middle = labelled[torch.randperm(len(labelled), generator=torch.Generator().manual_seed(0))]
+    extent = Extent.of(middle[:100_000])  # torch's quantiles take no more than 16 million
+    near = extent.grown(0.5 * extent.size).contains(positions) & (right.total > 0)
+    return Judged(
+        Evidence(evidence.object[near], evidence.total[near]),
+        segmentation.probability(name)[near],
+        right.labels()[near],
+        right.total[near],
+    )
+
+
+def generated(first: int, count: int) -> Judged:
+    """Runs on generated scenes with a segmenter that errs."""
+    parts = []
+    for seed in range(first, first + count):
+        with tempfile.TemporaryDirectory() as folder:
+            run = erring_run(Path(folder), seed)
+            exact = list(run.scene.masks[run.name])
+            parts.append(judge(run.scene.scene, run.segmentation, run.name, exact))
+        print(f"\rgenerated runs {len(parts)}/{count}", end="", flush=True)
+    print()
+    return Judged.joined(parts)
+
+
+def saved(folder: Path, masks: Path) -> Judged:
+    """A saved segmentation with exact masks for every view."""
+    opened = reopen(folder)
+    for _ in opened.scene.prepare():
+        pass
+    parts = []
+    for name in opened.segmentation.objects:
+        here = masks / name if (masks / name).is_dir() else masks
+        exact = measure_scene.load_masks(here, opened.scene)
+        in_order = [exact[index] for index in range(len(opened.scene.views))]
+        parts.append(judge(opened.scene, opened.segmentation, name, in_order))
+    return Judged.joined(parts)
+
+
+def fitted(data: Judged) -> Calibration:
+    """The constants with the greatest likelihood."""
+    from scipy.optimize import minimize
+
+    truth = data.truth.to(data.light)
+
+    def loss(values: np.ndarray) -> float:
+        guess = Calibration(float(np.exp(values[0])), float(values[1]))
+        p = guess.probability(data.evidence).clamp(1e-6, 1 - 1e-6)
+        said = truth * p.log() + (1 - truth) * (1 - p).log()
+        return -float((data.light * said).sum() / data.light.sum())
+
+    best = minimize(loss, [np.log(0.05), 1.0], method="Nelder-Mead").x
+    return Calibration(float(np.exp(best[0])), float(best[1]))
+
+
+def curves(data: Judged, calibration: Calibration) -> tuple[Reliability, Reliability]:
+    """Reliability of the evidence share and of the calibrated probability."""
+    probability = calibration.probability(data.evidence)
+    return (
+        reliability(data.share, data.truth, data.light),
+        reliability(probability, data.truth, data.light),
+    )
+
+
+def table(all_curves: Mapping[str, tuple[Reliability, Reliability]]) -> str:
+    """Expected calibration error before and after."""
+    lines = ["| scene | evidence share | calibrated | share, doubtful | calibrated, doubtful |"]
+    lines.append("|---|---|---|---|---|")
+    for name, (share, probability) in all_curves.items():
+        values = (share.error, probability.error, share.doubtful_error, probability.doubtful_error)
+        lines.append(f"| {name} | " + " | ".join(f"{value:.4f}" for value in values) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(all_curves: Mapping[str, tuple[Reliability, Reliability]], path: Path) -> None:
+    """Reliability diagrams: share of true elements over the probability said."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    width = 2.9 * len(all_curves)
+    figure, axes = pyplot.subplots(1, len(all_curves), figsize=(width, 3.1), squeeze=False)
+    for axis, (name, pair) in zip(axes[0], all_curves.items(), strict=True):
+        axis.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+        for curve, label in zip(pair, ("evidence share", "calibrated"), strict=True):
+            text = f"{label}, error {curve.error:.3f}"
+            axis.plot(curve.said, curve.true, marker="o", markersize=3, label=text)
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel("said")
+        axis.legend(fontsize=7)
+        axis.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("true")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def main(options: Options) -> None:
+    """Fit, check, print and write."""
+    calibration, found = FITTED, {}
+    if options.refit:
+        data = generated(FIRST, options.seeds)
+        calibration = fitted(data)
+        found["generated, fitted"] = curves(data, calibration)
+        print(calibration)
+    others = generated(FIRST + options.seeds, max(1, options.seeds // 2))
+    found["generated, others"] = curves(others, calibration)
+    for entry in options.check:
+        folder, masks = entry.split("=", 1)
+        found[Path(masks).parent.name] = curves(saved(Path(folder), Path(masks)), calibration)
+    print(table(found), end="")
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
+        (options.output / "table.md").write_text(f"{calibration}\n\n{table(found)}")
+        draw(found, options.output / "reliability.png")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

@@ -1,0 +1,68 @@
+"""The view in which a click helps most, found without segmenter and NeRF."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sa3d.errors import SA3DError
+from sa3d.inverse_rendering import Evidence
+from sa3d.next_view import AGAIN, next_views
+from sa3d.prompts import Prompt
+from sa3d.segmentation import ObjectSegmentation, Segmentation, ViewRecord
+from sa3d.testing.analytic_scene import AnalyticScene
+
+
+def changed(voted: Segmentation, **values: object) -> Segmentation:
+    one: ObjectSegmentation = replace(voted.object("ball"), **values)  # pyright: ignore
+    return replace(voted, objects={"ball": one})
+
+
+def test_a_view_whose_mask_lacks_half_comes_first(
+    still_life: AnalyticScene, voted: Segmentation
+) -> None:
+    views = dict(voted.object("ball").views)
+    half = still_life.masks["ball"][5].copy()
+    half[: int(np.nonzero(half)[0].mean()) + 1] = False
+    views[5] = ViewRecord("rejected", 0.45, 0.9, 0.0, half)
+    first, *others = next_views(still_life.scene, changed(voted, views=views), "ball")
+    assert first.index == 5
+    assert first.view == still_life.scene.views[5].name
+    assert first.disagreement > 0.2
+    assert "differ (IoU 0.45)" in first.reason
+    assert "not believed" in first.reason
+    assert [one.score for one in others] == sorted((o.score for o in others), reverse=True)
+    assert {first.index, *(one.index for one in others)} == set(range(12))
+
+
+def test_where_nobody_has_voted_there_is_doubt(
+    still_life: AnalyticScene, voted: Segmentation
+) -> None:
+    sure = next_views(still_life.scene, voted, "ball")
+    nothing = Evidence.none(len(voted.elements))
+    unsure = next_views(still_life.scene, changed(voted, evidence=nothing, views={}), "ball", 3)
+    assert len(unsure) == 3
+    assert unsure[0].doubt > 0.3 > 0.1 > sure[0].doubt
+    assert "doubt" in unsure[0].reason
+
+
+def test_a_view_marked_before_gains_less(still_life: AnalyticScene, voted: Segmentation) -> None:
+    unprompted = changed(voted, evidence=Evidence.none(len(voted.elements)), prompts=())
+    first = next_views(still_life.scene, unprompted, "ball", 1)[0]
+    marked = [Prompt(first.view, "ball", points=((1.0, 1.0),), labels=(1,))] * 2
+    again = next_views(still_life.scene, replace_prompts(unprompted, marked), "ball")
+    here = next(one for one in again if one.index == first.index)
+    assert here.score == pytest.approx(first.score * AGAIN**2)
+    assert "marked 2 times" in here.reason
+
+
+def replace_prompts(segmentation: Segmentation, prompts: list[Prompt]) -> Segmentation:
+    one = replace(segmentation.object("ball"), prompts=prompts)
+    return replace(segmentation, objects={"ball": one})
+
+
+def test_an_unknown_object_is_refused(still_life: AnalyticScene, voted: Segmentation) -> None:
+    with pytest.raises(SA3DError, match="no object 'cup'"):
+        next_views(still_life.scene, voted, "cup")

@@ -1,0 +1,133 @@
+"""The loop stops, says why, and judges its views by others, whatever the segmenter does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sa3d.checkpoint import load_segmentation, save_segmentation
+from sa3d.convergence import ConvergenceConfig
+from sa3d.events import Finished, RoundDone
+from sa3d.loop_config import LoopConfig
+from sa3d.object_loop import ObjectLoop
+from sa3d.prompts import Prompt
+from sa3d.segmentation import Segmentation
+from sa3d.segmenter import MaskPrediction
+from sa3d.testing.analytic_scene import AnalyticScene
+from sa3d.testing.erring_runs import erring_run
+from sa3d.testing.oracle_segmenter import OracleSegmenter
+
+
+class _TwoMinds(OracleSegmenter):
+    """Finds the object whole in every other round, and without its lower half in between."""
+
+    visits = 0
+    per_round = 11
+
+    def predict(self, *args: Any, **kwargs: Any) -> MaskPrediction:
+        found = super().predict(*args, **kwargs)
+        odd = self.visits // self.per_round % 2
+        self.visits += 1
+        masks = found.masks.copy()
+        for mask in masks:
+            rows = np.flatnonzero(mask.any(axis=1))
+            if odd and len(rows):
+                mask[rows[len(rows) // 2] :] = False
+        return MaskPrediction(masks, found.scores, found.logits)
+
+
+def loop_of(
+    still_life: AnalyticScene, config: LoopConfig, kind: type[OracleSegmenter] = OracleSegmenter
+) -> ObjectLoop:
+    views, masks = still_life.scene.views, still_life.masks
+    known: Mapping[str, Mapping[str, np.ndarray]] = {
+        view.name: {name: stack[i] for name, stack in masks.items()} for i, view in enumerate(views)
+    }
+    segmenter = kind({view.name: view.image() for view in views}, known)
+    prompt = Prompt(views[0].name, "ball", mask=masks["ball"][0])
+    return ObjectLoop(still_life.scene, segmenter, "ball", [prompt], config)
+
+
+def test_a_loop_that_goes_in_a_circle_is_stopped_and_says_so(still_life: AnalyticScene) -> None:
+    limits = ConvergenceConfig(max_rounds=9, min_trust=0.0)
+    config = LoopConfig(inertia=-2.0, held_out=0.0, min_agreement=0.0, convergence=limits)
+    loop = loop_of(still_life, config, _TwoMinds)
+    events = list(loop.run())
+    rounds = [event for event in events if isinstance(event, RoundDone)]
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert last.cycle == 2
+    assert not last.converged
+    assert len(rounds) < 9
+    assert "going in a circle of 2 rounds" in last.verdict
+    trusts = [(r.agreement + r.prompt_agreement) / 2 for r in rounds]
+    assert trusts[last.chosen_round - 1] >= max(trusts) - 0.005
+    assert loop.result().cycle == 2
+
+
+def test_folds_judge_every_view_and_change_nothing_else(still_life: AnalyticScene) -> None:
+    plain, folded = (loop_of(still_life, LoopConfig(folds=folds)) for folds in (0, 4))
+    for loop in (plain, folded):
+        list(loop.run())
+    one, other = plain.result(), folded.result()
+    assert torch.equal(one.evidence.object, other.evidence.object)
+    assert torch.equal(one.evidence.total, other.evidence.total)
+    assert one.fold_agreement is None
+    judged = [record.fold_agreement for record in other.views.values()]
+    assert len(judged) == 12
+    assert all(value is not None and value > 0.7 for value in judged)
+    assert other.fold_agreement == pytest.approx(np.mean([v for v in judged if v is not None]))
+
+
+def test_a_view_that_is_wrong_is_named(still_life: AnalyticScene) -> None:
+    loop = loop_of(still_life, LoopConfig(folds=4))
+    list(loop.run())
+    record = loop.state.records[5]
+    assert record.mask is not None
+    record.mask[:, : int(np.nonzero(record.mask)[1].mean())] = False
+    assert loop.state.finished is not None
+    assert "disagree" not in loop.state.finished.verdict
+    said = loop.finish(True, 2, "done").verdict
+    assert said == f"done; view {still_life.scene.views[5].name} disagrees: look at it"
+
+
+def test_a_saved_report_is_whole_and_version_1_opens(
+    still_life: AnalyticScene, tmp_path: Path
+) -> None:
+    loop = loop_of(still_life, LoopConfig(folds=3))
+    list(loop.run())
+    one, scene = loop.result(), still_life.scene
+    whole = Segmentation(scene.key, scene.elements, {"ball": one}, 0.5, 0.05)
+    save_segmentation(whole, tmp_path / "new")
+    again = load_segmentation(tmp_path / "new").segmentation.object("ball")
+    assert (again.kept_round, again.cycle) == (one.kept_round, 0)
+    assert again.held_out_agreement == one.held_out_agreement
+    assert again.views[3].reason == one.views[3].reason != ""
+    assert again.views[3].fold_agreement == one.views[3].fold_agreement
+    manifest = json.loads((tmp_path / "new/segmentation.json").read_text())
+    manifest["version"] = 1
+    [saved] = manifest["objects"]
+    del saved["kept_round"], saved["cycle"]
+    for view in saved["views"]:
+        del view["reason"], view["fold_agreement"]
+    (tmp_path / "new/segmentation.json").write_text(json.dumps(manifest))
+    old = load_segmentation(tmp_path / "new").segmentation.object("ball")
+    assert old.verdict == one.verdict
+    assert old.views[3].reason == ""
+
+
+@pytest.mark.parametrize("seed", range(8))  # one for each kind of error
+def test_generated_runs_end_with_a_verdict(seed: int, tmp_path: Path) -> None:
+    run = erring_run(tmp_path, seed)
+    one = run.segmentation.object(run.name)
+    assert 1 <= len(one.rounds) <= 6
+    assert one.converged or one.cycle or len(one.rounds) == 6
+    assert "converged" in one.verdict or "stopped" in one.verdict
+    assert 0 <= run.iou() <= 1
+    assert all(record.reason for record in one.views.values())
