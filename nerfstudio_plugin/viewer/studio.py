@@ -189,8 +189,12 @@ class Studio(StudioWork):
         """Make one of several segmented objects, called ``into``: a new name or one of theirs."""
 
         def merge() -> None:
-            colours = {}
-            for one, colour in self._known(*names).colours.items():
+            self._known(*names)
+            missing = [one for one in names if not self.session.prompts(one)]
+            if missing:
+                raise SA3DError(f"{' and '.join(missing)} is not segmented yet")
+            colours: dict[str, Colour] = {}
+            for one, colour in self.state.desk.colours.items():
                 if one not in names:
                     colours[one] = colour
                 elif into not in colours:

@@ -15,6 +15,8 @@ from nerfstudio_plugin.viewer.state import Notice, StudioState
 from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.studio_work import Listeners
 from nerfstudio_plugin.viewer.worker import Worker
+from sa3d.convergence import ConvergenceConfig
+from sa3d.loop_config import LoopConfig
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 from sa3d.segmenter import PromptableSegmenter
@@ -22,6 +24,14 @@ from sa3d.session import Session
 from sa3d.testing.analytic_scene import AnalyticScene
 from sa3d.testing.oracle_segmenter import OracleSegmenter
 from sa3d.text_detector import TextDetector
+
+ONE_ROUND = LoopConfig(convergence=ConvergenceConfig(max_rounds=1))
+
+
+@pytest.fixture(autouse=True)
+def no_blocks(monkeypatch) -> None:
+    """What is cut out of the scene is not built: that takes longer than all the rest."""
+    monkeypatch.setattr("nerfstudio_plugin.shown_objects._solid", lambda *_: "built")
 
 
 @dataclass
@@ -46,7 +56,7 @@ class Desktop:
             lambda objects, display: self.shown.append((objects, display)),
             self.notices.append,
         )
-        session = Session(self.scene, self.segmenter)
+        session = Session(self.scene, self.segmenter, ONE_ROUND)
         self.studio = Studio(session, self.folder, Worker(), listeners, self.detector)
         self.studio.prepare()
         self.work()
@@ -110,10 +120,12 @@ def edges_of(mask: np.ndarray) -> tuple[float, float, float, float]:
     return float(columns[0]), float(rows[0]), float(columns[-1]), float(rows[-1])
 
 
-def oracle_of(analytic: AnalyticScene) -> OracleSegmenter:
+def oracle_of(
+    analytic: AnalyticScene, kind: type[OracleSegmenter] = OracleSegmenter
+) -> OracleSegmenter:
     """Knows ball, crate and table in every photo."""
     views = analytic.scene.views
-    return OracleSegmenter(
+    return kind(
         {view.name: view.image() for view in views},
         {
             view.name: {name: masks[i] for name, masks in analytic.masks.items()}

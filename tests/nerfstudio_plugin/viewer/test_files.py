@@ -1,0 +1,199 @@
+"""Sessions saved and opened in the panel, and exports equal to the command line's."""
+
+import shlex
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from conftest import Desktop, assert_same, middle_of, oracle_of
+
+from nerfstudio_plugin.cli import main
+from nerfstudio_plugin.display import Display
+from nerfstudio_plugin.viewer.files import Files, equal_command
+from sa3d.checkpoint import load_segmentation
+from sa3d.config import settings_from_dict
+
+
+@dataclass
+class Panel:
+    desktop: Desktop
+    files: Files
+
+    def opens(self, folder):
+        self.files.open(folder)
+        assert self.desktop.work() == []
+
+    def export(self, kind, output, *, every_object=False, overwrite=False, deliver=None):
+        self.files.export(
+            kind, Path(output), every_object=every_object, overwrite=overwrite, deliver=deliver
+        )
+        return self.desktop.work()
+
+
+@pytest.fixture
+def new_panel(command_line, ball, photographed):
+    """Makes a panel on the analytic scene, as it was prepared for the ball's segmentation."""
+    settings = settings_from_dict(load_segmentation(ball).provenance["settings"], "notes")
+
+    def make():
+        run, scene = command_line.open_scene(Path("config.yml"), prepare_config=settings.prepare)
+        desktop = Desktop(scene, oracle_of(photographed), Path("segmentations/viewer"))
+        return Panel(desktop, Files(desktop.studio, run, settings, None))
+
+    return make
+
+
+@pytest.fixture
+def panel(new_panel, ball):
+    """The ball, opened from its folder."""
+    panel = new_panel()
+    panel.opens(ball)
+    return panel
+
+
+def test_what_the_command_line_segmented_is_opened(panel, ball):
+    state = panel.desktop.state
+    assert list(state.verdicts) == ["ball"]
+    assert state.desk.selected == "ball"
+    assert state.saved
+    assert state.folder == ball
+    assert_same(panel.desktop.studio.session.result(), load_segmentation(ball).segmentation)
+    panel.desktop.studio.undo()
+    panel.desktop.work()
+    assert panel.desktop.state.verdicts == {}
+    panel.desktop.studio.redo()
+    panel.desktop.work()
+    assert list(panel.desktop.state.verdicts) == ["ball"]
+
+
+def test_everything_comes_back(panel, new_panel, photographed, tmp_path):
+    desktop, studio = panel.desktop, panel.desktop.studio
+    studio.new_object("crate")
+    studio.select("ball")
+    studio.display(Display(mode="outline", threshold=0.7), False)
+    assert not desktop.state.saved
+    panel.files.save(tmp_path / "kept")
+    (told,) = desktop.work()
+    assert told.title == "Saved"
+    assert desktop.state.saved
+    assert desktop.state.folder == tmp_path / "kept"
+    again = new_panel()
+    again.opens(tmp_path / "kept")
+    assert_same(again.desktop.studio.session.result(), studio.session.result())
+    assert again.desktop.state.desk == desktop.state.desk
+    assert again.desktop.state.display == desktop.state.display
+    assert again.desktop.shown[-1][1] == desktop.shown[-1][1]
+    middle = middle_of(photographed.masks["ball"][6])
+    for one in (desktop, again.desktop):  # and both go on alike
+        one.click(6, middle)
+        assert [notice.kind for notice in one.segment()] == ["done"]
+    assert_same(again.desktop.studio.session.result(), studio.session.result())
+
+
+def test_other_folders_are_neither_opened_nor_replaced(panel, tmp_path):
+    panel.files.open(tmp_path / "nothing")
+    assert "nothing" in panel.desktop.fails()
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "letter.txt").write_text("dear")
+    panel.files.save(mine)
+    assert "mine" in panel.desktop.fails()
+    assert (mine / "letter.txt").read_text() == "dear"
+    assert list(panel.desktop.state.verdicts) == ["ball"]
+
+
+def test_after_undoing_an_opening_the_opened_folder_is_not_written_to(panel, ball):
+    panel.desktop.studio.undo()
+    panel.desktop.work()
+    assert panel.desktop.state.folder == Path("segmentations/viewer")
+
+
+def test_a_session_of_another_scene_is_refused(ball, still_life, tmp_path, panel):
+    other = Desktop(still_life.scene, oracle_of(still_life), tmp_path / "other")
+    files = Files(other.studio, panel.files._run, panel.desktop.studio and _settings(ball), None)
+    files.open(ball)
+    assert "another scene" in other.fails()
+    assert other.state.verdicts == {}
+
+
+def _settings(folder):
+    return settings_from_dict(load_segmentation(folder).provenance["settings"], "notes")
+
+
+@pytest.mark.parametrize(
+    ("kind", "output"), [("mesh", "ball.glb"), ("pointcloud", "ball.ply"), ("masks", "ball_masks")]
+)
+def test_an_export_is_the_one_of_the_command_line(panel, kind, output, capsys):
+    (told,) = panel.export(kind, output)
+    assert told.title == f"{kind} exported"
+    mine = Path("mine") / output
+    mine.parent.mkdir()
+    Path(output).rename(mine)
+    words = shlex.split(panel.desktop.state.command)
+    assert words[0] == "sa3d"
+    assert main(words[1:]) == 0, capsys.readouterr().err
+    if kind == "masks":
+        files = sorted(path.relative_to(output) for path in Path(output).rglob("*.png"))
+        assert len(files) == 12
+        for file in files:
+            assert (output / file).read_bytes() == (mine / file).read_bytes()
+    elif kind == "mesh":
+        one, other = (trimesh.load(place, force="mesh") for place in (mine, output))
+        np.testing.assert_array_equal(one.vertices, other.vertices)
+        np.testing.assert_array_equal(one.faces, other.faces)
+    else:
+        assert mine.read_bytes() == Path(output).read_bytes()
+
+
+def test_what_exists_is_replaced_only_on_request(panel):
+    Path("ball.ply").write_bytes(b"mine")
+    (told,) = panel.export("pointcloud", "ball.ply")
+    assert (told.kind, "ball.ply" in told.text) == ("error", True)
+    assert Path("ball.ply").read_bytes() == b"mine"
+    assert panel.desktop.state.command == ""
+    (told,) = panel.export("pointcloud", "ball.ply", overwrite=True)
+    assert told.kind == "done"
+    assert panel.desktop.state.command.endswith("--overwrite")
+    assert Path("ball.ply").read_bytes()[:3] == b"ply"
+
+
+def test_a_download_is_a_file_or_a_zipped_folder(panel):
+    got = {}
+
+    def deliver(file: Path) -> None:
+        got[file.name] = zipfile.ZipFile(file).namelist() if file.suffix == ".zip" else []
+
+    panel.export("masks", "out/ball_masks", every_object=True, deliver=deliver)
+    panel.export("pointcloud", "ball.ply", deliver=deliver)
+    assert list(got) == ["ball_masks.zip", "ball.ply"]
+    assert "ball/frame_00000.png" in got["ball_masks.zip"]
+
+
+def test_nothing_to_export(new_panel, panel):
+    empty = new_panel()
+    (told,) = empty.export("mesh", "x.glb")
+    assert (told.kind, told.text) == ("error", "Object is not segmented yet.")
+    (told,) = empty.export("mesh", "x.glb", every_object=True)
+    assert told.text == "No object is segmented yet."
+    empty.files.save(Path("x"))
+    assert "Nothing is segmented yet" in empty.desktop.fails()
+    panel.desktop.studio.new_object("mug")
+    (told,) = panel.export("mesh", "x.glb")
+    assert told.text == "Mug is not segmented yet."
+    assert not Path("x.glb").exists()
+
+
+def test_a_suffix_that_no_mesh_has(panel):
+    (told,) = panel.export("mesh", "ball.docx")
+    assert told.kind == "error"
+    assert ".docx" in told.text or "docx" in told.text
+
+
+def test_odd_names_are_quoted():
+    command = equal_command("mesh", Path("a b"), Path("c;d.glb"), ("x y", "z"), overwrite=True)
+    assert command == (
+        "sa3d export mesh --segmentation 'a b' --objects 'x y' z --output 'c;d.glb' --overwrite"
+    )
