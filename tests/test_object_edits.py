@@ -189,7 +189,10 @@ def test_a_click_splits_a_part_off(bottle: AnalyticScene, in_one: Segmentation) 
     whole = in_one.object("bottle").views
     for index, record in session.result().object("cap").views.items():
         if record.outcome == "accepted" and whole[index].outcome == "accepted":
-            assert not (record.mask & ~whole[index].mask).any()
+            inside, around = record.mask, whole[index].mask
+            assert inside is not None
+            assert around is not None
+            assert not (inside & ~around).any()
 
 
 def test_a_mark_smaller_than_the_rays_is_refused(bottle: AnalyticScene) -> None:

@@ -78,7 +78,10 @@ def test_merge(command_line, both):
     (pair,) = objects(both).values()
     for index, record in before.views.items():
         if record.outcome in ("prompted", "accepted"):
-            np.testing.assert_array_equal(pair.views[index].mask, record.mask)
+            mine, merged = record.mask, pair.views[index].mask
+            assert mine is not None
+            assert merged is not None
+            np.testing.assert_array_equal(merged, mine)
 
 
 def test_split_by_a_painted_part(command_line, both, photographed):
@@ -96,6 +99,8 @@ def test_split_by_a_painted_part(command_line, both, photographed):
     assert "left was split off" in out
     assert torch.equal(made["twin"].evidence.object, twin)
     left, rest = made["left"].views[0].mask, made["ball"].views[0].mask
+    assert left is not None
+    assert rest is not None
     assert (left & half).any()
     assert not (left & rest).any()
 
