@@ -59,7 +59,7 @@ def cycle_length(states: Sequence[RoundState], config: ConvergenceConfig) -> int
     """After how many rounds, two or more, the last state has come back; 0 if it is a new one.
 
     The loop is deterministic: what follows a state that was there before was there before, too.
-    Like converged rounds, states may differ a little; compared bit for bit, hardly any would return.
+    As in converged rounds, labels may differ a little: bit for bit, hardly any state returns.
 
     Args:
         states: after every round, in order.

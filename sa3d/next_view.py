@@ -76,9 +76,13 @@ def next_views(
     largest = max(max(area for area, _, _ in measured), 1e-6)
     ranked = [
         _next_view(
-            scene, index, records.get(index), *(part / largest for part in parts), prompts[index]
+            scene,
+            index,
+            records.get(index),
+            (s / largest, d / largest, x / largest),
+            prompts[index],
         )
-        for index, parts in enumerate(measured)
+        for index, (s, d, x) in enumerate(measured)
     ]
     ranked.sort(key=lambda one: (-one.score, one.index))
     return ranked[:count]
@@ -98,8 +102,8 @@ def _measure(
     area = float(inside.sum())
     width = max(1, round(BORDER * area**0.5))
     near = _grown(inside.float(), max(1, round(NEAR * area**0.5)))
-    parts = (_opened(near * part, width) for part in (doubt, disagreement))
-    return area, *(float(part.sum()) for part in parts)
+    unsure, differing = (float(_opened(near * part, width).sum()) for part in (doubt, disagreement))
+    return area, unsure, differing
 
 
 def _grown(values: Tensor, radius: int) -> Tensor:
@@ -116,11 +120,10 @@ def _next_view(
     scene: Scene,
     index: int,
     record: ViewRecord | None,
-    seen: float,
-    doubt: float,
-    disagreement: float,
+    shares: tuple[float, float, float],
     prompts: int,
 ) -> NextView:
+    seen, doubt, disagreement = shares
     score = (doubt + disagreement) * AGAIN**prompts
     said = [f"sees {seen:.0%} of the object"]
     if doubt > 0.01:

@@ -22,6 +22,8 @@ def with_fold_agreements(state: ObjectState, folds: int) -> dict[int, ViewRecord
     records = dict(state.records)
     masked = [index for index in sorted(records) if records[index].mask is not None]
     for fold in (masked[start::folds] for start in range(folds)):
+        if not set(state.votes) - set(fold):
+            continue  # nobody is left to compare with
         without = _without(state, fold)
         for index in fold:
             mask = records[index].mask

@@ -83,7 +83,8 @@ def correlations(rows: Sequence[dict[str, Any]], key: str) -> tuple[float, float
     from scipy.stats import pearsonr, spearmanr
 
     pairs = np.array([(one[key], one["iou"]) for one in rows if one[key] is not None])
-    return float(pearsonr(*pairs.T)[0]), float(spearmanr(*pairs.T)[0])
+    said, true = pairs.T
+    return float(pearsonr(said, true).statistic), float(spearmanr(said, true).statistic)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

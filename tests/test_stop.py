@@ -85,6 +85,14 @@ def test_folds_judge_every_view_and_change_nothing_else(still_life: AnalyticScen
     assert other.fold_agreement == pytest.approx(np.mean([v for v in judged if v is not None]))
 
 
+def test_a_view_that_is_alone_is_not_judged(still_life: AnalyticScene) -> None:
+    limits = ConvergenceConfig(max_rounds=0)
+    loop = loop_of(still_life, LoopConfig(folds=4, convergence=limits))
+    list(loop.run())
+    assert loop.result().fold_agreement is None
+    assert loop.result().verdict == "lifted from the prompted views alone"
+
+
 def test_a_view_that_is_wrong_is_named(still_life: AnalyticScene) -> None:
     loop = loop_of(still_life, LoopConfig(folds=4))
     list(loop.run())

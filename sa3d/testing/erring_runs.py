@@ -87,4 +87,11 @@ def errors_of(kind: str, rate: float, seed: int) -> OracleErrors:
         )
     if kind in ("dilated", "eroded"):
         return OracleErrors(dilate=0.15 if kind == "dilated" else -0.15, dilated=rate, seed=seed)
-    return OracleErrors(**{"leak" if kind == "disc" else kind: rate}, seed=seed)
+    return OracleErrors(
+        leak=rate * (kind == "disc"),
+        missing=rate * (kind == "missing"),
+        neighbour=rate * (kind == "neighbour"),
+        wrong=rate * (kind == "wrong"),
+        empty=rate * (kind == "empty"),
+        seed=seed,
+    )
