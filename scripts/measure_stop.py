@@ -80,11 +80,12 @@ def row(run: ErringRun, seed: int) -> dict[str, Any]:
 
 def correlations(rows: Sequence[dict[str, Any]], key: str) -> tuple[float, float]:
     """Pearson's and Spearman's correlation of a measure with the true IoU."""
-    from scipy.stats import pearsonr, spearmanr
+    from scipy.stats import rankdata
 
     pairs = np.array([(one[key], one["iou"]) for one in rows if one[key] is not None])
     said, true = pairs.T
-    return float(pearsonr(said, true).statistic), float(spearmanr(said, true).statistic)
+    ranked = np.corrcoef(rankdata(said), rankdata(true))[0, 1]
+    return float(np.corrcoef(said, true)[0, 1]), float(ranked)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
