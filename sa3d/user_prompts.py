@@ -18,7 +18,8 @@ _LARGE = 0.2
 _ROOM = 1.3
 """What is missing reaches this far around such a click, in units of its distance to the mask."""
 _PLAUSIBLE = (0.8, 4.0)
-"""Times by which the mask may grow then; otherwise the segmenter took something else."""
+"""Times by which the mask may grow then, the larger one for each click on the object in the view;
+otherwise the segmenter took something else. Who clicks again there means something large."""
 
 
 def segment_user_prompts(
@@ -111,7 +112,7 @@ def _corrected(
     if box is not None:
         prediction = segmenter.predict(points, labels, box)
         change = int(prediction.masks[0].sum()) / int((before > 0.5).sum())
-        if _PLAUSIBLE[0] <= change <= _PLAUSIBLE[1]:
+        if _PLAUSIBLE[0] <= change <= _PLAUSIBLE[1] * int((labels == 1).sum()):
             return prediction
     logits = probability_to_logits(torch.from_numpy(before))
     return segmenter.predict(points, labels, None, logits)

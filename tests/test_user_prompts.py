@@ -101,6 +101,19 @@ def test_an_answer_of_another_size_is_not_believed(still_life: AnalyticScene) ->
         assert asked[1][1] is not None
 
 
+@pytest.mark.parametrize(("earlier", "asked"), [(None, 2), (0, 2), (1, 1)])
+def test_who_clicks_again_on_the_object_means_something_large(
+    still_life: AnalyticScene, earlier: int | None, asked: int
+) -> None:
+    view, seen = large_view(still_life), BEFORE.astype(np.float32)
+    given = [Prompt(view.name, points=((40.0, 49.0),), labels=(1,))]
+    if earlier is not None:
+        given.insert(0, Prompt(view.name, points=((90.0, 5.0),), labels=(earlier,)))
+    segmenter = Recorder(2500)  # 6 times as large as what was seen
+    segment_user_prompts(segmenter, view, given, seen)  # type: ignore[arg-type]
+    assert len(segmenter.asked) == asked
+
+
 def test_background_points_alone_are_refused_where_nothing_is_corrected(
     still_life: AnalyticScene,
 ) -> None:
