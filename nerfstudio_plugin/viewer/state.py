@@ -48,12 +48,14 @@ class Step:
     Attributes:
         session: the session in use; opening a saved one replaces it.
         session_steps: how many of the session's own steps the action took.
+        folder: where that session was saved.
     """
 
     action: str
     desk: Desk
     session: Session
     session_steps: int
+    folder: Path
 
 
 @dataclass(frozen=True)

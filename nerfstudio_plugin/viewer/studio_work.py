@@ -145,7 +145,7 @@ class StudioWork:
 
     def replace_session(self, session: Session, desk: Desk, action: str) -> None:
         """Put another session in place of this one; can be undone; for the worker's jobs only."""
-        before = Step(action, self.state.desk, self.session, 0)
+        before = Step(action, self.state.desk, self.session, 0, self.state.folder)
         self.session = session
         self._remember(before, desk)
 
@@ -218,7 +218,8 @@ class StudioWork:
 
     def _act(self, action: str, desk: Desk, session_steps: int = 0) -> None:
         """Note an action in the history; the session's own steps are done already."""
-        self._remember(Step(action, self.state.desk, self.session, session_steps), desk)
+        state = self.state
+        self._remember(Step(action, state.desk, self.session, session_steps, state.folder), desk)
 
     def _remember(self, before: Step, desk: Desk) -> None:
         self._undo.append(before)
@@ -233,11 +234,13 @@ class StudioWork:
         if not source:
             raise SA3DError("there is nothing to undo or redo")
         step = source.pop()
-        other.append(replace(step, desk=self.state.desk, session=self.session))
+        state = self.state
+        other.append(replace(step, desk=state.desk, session=self.session, folder=state.folder))
         for _ in range(step.session_steps):
             session_step(self.session)
+        folder = state.folder if step.session is self.session else step.folder
         self.session = step.session
-        self._set(desk=step.desk, preview=None, saved=False)
+        self._set(desk=step.desk, folder=folder, preview=None, saved=False)
         self.refresh()
         if self.state.desk.marks:
             with suppress(Exception):  # what is wrong with them was told when they were made

@@ -97,7 +97,7 @@ def assert_same(one: Segmentation, other: Segmentation) -> None:
     assert list(one.objects) == list(other.objects)
     for name, mine in one.objects.items():
         its = other.objects[name]
-        assert mine.prompts == its.prompts
+        assert list(mine.prompts) == list(its.prompts)
         assert mine.verdict == its.verdict
         assert mine.evidence.object.equal(its.evidence.object)
         assert mine.evidence.total.equal(its.evidence.total)

@@ -36,7 +36,7 @@ class Panel:
 @pytest.fixture
 def new_panel(command_line, ball, photographed):
     """Makes a panel on the analytic scene, as it was prepared for the ball's segmentation."""
-    settings = settings_from_dict(load_segmentation(ball).provenance["settings"], "notes")
+    settings = _settings(ball)
 
     def make():
         run, scene = command_line.open_scene(Path("config.yml"), prepare_config=settings.prepare)
@@ -60,7 +60,10 @@ def test_what_the_command_line_segmented_is_opened(panel, ball):
     assert state.desk.selected == "ball"
     assert state.saved
     assert state.folder == ball
-    assert_same(panel.desktop.studio.session.result(), load_segmentation(ball).segmentation)
+    result, saved = panel.desktop.studio.session.result(), load_segmentation(ball).segmentation
+    assert result.labels().equal(saved.labels())
+    for view, record in saved.object("ball").views.items():
+        assert np.array_equal(result.object("ball").views[view].mask, record.mask)
     panel.desktop.studio.undo()
     panel.desktop.work()
     assert panel.desktop.state.verdicts == {}
@@ -111,9 +114,10 @@ def test_after_undoing_an_opening_the_opened_folder_is_not_written_to(panel, bal
     assert panel.desktop.state.folder == Path("segmentations/viewer")
 
 
-def test_a_session_of_another_scene_is_refused(ball, still_life, tmp_path, panel):
+def test_a_session_of_another_scene_is_refused(ball, still_life, tmp_path, command_line):
+    run, _ = command_line.open_scene(Path("config.yml"))
     other = Desktop(still_life.scene, oracle_of(still_life), tmp_path / "other")
-    files = Files(other.studio, panel.files._run, panel.desktop.studio and _settings(ball), None)
+    files = Files(other.studio, run, _settings(ball), None)
     files.open(ball)
     assert "another scene" in other.fails()
     assert other.state.verdicts == {}

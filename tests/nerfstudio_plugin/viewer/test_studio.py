@@ -127,9 +127,7 @@ def test_marks_are_cleared_and_that_is_undone(desktop, ball_at):
 def test_words(still_life, tmp_path):
     views = still_life.scene.views
     images = {view.name: view.image() for view in views}
-    masks = {
-        view.name: {"the ball": still_life.masks["ball"][i]} for i, view in enumerate(views)
-    }
+    masks = {view.name: {"the ball": still_life.masks["ball"][i]} for i, view in enumerate(views)}
     desktop = Desktop(
         still_life.scene,
         oracle_of(still_life),
