@@ -82,16 +82,16 @@ def test_measure_corrections_goes_on_and_runs_again(tmp_path: Path) -> None:
             "1",
             "--box",
         ),
+        *("--how", "proposed view", "one view, rerun"),
         *("--prepare.ray-side", "48", "--cache-dir", str(tmp_path / "cache")),
         *("--output", str(tmp_path / "out")),
     )
     rows = json.loads((tmp_path / "out" / "corrections.json").read_text())
-    ways = ["worst view", "proposed view", "random view", "one view, rerun"]
-    assert [row["how"] for row in rows] == ways
+    assert [row["how"] for row in rows] == ["proposed view", "one view, rerun"]
     assert len({row["start"] for row in rows}) == 1
     assert rows[0]["start"] > 0.5
     assert all(row["best"] == max(row["ious"]) for row in rows)
-    assert f"| vase | worst view | {rows[0]['start']:.3f} |" in table
+    assert f"| vase | proposed view | {rows[0]['start']:.3f} |" in table
 
 
 def test_measure_robustness_draws_curves(tmp_path: Path) -> None:
