@@ -164,7 +164,7 @@ def test_a_click_becomes_an_object_in_3d(ball_desktop, still_life, ball_at):
     state = desktop.state
     assert (state.desk.marks, state.preview, state.busy, state.progress) == ((), None, "", 0)
     assert state.prompts == {"object": ("frame_00000.png: 1 click",)}
-    assert "rounds" in state.verdicts["object"]
+    assert "after 1 round" in state.verdicts["object"]
     assert state.undo == "segment object"
     assert not state.saved
     objects, display = desktop.shown[-1]
