@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sa3d.convergence import RoundState, best_round, cycle_length, is_converged, verdict
-from sa3d.events import Event, Finished, RoundDone, RoundStarted
+from sa3d.events import Event, Finished, Outcome, RoundDone, RoundStarted
 from sa3d.object_state import Progress
 from sa3d.view_visit import visit
 
@@ -76,12 +76,13 @@ def _started(loop: ObjectLoop, progress: Progress) -> RoundStarted:
 def _end(loop: ObjectLoop, progress: Progress) -> RoundDone:
     state, before = loop.state, progress.labels
     assert before is not None
-    outcomes = progress.outcomes
-    changed = sum(state.records[i].outcome != outcomes.get(i) for i in progress.order)
+    earlier = progress.outcomes
+    changed = sum(state.records[i].outcome != earlier.get(i) for i in progress.order)
     done = loop.close_round(len(state.rounds) + 1, before, changed, progress.seconds)
     progress.kept.append((dict(state.records), dict(state.votes)))
-    now = {index: record.outcome for index, record in state.records.items()}
-    progress.passed.append(RoundState(state.evidence.labels(loop.config.lam), now))
+    labels = state.evidence.labels(loop.config.lam)
+    outcomes: dict[int, Outcome] = {i: record.outcome for i, record in state.records.items()}
+    progress.passed.append(RoundState(labels, outcomes))
     progress.labels = None
     return done
 

@@ -15,6 +15,7 @@ from nerfstudio_plugin.display import Display
 from nerfstudio_plugin.shown_objects import ShownObjects
 from nerfstudio_plugin.viewer.files_widgets import FilesWidgets
 from nerfstudio_plugin.viewer.mark_widgets import MarkWidgets
+from nerfstudio_plugin.viewer.objects_widgets import ObjectsWidgets
 from nerfstudio_plugin.viewer.opening import Opened
 from nerfstudio_plugin.viewer.problems import problem
 from nerfstudio_plugin.viewer.show_widgets import PhotoWidgets, ShowWidgets, StatusWidgets
@@ -74,6 +75,7 @@ class SegmentPanel(ViewerElement[Any]):
             self._widgets = (
                 StatusWidgets(server, studio),
                 MarkWidgets(server, studio),
+                ObjectsWidgets(server, studio),
                 ShowWidgets(server, studio),
                 PhotoWidgets(server, studio, self._hide_photos),
                 FilesWidgets(server, studio, opened.files),

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from view_page import Pictures
 
 from nerfstudio_plugin import benchmark_cases, cli_demo, demo_data
 from nerfstudio_plugin.cli import main
@@ -212,4 +213,6 @@ def room_cache(tmp_path_factory):
 def pictures(request, tmp_path_factory):
     """Where pictures of pages go: ``--pictures DIR``, as for the docs, or nowhere lasting."""
     folder = request.config.getoption("--pictures")
-    return Path(folder) if folder else tmp_path_factory.mktemp("pictures")
+    if folder:
+        return Pictures(Path(folder), linger_ms=12000)
+    return Pictures(tmp_path_factory.mktemp("pictures"))

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,14 @@ LONG = 240 * SECOND
 """A slow machine may take this long, in milliseconds; a quick one is not kept waiting."""
 
 WEBGL = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--ignore-gpu-blocklist")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Where pictures go, and how long the page may become finer before one is taken."""
+
+    folder: Path
+    linger_ms: int = 0
 
 
 @contextmanager
@@ -59,11 +68,11 @@ def browser() -> Iterator[Any]:
 class ViewPage:
     """One tab on the viewer."""
 
-    def __init__(self, browser: Any, url: str, pictures: Path) -> None:
+    def __init__(self, browser: Any, url: str, pictures: Pictures) -> None:
         """Open the page and wait until the scene is prepared.
 
         Args:
-            pictures: folder for pictures of the page.
+            pictures: where pictures of the page go.
         """
         self.page = browser.new_page(viewport={"width": 1280, "height": 960})
         self.errors: list[str] = []
@@ -151,7 +160,7 @@ class ViewPage:
 
     def picture(self, name: str) -> Path:
         """Take a picture of the page."""
-        path = self._pictures / f"{name}.png"
-        self.page.wait_for_timeout(1500)
-        self.page.screenshot(path=path)
+        path = self._pictures.folder / f"{name}.jpg"
+        self.page.wait_for_timeout(1000 + self._pictures.linger_ms)
+        self.page.screenshot(path=path, type="jpeg", quality=85)
         return path
