@@ -98,8 +98,13 @@ class ObjectLoop:
         state.finished = state.waiting = None
 
     def finish(self, converged: bool, chosen_round: int, said: str, cycle: int = 0) -> Finished:
-        """Note the outcome, naming views to look at, and return it."""
+        """Note the outcome, naming views to look at, and return it.
+
+        Votes are counted afresh: one that was taken back leaves rounding errors behind, which tip
+        elements that are undecided, and which a saved result does not have when it is resumed.
+        """
         state, names = self.state, [view.name for view in self.scene.views]
+        state.recount(dict(state.votes))
         if self.config.folds:
             state.records = with_fold_agreements(state, self.config.folds)
         trusted = {names[i]: r.trusted for i, r in state.records.items() if r.mask is not None}
@@ -129,7 +134,7 @@ class ObjectLoop:
         )
 
     def resume(self, one: ObjectSegmentation) -> None:
-        """Bring back the state that ended with this result; evidence is counted afresh."""
+        """Bring back the state that ended with this result, bit for bit: votes are cast again."""
         state = self.state
         state.records, state.rounds = dict(one.views), list(one.rounds)
         state.held_out = frozenset(i for i, r in one.views.items() if r.outcome == "held out")
@@ -141,6 +146,7 @@ class ObjectLoop:
                 state.appearance.learn(self.segmenter, index, record.mask)
             state.put(index, state.vote_of(index))
         state.measure_extent()
+        state.recount(dict(state.votes))
         only_lifted = all(record.outcome == "prompted" for record in one.views.values())
         kept = 0 if only_lifted else one.kept_round or len(state.rounds)
         state.finished = Finished(
