@@ -90,8 +90,10 @@ class Files:
             state = self._studio.state
             names = tuple(state.verdicts) if every_object else (state.desk.selected,)
             missing = [name for name in names if name not in state.verdicts]
-            if missing or not names:
-                raise SA3DError(f"{', '.join(missing) or 'no object'} is not segmented yet")
+            if missing:
+                raise SA3DError(f"object {missing[0]!r} is not segmented yet")
+            if not names:
+                raise SA3DError("no object is segmented yet")
             made = self._save(state.folder)
             options = export_class(kind, output)(output=output, overwrite=overwrite)
             options.check()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from nerfstudio_plugin.scene_loading import default_cache_root
 from nerfstudio_plugin.viewer.files import Files
+from nerfstudio_plugin.viewer.state import Listeners
 from nerfstudio_plugin.viewer.studio import Studio
-from nerfstudio_plugin.viewer.studio_work import Listeners
 from nerfstudio_plugin.viewer.worker import Worker
 from sa3d.checkpoint import is_segmentation
 from sa3d.config import Settings

@@ -19,8 +19,8 @@ from nerfstudio_plugin.viewer.objects_widgets import ObjectsWidgets
 from nerfstudio_plugin.viewer.opening import Opened
 from nerfstudio_plugin.viewer.problems import problem
 from nerfstudio_plugin.viewer.show_widgets import PhotoWidgets, ShowWidgets, StatusWidgets
+from nerfstudio_plugin.viewer.state import Listeners
 from nerfstudio_plugin.viewer.studio import Studio
-from nerfstudio_plugin.viewer.studio_work import Listeners
 from nerfstudio_plugin.viewer.viser_scene import tell
 from sa3d.errors import SA3DError
 

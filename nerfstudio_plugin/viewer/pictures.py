@@ -10,7 +10,12 @@ import numpy as np
 
 from nerfstudio_plugin.cli_pictures import overlaid
 from nerfstudio_plugin.viewer.marks import Mark
+from nerfstudio_plugin.viewer.state import Desk, Preview
+from sa3d.events import ViewDone
 from sa3d.object_colours import Colour
+from sa3d.prompt_preview import PromptPreview
+from sa3d.scene import Scene
+from sa3d.session import Session
 
 SIDE = 300
 """Pixels along the longer side."""
@@ -94,3 +99,29 @@ def mask_picture(
             fill = _ON if mark.label else _BESIDE
             draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=fill, outline=_BOX)
     return np.asarray(picture)
+
+
+def preview_of(scene: Scene, seen: PromptPreview, desk: Desk) -> Preview:
+    """What the marks on the desk select in a photo, and the choice there is."""
+    view = scene.views[seen.view]
+    here = [mark for mark in desk.marks if mark.view == seen.view]
+    masks, scores = [seen.mask], [seen.score]
+    if seen.candidates is not None:
+        masks += list(seen.candidates.masks)
+        scores += [float(score) for score in seen.candidates.scores]
+    prepared = scene.prepared(seen.view)
+    covered = (prepared.at_rays(seen.mask) > 0.5).reshape(prepared.points_world.shape[:2])
+    return Preview(
+        view.name,
+        preview_sheet(view.image(), masks, desk.colours[desk.selected], here),
+        tuple(scores),
+        prepared.points_world[covered].numpy(),
+    )
+
+
+def visited_picture(session: Session, event: ViewDone, colour: Colour) -> np.ndarray:
+    """The photo of a view that was visited, with its mask if it gave one: uint8 [h, w, 3]."""
+    index = session.scene.view_index(event.view)
+    record = session.result().object(event.object).views.get(index)
+    mask = None if record is None else record.mask
+    return mask_picture(session.scene.views[index].image(), mask, colour)

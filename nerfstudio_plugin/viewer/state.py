@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from nerfstudio_plugin.display import Display
+from nerfstudio_plugin.shown_objects import ShownObjects
 from nerfstudio_plugin.viewer.marks import Mark
 from sa3d.object_colours import Colour
 from sa3d.session import Session
@@ -116,3 +117,18 @@ class StudioState:
         """How objects are shown, with their colours, and which."""
         objects = (self.desk.selected,) if self.only_selected else ()
         return replace(self.display, objects=objects, colours=self.desk.colours)
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who is told what.
+
+    Attributes:
+        changed: the state is another one.
+        show: the objects (None: there are none), or how they are shown, changed.
+        tell: something the user should know.
+    """
+
+    changed: Callable[[], None]
+    show: Callable[[ShownObjects | None, Display], None]
+    tell: Callable[[Notice], None]

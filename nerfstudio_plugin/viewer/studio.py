@@ -192,7 +192,7 @@ class Studio(StudioWork):
             self._known(*names)
             missing = [one for one in names if not self.session.prompts(one)]
             if missing:
-                raise SA3DError(f"{' and '.join(missing)} is not segmented yet")
+                raise SA3DError(f"object {missing[0]!r} is not segmented yet")
             colours: dict[str, Colour] = {}
             for one, colour in self.state.desk.colours.items():
                 if one not in names:

@@ -6,18 +6,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from nerfstudio_plugin.display import Display
 from nerfstudio_plugin.shown_objects import ShownObjects, shown_objects
 from nerfstudio_plugin.viewer.marks import Mark, described, prompts_of
-from nerfstudio_plugin.viewer.pictures import mask_picture, preview_sheet
+from nerfstudio_plugin.viewer.pictures import preview_of, visited_picture
 from nerfstudio_plugin.viewer.problems import problem
-from nerfstudio_plugin.viewer.state import Desk, Notice, Preview, Step, StudioState
+from nerfstudio_plugin.viewer.state import Desk, Listeners, Notice, Step, StudioState
 from nerfstudio_plugin.viewer.worker import Worker
 from sa3d.errors import SA3DError
 from sa3d.events import Event, Finished, RoundStarted, ViewDone
@@ -31,21 +29,6 @@ _HISTORY = 100
 """Actions that can be undone, as in a session."""
 _SHOW_EVERY_S = 0.7
 """While views are visited, the scene is shown anew this often."""
-
-
-@dataclass(frozen=True)
-class Listeners:
-    """Who is told what.
-
-    Attributes:
-        changed: the state is another one.
-        show: the objects (None: there are none), or how they are shown, changed.
-        tell: something the user should know.
-    """
-
-    changed: Callable[[], None]
-    show: Callable[[ShownObjects | None, Display], None]
-    tell: Callable[[Notice], None]
 
 
 class StudioWork:
@@ -147,7 +130,9 @@ class StudioWork:
         """Put another session in place of this one; can be undone; for the worker's jobs only."""
         before = Step(action, self.state.desk, self.session, 0, self.state.folder)
         self.session = session
+        self._set(preview=None)
         self._remember(before, desk)
+        self.worker.submit(self._build)
 
     def tell(self, notice: Notice) -> None:
         """Tell the user something."""
@@ -197,24 +182,8 @@ class StudioWork:
 
     def _preview(self) -> None:
         """Show what the marks select, and the choice there is."""
-        desk, scene = self.state.desk, self.session.scene
         seen = self.session.preview(self._new_prompts())
-        image, colour = scene.views[seen.view].image(), desk.colours[desk.selected]
-        here = [mark for mark in desk.marks if mark.view == seen.view]
-        masks, scores = [seen.mask], [seen.score]
-        if seen.candidates is not None:
-            masks += list(seen.candidates.masks)
-            scores += [float(score) for score in seen.candidates.scores]
-        prepared = scene.prepared(seen.view)
-        covered = (prepared.at_rays(seen.mask) > 0.5).reshape(prepared.points_world.shape[:2])
-        self._set(
-            preview=Preview(
-                scene.views[seen.view].name,
-                preview_sheet(image, masks, colour, here),
-                tuple(scores),
-                prepared.points_world[covered].numpy(),
-            )
-        )
+        self._set(preview=preview_of(self.session.scene, seen, self.state.desk))
 
     def _act(self, action: str, desk: Desk, session_steps: int = 0) -> None:
         """Note an action in the history; the session's own steps are done already."""
@@ -285,18 +254,11 @@ class StudioWork:
             said = f"{event.view}: {event.outcome}, {event.reason}"
             self._set(last_view=said, progress=progress)
             if time.monotonic() - self._shown_at > _SHOW_EVERY_S:
-                self._set(last_picture=self._picture(event))
+                colour = self.state.desk.colours[event.object]
+                self._set(last_picture=visited_picture(self.session, event, colour))
                 self.refresh()
         elif isinstance(event, Finished):
             self.tell(Notice("done", f"{event.object} is segmented", event.verdict))
-
-    def _picture(self, event: ViewDone) -> np.ndarray:
-        scene = self.session.scene
-        index = scene.view_index(event.view)
-        record = self.session.result().object(event.object).views.get(index)
-        mask = None if record is None else record.mask
-        colour = self.state.desk.colours[event.object]
-        return mask_picture(scene.views[index].image(), mask, colour)
 
     def refresh(self, *, build: bool = False) -> None:
         """Tell how things stand, and show it; for the worker's jobs only.

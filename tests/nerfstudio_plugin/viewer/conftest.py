@@ -11,9 +11,8 @@ import pytest
 
 from nerfstudio_plugin.display import Display
 from nerfstudio_plugin.shown_objects import ShownObjects
-from nerfstudio_plugin.viewer.state import Notice, StudioState
+from nerfstudio_plugin.viewer.state import Listeners, Notice, StudioState
 from nerfstudio_plugin.viewer.studio import Studio
-from nerfstudio_plugin.viewer.studio_work import Listeners
 from nerfstudio_plugin.viewer.worker import Worker
 from sa3d.convergence import ConvergenceConfig
 from sa3d.loop_config import LoopConfig

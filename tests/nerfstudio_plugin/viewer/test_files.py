@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from conftest import Desktop, oracle_of
+from conftest import Desktop, assert_same, middle_of, oracle_of
 
 from nerfstudio_plugin.cli import main
+from nerfstudio_plugin.display import Display
 from nerfstudio_plugin.viewer.files import Files, equal_command
 from sa3d.checkpoint import load_segmentation
 from sa3d.config import settings_from_dict
@@ -71,6 +72,31 @@ def test_what_the_command_line_segmented_is_opened(panel, ball):
     assert list(panel.desktop.state.verdicts) == ["ball"]
 
 
+def test_everything_comes_back(panel, new_panel, photographed, tmp_path):
+    desktop, studio = panel.desktop, panel.desktop.studio
+    studio.new_object("crate")
+    studio.select("ball")
+    studio.display(Display(mode="outline", threshold=0.7), False)
+    desktop.work()
+    assert not desktop.state.saved
+    panel.files.save(tmp_path / "kept")
+    (told,) = desktop.work()
+    assert told.title == "Saved"
+    assert desktop.state.saved
+    assert desktop.state.folder == tmp_path / "kept"
+    again = new_panel()
+    again.opens(tmp_path / "kept")
+    assert_same(again.desktop.studio.session.result(), studio.session.result())
+    assert again.desktop.state.desk == desktop.state.desk
+    assert again.desktop.state.display == desktop.state.display
+    assert again.desktop.shown[-1][1] == desktop.shown[-1][1]
+    middle = middle_of(photographed.masks["ball"][6])
+    for one in (desktop, again.desktop):  # and both go on alike
+        one.click(6, middle)
+        assert [notice.kind for notice in one.segment()] == ["done"]
+    assert_same(again.desktop.studio.session.result(), studio.session.result())
+
+
 def test_other_folders_are_neither_opened_nor_replaced(panel, tmp_path):
     panel.files.open(tmp_path / "nothing")
     assert "nothing" in panel.desktop.fails()
@@ -127,6 +153,21 @@ def test_an_export_is_the_one_of_the_command_line(panel, kind, output, capsys):
         assert mine.read_bytes() == Path(output).read_bytes()
 
 
+def test_what_exists_is_replaced_only_on_request(panel):
+    Path("ball.ply").write_bytes(b"mine")
+    (told,) = panel.export("pointcloud", "ball.ply")
+    assert (told.kind, told.text) == (
+        "error",
+        "ball.ply exists: give another name, or --overwrite.",
+    )
+    assert Path("ball.ply").read_bytes() == b"mine"
+    assert panel.desktop.state.command == ""
+    (told,) = panel.export("pointcloud", "ball.ply", overwrite=True)
+    assert told.kind == "done"
+    assert panel.desktop.state.command.endswith("--overwrite")
+    assert Path("ball.ply").read_bytes()[:3] == b"ply"
+
+
 def test_a_download_is_a_file_or_a_zipped_folder(panel):
     got = {}
 
@@ -137,6 +178,20 @@ def test_a_download_is_a_file_or_a_zipped_folder(panel):
     panel.export("pointcloud", "ball.ply", deliver=deliver)
     assert list(got) == ["ball_masks.zip", "ball.ply"]
     assert "ball/frame_00000.png" in got["ball_masks.zip"]
+
+
+def test_nothing_to_export(new_panel, panel):
+    empty = new_panel()
+    (told,) = empty.export("mesh", "x.glb")
+    assert (told.kind, told.text) == ("error", "Object 'object' is not segmented yet.")
+    (told,) = empty.export("mesh", "x.glb", every_object=True)
+    assert told.text == "No object is segmented yet."
+    empty.files.save(Path("x"))
+    assert "Nothing is segmented yet" in empty.desktop.fails()
+    panel.desktop.studio.new_object("mug")
+    (told,) = panel.export("mesh", "x.glb")
+    assert told.text == "Object 'mug' is not segmented yet."
+    assert not Path("x.glb").exists()
 
 
 def test_odd_names_are_quoted():

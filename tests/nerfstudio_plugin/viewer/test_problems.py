@@ -11,7 +11,8 @@ from sa3d.errors import SA3DError
     ("error", "title", "text"),
     [
         (SA3DError("no photo shows this"), "That did not work", "No photo shows this."),
-        (MemoryError(), "Memory is short", "fewer rays (--settings.prepare.ray-side)"),
+        (SA3DError("mug.ply exists"), "That did not work", "mug.ply exists."),
+        (MemoryError(), "Memory is short", "fewer rays (--prepare.ray-side)"),
         (RuntimeError("CUDA out of memory. Tried"), "Memory is short", "smaller segmenter"),
         (torch.OutOfMemoryError("CUDA out of memory"), "Memory is short", "Close other programs"),
         (PermissionError(13, "Permission denied", "/x"), "could not be read or written", "/x"),
