@@ -37,7 +37,7 @@ from nerfstudio_plugin.viewer.opening import (
     open_for_viewing,
 )
 from nerfstudio_plugin.viewer.panel import SegmentPanel
-from nerfstudio_plugin.viewer.studio_work import Listeners
+from nerfstudio_plugin.viewer.state import Listeners
 from sa3d.checkpoint import save_segmentation
 from sa3d.config import Settings
 from sa3d.detectors import load_detector
@@ -136,7 +136,7 @@ class SA3DPipeline(VanillaPipeline):
         settings = Settings(config.segmenter, config.prepare, config.loop)
         self._notes = provenance(run, settings, config.cache_dir)
         self._work = self._steps.run() if self._steps else iter(())
-        self.run, self._settings = run, settings
+        self.run, self._settings, self._loaded = run, settings, False
         self.viewer_control = ViewerControl()
         self.panel = SegmentPanel(self._open_panel, self._show_in_viewer, self.viewer_control)
 
@@ -159,10 +159,13 @@ class SA3DPipeline(VanillaPipeline):
         )
 
     def _show_in_viewer(self, shown: ShownObjects | None, display: Display) -> None:
+        """Show the panel's objects; before it has any, those of the checkpoint."""
         assert isinstance(self._model, SA3DModel)
         if shown is not None:
+            self._loaded = False
             self._model.show(shown)
-        self._model.display = display if shown is not None else replace(display, mode="scene")
+        nothing = shown is None and not self._loaded
+        self._model.display = replace(display, mode="scene") if nothing else display
 
     def _show(self, shown: ShownObjects) -> None:
         assert isinstance(self._model, SA3DModel)
@@ -255,6 +258,7 @@ class SA3DPipeline(VanillaPipeline):
                 "weights or settings); restore it, or segment again"
             )
         self._show(shown)
+        self._loaded = True
 
     def load_pipeline(self, loaded_state: dict[str, Any], step: int) -> None:
         """Show the objects of a checkpoint.

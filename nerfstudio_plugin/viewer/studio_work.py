@@ -258,6 +258,7 @@ class StudioWork:
                 self._set(last_picture=visited_picture(self.session, event, colour))
                 self.refresh()
         elif isinstance(event, Finished):
+            self.refresh()
             self.tell(Notice("done", f"{event.object} is segmented", event.verdict))
 
     def refresh(self, *, build: bool = False) -> None:

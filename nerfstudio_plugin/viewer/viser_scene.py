@@ -162,7 +162,7 @@ def tell(server: viser.ViserServer, notice: Notice) -> None:
         client.add_notification(
             notice.title,
             notice.text,
-            auto_close=20000 if failed else 6000,
+            auto_close=30000 if failed else 12000,
             color="red" if failed else "green",
         )
 

@@ -214,5 +214,5 @@ def pictures(request, tmp_path_factory):
     """Where pictures of pages go: ``--pictures DIR``, as for the docs, or nowhere lasting."""
     folder = request.config.getoption("--pictures")
     if folder:
-        return Pictures(Path(folder), linger_ms=12000)
+        return Pictures(Path(folder), (1280, 960), linger_ms=12000)
     return Pictures(tmp_path_factory.mktemp("pictures"))

@@ -25,9 +25,13 @@ WEBGL = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--ignore-
 
 @dataclass(frozen=True)
 class Pictures:
-    """Where pictures go, and how long the page may become finer before one is taken."""
+    """Where pictures go, their size, and how long the page may become finer before each.
+
+    A page drawn by software takes all the time it gets, the more the larger it is.
+    """
 
     folder: Path
+    size: tuple[int, int] = (900, 640)
     linger_ms: int = 0
 
 
@@ -74,7 +78,8 @@ class ViewPage:
         Args:
             pictures: where pictures of the page go.
         """
-        self.page = browser.new_page(viewport={"width": 1280, "height": 960})
+        width, height = pictures.size
+        self.page = browser.new_page(viewport={"width": width, "height": height})
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self._pictures = pictures

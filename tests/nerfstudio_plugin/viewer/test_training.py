@@ -1,0 +1,79 @@
+"""The panel beside ``ns-train sa3d``: what its user wants is done between two steps."""
+
+import pytest
+
+from nerfstudio_plugin.training_steps import SegmentingSteps
+from nerfstudio_plugin.viewer.marks import Mark
+from nerfstudio_plugin.viewer.studio import Studio
+from nerfstudio_plugin.viewer.studio_work import Listeners
+from nerfstudio_plugin.viewer.worker import Worker
+from sa3d.convergence import ConvergenceConfig
+from sa3d.loop_config import LoopConfig
+from sa3d.prompts import Prompt
+from sa3d.segmenters.graphcut import GraphCutSegmenter
+
+CLICK = Prompt("frame_00000", "ball", ((26.0, 17.0),), (1,))
+
+
+@pytest.fixture
+def panel(still_life, tmp_path):
+    """Steps of a training that segments the ball, and the studio of its panel."""
+    segmenter = GraphCutSegmenter()
+    config = LoopConfig(convergence=ConvergenceConfig(max_rounds=1))
+    steps = SegmentingSteps(still_life.scene, segmenter, [CLICK], config, lambda _: None)
+    told = []
+    listeners = Listeners(lambda: None, lambda *_: None, told.append)
+    studio = Studio(steps.session, tmp_path / "session", Worker(), listeners)
+    steps.accompany(studio)
+    return steps, studio, told
+
+
+def crate_marked(still_life, studio):
+    """A click on the crate in the first view, as the pointer gives it."""
+    ys, xs = still_life.masks["crate"][0].nonzero()
+    middle = len(xs) // 2
+    point = tuple(still_life.scene.prepared(0).points_world[ys[middle], xs[middle]].tolist())
+    mark = Mark(0, 1, (float(xs[middle]), float(ys[middle])), None, point)
+    studio.new_object("crate")
+    studio.do("", lambda: studio._add(mark))
+    studio.segment()
+
+
+def test_the_panel_follows_the_training(panel):
+    steps, studio, _ = panel
+    seen = []
+    for _ in steps.run():
+        seen.append(studio.state.last_view)
+    assert studio.state.ready
+    assert list(studio.state.desk.colours) == ["ball"]
+    assert studio.state.prompts["ball"] == ("frame_00000.png: 1 click",)
+    assert any("accepted" in said for said in seen)
+    assert studio.state.verdicts["ball"] == steps.result().objects["ball"].verdict
+
+
+def test_what_the_user_marks_meanwhile_is_segmented_too(panel, still_life):
+    steps, studio, told = panel
+    begun = False
+    for step in steps.run():
+        if "accepted" in step.text and not begun:
+            begun = True
+            crate_marked(still_life, studio)
+            assert "crate" not in steps.session.result().objects  # not before the step has ended
+    assert begun
+    assert [notice for notice in told if notice.kind == "error"] == []
+    result = steps.result()
+    assert list(result.objects) == ["ball", "crate"]
+    for one in result.objects.values():
+        assert one.converged or one.rounds, one.name
+        assert sum(record.outcome == "accepted" for record in one.views.values()) > 5
+    assert not studio.worker.waiting
+
+
+def test_after_the_training_the_worker_goes_on_alone(panel, still_life):
+    steps, studio, _ = panel
+    for _ in steps.run():
+        pass
+    steps.leave_to_panel()
+    crate_marked(still_life, studio)
+    assert studio.worker.wait(60)
+    assert "crate" in studio.session.result().objects
