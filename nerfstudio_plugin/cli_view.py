@@ -16,6 +16,7 @@ from nerfstudio_plugin.cli_segmenters import with_chosen_segmenter
 from nerfstudio_plugin.demo_data import open_demo
 from nerfstudio_plugin.segmented_scene import torch_device
 from sa3d.errors import SA3DError
+from sa3d.segmenters import check_segmenter
 
 _HELP = """Open a trained scene in Nerfstudio's viewer and click objects out of it.
 
@@ -26,7 +27,7 @@ in a network you trust, give --host 0.0.0.0.
 examples:
   sa3d view --load-config outputs/room/nerfacto/RUN/config.yml
   sa3d view --load-config RUN/config.yml --segmentation segmentations/mug    (goes on with it)
-  sa3d view --load-config RUN/config.yml --settings.segmenter sam2.1-tiny --port 7010
+  sa3d view --load-config RUN/config.yml --segmenter sam2.1-tiny --port 7010
   sa3d view --demo room                                (a scene that comes with the program)
 """
 
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str]) -> None:
     command = parse(View, arguments, "sa3d view", _HELP)
     if (command.load_config is None) == (command.demo is None):
         raise SA3DError("name a trained run with --load-config, or a scene with --demo room")
+    check_segmenter(command.settings.segmenter)
     device = torch_device(command.device)
     command.settings = with_chosen_segmenter(command.settings, device)
     load_config, data = command.load_config, command.data

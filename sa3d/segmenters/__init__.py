@@ -23,17 +23,29 @@ def load_segmenter(name: str, device: str = "cpu") -> PromptableSegmenter:
     Raises:
         SA3DError: the name is unknown, or the weights cannot be had or do not fit into memory.
     """
+    check_segmenter(name)
     if name == AUTO:
         name = choose_segmenter(device).name
     if name == EMBEDDED:
         from sa3d.segmenters.graphcut import GraphCutSegmenter
 
         return GraphCutSegmenter()
-    known = REGISTRY.get(name)
-    if known or is_hub_id(name) or (name and Path(name).expanduser().exists()):
-        from sa3d.segmenters.sam_loading import load_sam
+    from sa3d.segmenters.sam_loading import load_sam
 
-        return load_sam(known.hub_id if known and known.hub_id else name, device)
+    known = REGISTRY.get(name)
+    return load_sam(known.hub_id if known and known.hub_id else name, device)
+
+
+def check_segmenter(name: str) -> None:
+    """Refuse a name that :func:`load_segmenter` does not know; loads nothing.
+
+    Raises:
+        SA3DError: the name is unknown.
+    """
+    if name in (AUTO, EMBEDDED, *REGISTRY) or is_hub_id(name):
+        return
+    if name and Path(name).expanduser().exists():
+        return
     raise SA3DError(
         f"unknown segmenter {name!r}; known: {', '.join(KNOWN_SEGMENTERS)}, a hub id (owner/name),"
         " or a folder or .safetensors file with SAM weights"

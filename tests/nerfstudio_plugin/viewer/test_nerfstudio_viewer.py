@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from importlib.metadata import version
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import viser
+from conftest import Desktop, oracle_of
 from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.viewer.render_state_machine import RenderAction, RenderStateMachine
 from nerfstudio.viewer.viewer import VISER_NERFSTUDIO_SCALE_RATIO, Viewer
@@ -21,8 +24,11 @@ from viewer_client import CAMERA
 from websockets.sync.client import connect
 
 from nerfstudio_plugin.config import sa3d_method
+from nerfstudio_plugin.viewer.files import Files
+from nerfstudio_plugin.viewer.opening import Opened
 from nerfstudio_plugin.viewer.panel import SegmentPanel
 from nerfstudio_plugin.viewer.viser_scene import PointerTool, browser_camera, look_through
+from sa3d.config import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -150,3 +156,64 @@ def test_a_pointer_gives_its_pixels(server, browser, kind, sent, expected):
     tool.put_down()
     browser.messages.clear()
     assert not browser.hears("ScenePointerEnableMessage")[-1]["enable"]
+
+
+class Scenery(torch.nn.Module):
+    """As much of a pipeline as Nerfstudio's viewer looks at, with the panel in it."""
+
+    def __init__(self, desktop: Desktop, folder: Path) -> None:
+        super().__init__()
+        self.datamanager = SimpleNamespace(includes_time=False)
+        self.model = torch.nn.Identity()
+        run = SimpleNamespace(
+            load_config=folder / "config.yml", checkpoint_path=folder, data=folder
+        )
+        files = Files(desktop.studio, run, Settings(), None)  # type: ignore[arg-type]
+        self.begun = 0
+        self.control = ViewerControl()
+        self.panel = SegmentPanel(
+            lambda _: Opened(desktop.studio, files, self._begin), lambda *_: None, self.control
+        )
+
+    def _begin(self) -> None:
+        self.begun += 1
+
+
+@pytest.fixture
+def viewer(server, still_life, tmp_path, monkeypatch):
+    """Nerfstudio's own viewer with the panel; its port is taken by another server already."""
+    monkeypatch.setattr(RenderStateMachine, "start", lambda _: None)  # there is no model to render
+    desktop = Desktop(still_life.scene, oracle_of(still_life), tmp_path)
+    with warnings.catch_warnings():
+        # Nerfstudio leaves the sockets open that it looks for a free port with.
+        warnings.simplefilter("ignore", ResourceWarning)
+        viewer = Viewer(
+            ViewerConfig(websocket_host="127.0.0.1", websocket_port_default=server.get_port()),
+            log_filename=tmp_path / "viewer.log",
+            datapath=tmp_path,
+            pipeline=Scenery(desktop, tmp_path),  # type: ignore[arg-type]
+            train_lock=threading.Lock(),  # type: ignore[arg-type]
+        )
+    yield viewer
+    viewer.viser_server.stop()
+
+
+def test_the_panel_is_installed_at_the_top(viewer, server):
+    pipeline = viewer.pipeline
+    assert pipeline.begun == 1
+    assert pipeline.panel.studio is not None
+    assert pipeline.control.viewer is viewer
+    assert viewer.viser_server.get_host() == "127.0.0.1"
+    assert viewer.viser_server.get_port() != server.get_port()
+    browser = Browser(viewer.viser_server)
+    folders = {one["label"]: one for one in browser.hears("GuiAddFolderMessage")}
+    segment = folders["Segment an object"]
+    assert segment["container_id"] == "root"
+    buttons = browser.hears("GuiAddButtonMessage")
+    others = [one for one in buttons if one["container_id"] == "root"]
+    others += browser.hears("GuiAddTabGroupMessage")
+    assert len(others) > 3  # Nerfstudio's
+    assert segment["order"] < min(one["order"] for one in others)
+    labels = {one["label"] for one in buttons}
+    assert labels >= {"Segment in 3D", "Undo", "Redo", "Export", "Stop", "Go on", "Save", "Open"}
+    browser.close()
