@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from conftest import Desktop, assert_same, middle_of, oracle_of
+from desktop import Desktop, assert_same, middle_of, oracle_of
 
 from nerfstudio_plugin.cli import main
 from nerfstudio_plugin.display import Display
@@ -95,6 +95,16 @@ def test_everything_comes_back(panel, new_panel, photographed, tmp_path):
         one.click(6, middle)
         assert [notice.kind for notice in one.segment()] == ["done"]
     assert_same(again.desktop.studio.session.result(), studio.session.result())
+
+
+def test_opening_puts_marks_and_their_preview_away(panel, ball, photographed):
+    desktop = panel.desktop
+    desktop.click(6, middle_of(photographed.masks["ball"][6]))
+    assert desktop.state.preview is not None
+    panel.opens(ball)
+    assert (desktop.state.preview, desktop.state.desk.marks) == (None, ())
+    shown, _ = desktop.shown[-1]
+    assert shown.blocks["ball"] == "built"  # what is cut out is there at once
 
 
 def test_other_folders_are_neither_opened_nor_replaced(panel, tmp_path):

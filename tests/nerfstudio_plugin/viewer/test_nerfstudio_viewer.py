@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import viser
-from conftest import Desktop, oracle_of
+from desktop import Desktop, oracle_of
 from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.viewer.render_state_machine import RenderAction, RenderStateMachine
 from nerfstudio.viewer.viewer import VISER_NERFSTUDIO_SCALE_RATIO, Viewer

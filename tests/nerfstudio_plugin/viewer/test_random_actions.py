@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ONE_ROUND, Desktop, assert_same, edges_of, middle_of, oracle_of
+from desktop import ONE_ROUND, Desktop, assert_same, edges_of, middle_of, oracle_of
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (

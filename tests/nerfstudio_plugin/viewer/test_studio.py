@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Desktop, edges_of, middle_of, oracle_of
+from desktop import Desktop, edges_of, middle_of, oracle_of
 
 from nerfstudio_plugin.display import Display
 from nerfstudio_plugin.viewer.studio import Studio

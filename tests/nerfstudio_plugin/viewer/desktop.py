@@ -1,0 +1,126 @@
+"""A studio on the analytic scene, with a worker that does all jobs when it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from nerfstudio_plugin.display import Display
+from nerfstudio_plugin.shown_objects import ShownObjects
+from nerfstudio_plugin.viewer.state import Listeners, Notice, StudioState
+from nerfstudio_plugin.viewer.studio import Studio
+from nerfstudio_plugin.viewer.worker import Worker
+from sa3d.convergence import ConvergenceConfig
+from sa3d.loop_config import LoopConfig
+from sa3d.scene import Scene
+from sa3d.segmentation import Segmentation
+from sa3d.segmenter import PromptableSegmenter
+from sa3d.session import Session
+from sa3d.testing.analytic_scene import AnalyticScene
+from sa3d.testing.oracle_segmenter import OracleSegmenter
+from sa3d.text_detector import TextDetector
+
+ONE_ROUND = LoopConfig(convergence=ConvergenceConfig(max_rounds=1))
+
+
+@dataclass
+class Desktop:
+    """A studio, and all that it told.
+
+    Attributes:
+        on_change: called at every change of the state.
+    """
+
+    scene: Scene
+    segmenter: PromptableSegmenter
+    folder: Path
+    detector: Callable[[], TextDetector] | None = None
+    on_change: Callable[[StudioState], None] = lambda _: None
+    notices: list[Notice] = field(default_factory=list)
+    shown: list[tuple[ShownObjects | None, Display]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        listeners = Listeners(
+            lambda: self.on_change(self.studio.state) if hasattr(self, "studio") else None,
+            lambda objects, display: self.shown.append((objects, display)),
+            self.notices.append,
+        )
+        session = Session(self.scene, self.segmenter, ONE_ROUND)
+        self.studio = Studio(session, self.folder, Worker(), listeners, self.detector)
+        self.studio.prepare()
+        self.work()
+
+    @property
+    def state(self) -> StudioState:
+        return self.studio.state
+
+    def work(self) -> list[Notice]:
+        """Do what was commanded; what was told meanwhile."""
+        before = len(self.notices)
+        self.studio.worker.run_pending()
+        return self.notices[before:]
+
+    def fails(self) -> str:
+        """Do what was commanded; the one error that was told."""
+        told = self.work()
+        assert [notice.kind for notice in told] == ["error"], told
+        return told[0].text
+
+    def camera(self, view: int):
+        return self.scene.views[view].camera
+
+    def click(self, view: int, xy: tuple[float, float], label: int = 1) -> list[Notice]:
+        self.studio.click(self.camera(view), xy, label)
+        return self.work()
+
+    def segment(self) -> list[Notice]:
+        self.studio.segment()
+        return self.work()
+
+    def session_is(self, expected: Segmentation) -> None:
+        """Assert that the session's result is this, bit for bit."""
+        assert_same(self.studio.session.result(), expected)
+
+
+def assert_same(one: Segmentation, other: Segmentation) -> None:
+    assert list(one.objects) == list(other.objects)
+    for name, mine in one.objects.items():
+        its = other.objects[name]
+        assert list(mine.prompts) == list(its.prompts)
+        assert mine.verdict == its.verdict
+        assert mine.evidence.object.equal(its.evidence.object)
+        assert mine.evidence.total.equal(its.evidence.total)
+        assert mine.views.keys() == its.views.keys()
+        for view, record in mine.views.items():
+            assert record.outcome == its.views[view].outcome
+            assert np.array_equal(record.mask, its.views[view].mask)
+
+
+def middle_of(mask: np.ndarray) -> tuple[float, float]:
+    """The pixel (x, y) of a mask that is nearest to its mean."""
+    spots = np.argwhere(mask)[:, ::-1]
+    x, y = spots[np.abs(spots - spots.mean(axis=0)).sum(axis=1).argmin()].tolist()
+    return float(x), float(y)
+
+
+def edges_of(mask: np.ndarray) -> tuple[float, float, float, float]:
+    """The box (x0, y0, x1, y1) around a mask."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return float(columns[0]), float(rows[0]), float(columns[-1]), float(rows[-1])
+
+
+def oracle_of(
+    analytic: AnalyticScene, kind: type[OracleSegmenter] = OracleSegmenter
+) -> OracleSegmenter:
+    """Knows ball, crate and table in every photo."""
+    views = analytic.scene.views
+    return kind(
+        {view.name: view.image() for view in views},
+        {
+            view.name: {name: masks[i] for name, masks in analytic.masks.items()}
+            for i, view in enumerate(views)
+        },
+    )
