@@ -23,3 +23,24 @@ def ball_desktop(desktop, still_life) -> Desktop:
     (told,) = desktop.segment()
     assert told.title == "object is segmented"
     return desktop
+
+
+@pytest.fixture
+def ball_at(still_life):
+    """The middle of the ball in a view."""
+    return lambda view: middle_of(still_life.masks["ball"][view])
+
+
+@pytest.fixture
+def crate_at(still_life):
+    return lambda view: middle_of(still_life.masks["crate"][view])
+
+
+@pytest.fixture
+def two(ball_desktop, crate_at):
+    """The ball is "object", the crate "crate"."""
+    ball_desktop.studio.new_object("crate")
+    ball_desktop.work()
+    ball_desktop.click(3, crate_at(3))
+    ball_desktop.segment()
+    return ball_desktop

@@ -14,6 +14,8 @@ from nerfstudio_plugin.viewer.state import Listeners, Notice, StudioState
 from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.worker import Worker
 from sa3d.convergence import ConvergenceConfig
+from sa3d.evaluation import mean_iou_over_views
+from sa3d.final_masks import final_mask
 from sa3d.loop_config import LoopConfig
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
@@ -124,3 +126,10 @@ def oracle_of(
             for i, view in enumerate(views)
         },
     )
+
+
+def mean_iou(desktop: Desktop, analytic: AnalyticScene, name: str, truth: str) -> float:
+    """Of an object's masks in all photos with the exact ones of ``truth``."""
+    result, scene = desktop.studio.session.result(), desktop.scene
+    masks = [final_mask(scene, result, name, i)[0] for i in range(len(scene.views))]
+    return mean_iou_over_views(masks, list(analytic.masks[truth]))
