@@ -83,7 +83,6 @@ class MarkWidgets:
         self._redo.on_click(lambda _: studio.redo())
 
     def _take(self, tool: Tool) -> None:
-        self._hint.content = _HINTS[tool]
         if tool == "look":
             self._pointer.put_down()
         elif tool == "box":
@@ -91,6 +90,7 @@ class MarkWidgets:
         else:
             label = int(tool == "add")
             self._pointer.use("click", lambda eye, spots: self._studio.click(eye, spots[0], label))
+        self._hint.content = _HINTS[tool]
 
     def _dragged(self, camera: Camera, corners: tuple[tuple[float, float], ...]) -> None:
         (x0, y0), (x1, y1) = corners

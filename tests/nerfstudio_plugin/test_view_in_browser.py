@@ -196,6 +196,7 @@ def the_ball_from_clicks(page, camera, ball):
     page.press("New object")
     page.says("Ready: mark ball")
     page.choose("Pointer", "clicks on the object")
+    page.says("Every click adds")
     (left, top), (right, bottom) = box_of(ball)
     for x, y in ((0.3, 0.6), (0.7, 0.6), (0.5, 0.2)):
         page.click(camera, (left + x * (right - left), top + y * (bottom - top)))
