@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import torch
 import tyro
+from bench_correction import correction_seconds
 
 from nerfstudio_plugin.demo_data import open_demo
 from nerfstudio_plugin.scene_loading import open_scene
@@ -125,6 +126,19 @@ def run_session(
     total = time.perf_counter() - start
     scene.field.render = original  # type: ignore[method-assign]
     return total, watch, visits
+
+
+def correction_rows(options: Options, scene: Scene, prompt: Prompt) -> dict[str, float]:
+    """Seconds of a correction, with and without the segmenter."""
+    watch, segmenter = Stopwatch(), load_segmenter("graphcut", options.device)
+    for method in ("set_image", "predict", "sample_appearance", "restore_state"):
+        setattr(segmenter, method, watch.wrap("segmenter", getattr(segmenter, method)))
+    session = Session(scene, segmenter)
+    session.add_prompts([prompt])
+    for _ in session.run():
+        pass
+    spent = lambda: watch.seconds["segmenter"]  # noqa: E731
+    return correction_seconds(session, prompt.object, spent, options.repeats)
 
 
 def objects_rows(options: Options, scene: Scene) -> dict[str, list[dict[str, float]]]:
@@ -278,6 +292,8 @@ def main(options: Options) -> None:
                 "parts": again_watch.seconds,
                 "nerf_calls": again_watch.calls.get("NeRF", 0),
             },
+            "correction": correction_rows(options, scene, prompts[0][0])
+            | {"nerf_view": watch.seconds["NeRF"] / len(scene.views)},
             "objects": objects_rows(options, scene),
             "updates": update_rows(options, scene),
             "growth": growth_rows(options, scene),
@@ -319,6 +335,7 @@ def _markdown(options: Options, numbers: dict[str, Any]) -> str:
         f"| first object again, cached | {cached['seconds'] / first['seconds']:.3f} "
         f"| {cached['nerf_calls']} |",
         "",
+        *_correction_lines(numbers["correction"]),
         *_objects_table(numbers["objects"], first["seconds"]),
         "| one view's update | time, closed-form vote = 1 |",
         "|---|---|",
@@ -338,6 +355,20 @@ def _markdown(options: Options, numbers: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _correction_lines(row: dict[str, float]) -> list[str]:
+    view = row["nerf_view"]
+    return [
+        "| a correction (one click in a view not prompted before) | time, NeRF evaluation of one "
+        "view = 1 | seconds here |",
+        "|---|---|---|",
+        f"| in all, {row['views_asked']:.0f} views asked | {row['seconds'] / view:.2f} "
+        f"| {row['seconds']:.2f} |",
+        f"| besides the segmenter | {row['besides_segmenter'] / view:.2f} "
+        f"| {row['besides_segmenter']:.2f} |",
+        "",
+    ]
 
 
 def _objects_table(rows: dict[str, list[dict[str, float]]], first: float) -> list[str]:

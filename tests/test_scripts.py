@@ -47,6 +47,8 @@ def test_bench_writes_ratios(tmp_path: Path) -> None:
     assert numbers["first"]["nerf_calls"] >= 48
     assert numbers["second_object"]["nerf_calls"] == 0
     assert numbers["cached"]["nerf_calls"] == 0
+    correction = numbers["correction"]
+    assert 0 < correction["besides_segmenter"] < correction["seconds"]
     (alone,) = numbers["objects"]["own"]
     assert alone["seconds"] > 48 * (alone["decoder"] + alone["else"])
     updates = numbers["updates"]
