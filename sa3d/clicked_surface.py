@@ -37,6 +37,8 @@ def clicked_surface(scene: Scene, index: int, prompts: Sequence[Prompt]) -> np.n
     """
     if any(p.box is not None or p.mask is not None or p.candidate is not None for p in prompts):
         return None
+    if not len(scene.elements):  # a NeRF without density
+        return None
     photo = scene.views[index].camera
     clusters = _clusters(scene, index)
     height, width = clusters.shape

@@ -146,6 +146,7 @@ class Scene:
         """This prepared scene with some views hidden: nothing here shows their photographs.
 
         The elements are the same, so that what is segmented without a view can be rendered in it.
+        Views are counted anew, so what is cached of them lies in a folder of its own.
 
         Raises:
             RuntimeError: :meth:`prepare` has not run to its end.
@@ -158,6 +159,7 @@ class Scene:
         rest._prepared = [self.prepared(index) for index in shown]
         rest.views = [self.views[index] for index in shown]
         rest._encodings = EncodingMemory()
+        rest.cache = self.cache / f"views_{hashlib.sha256(repr(shown).encode()).hexdigest()[:16]}"
         return rest
 
     def view_index(self, name: str) -> int:

@@ -233,3 +233,13 @@ def test_view_index(views: list[View], field: CountingField, tmp_path: Path) -> 
     assert scene.view_index(views[2].name) == 2
     with pytest.raises(SA3DError, match="no view is called"):
         scene.view_index("nothing.jpg")
+
+
+def test_what_is_cached_with_views_hidden_is_kept_apart(still_life):
+    """Views are counted anew there: under the same name would lie another photograph."""
+    scene = still_life.scene
+    rest = scene.without_views([0, 3])
+    assert rest.cache != scene.cache
+    assert rest.cache == scene.without_views([3, 0]).cache
+    assert rest.cache != scene.without_views([1, 3]).cache
+    assert rest.views[0].name == scene.views[1].name

@@ -77,7 +77,7 @@ def test_mask_of_another_size(command_line):
     line = command_line.refuses(
         *command_line.segment("out", "--view", "frame_00000", "--mask", "small.png")
     )
-    assert "is 20 x 10 px, but view 'frame_00000.png' is 96 x 72 px" in line
+    assert "is 20 x 10 px, but view 'frame_00000' is 96 x 72 px" in line
 
 
 @pytest.mark.parametrize(

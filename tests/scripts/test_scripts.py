@@ -19,7 +19,7 @@ from sa3d.checkpoint import read_bitmap, save_segmentation
 from sa3d.evaluation import upper_bound
 from sa3d.scene import PrepareConfig
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.slow
 
