@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,11 +97,4 @@ def detector_if_any(name: str, device: str) -> Callable[[], TextDetector] | None
     """
     if name == AUTO and not local_detectors():
         return None
-    loaded: list[TextDetector] = []
-
-    def load() -> TextDetector:
-        if not loaded:
-            loaded.append(load_detector(name, device))
-        return loaded[0]
-
-    return load
+    return cache(lambda: load_detector(name, device))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -97,7 +98,7 @@ class SegmentPanel(ViewerElement[Any]):
             state = self.studio.state
             for widgets in self._widgets:
                 widgets.refresh(state)
-            threading.Event().wait(0.05)
+            time.sleep(0.05)
 
     def _shown(self, shown: ShownObjects | None, display: Display) -> None:
         self._show(shown, display)

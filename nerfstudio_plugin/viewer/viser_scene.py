@@ -108,11 +108,15 @@ class Markers:
 
     def __init__(self, server: viser.ViserServer) -> None:
         self._server = server
+        self._marks: tuple[Mark, ...] = ()
         self._handles: list[viser.SceneNodeHandle] = []
         self._cloud: viser.PointCloudHandle | None = None
 
     def show(self, marks: tuple[Mark, ...], eyes: list[np.ndarray]) -> None:
         """Show a ball at every mark; ``eyes`` are the camera positions [3] of the marks' photos."""
+        if marks == self._marks:
+            return
+        self._marks = marks
         for handle in self._handles:
             handle.remove()
         self._handles = []
