@@ -218,7 +218,7 @@ class OpenScene:
         try:
             yield from self.session.run()
         except SA3DError:
-            self.session.undo()
+            self.session.take_back()
             raise
 
     def follow_prompts(self, prompts: Sequence[Prompt], progress: Progress | None = None) -> None:

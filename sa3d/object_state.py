@@ -131,6 +131,24 @@ class ObjectState:
         return state
 
     @property
+    def begun(self) -> bool:
+        """Whether its prompted views were lifted: then other prompts correct what is there."""
+        return self.progress is not None or self.finished is not None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether something is left to be done about it."""
+        return self.finished is None or bool(self.waiting) or self.whole is not None
+
+    def change_prompts(self, prompts: Sequence[Prompt]) -> None:
+        """Take these prompts, and note in which views they are not those there were."""
+        kept = {id(prompt) for prompt in self.prompts} & {id(prompt) for prompt in prompts}
+        changed = [prompt for prompt in [*self.prompts, *prompts] if id(prompt) not in kept]
+        views = {self.scene.view_index(prompt.view) for prompt in changed}
+        self.prompts = list(prompts)
+        self.waiting = (self.waiting or frozenset()) | views
+
+    @property
     def prompted(self) -> list[int]:
         """Indices of the views the user prompted, ascending."""
         return sorted({self.scene.view_index(prompt.view) for prompt in self.prompts})

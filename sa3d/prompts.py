@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sa3d.errors import SA3DError
+from sa3d.views import View, find_view
 
 DEFAULT_OBJECT = "object"
 
@@ -183,6 +184,21 @@ def load_prompts(path: Path) -> list[Prompt]:
             f'prompts file {str(path)!r} holds no prompts: {{"prompts": [...]}} expected'
         )
     return [prompt_from_json(entry, path.parent) for entry in entries]
+
+
+def prompts_in_views(prompts: Sequence[Prompt], views: Sequence[View]) -> list[Prompt]:
+    """The prompts, with their views' own names.
+
+    Raises:
+        SA3DError: there is none, or one does not fit its view.
+    """
+    if not prompts:
+        raise SA3DError("no prompt given: mark the object in at least one view")
+    found = [find_view(views, prompt.view) for prompt in prompts]
+    for prompt, view in zip(prompts, found, strict=True):
+        prompt.check_against(view.camera.width, view.camera.height)
+        prompt.load_mask(view.camera.width, view.camera.height)
+    return [replace(p, view=view.name) for p, view in zip(prompts, found, strict=True)]
 
 
 def check_object_name(name: str) -> None:

@@ -114,6 +114,20 @@ def test_what_is_refused_changes_nothing(ball, scene):
     assert list(scene.objects) == ["ball"]
 
 
+def test_what_fails_on_the_way_is_not_done_again(ball, scene, monkeypatch):
+    def finds_nothing(*_):
+        raise sa3d.SA3DError("nothing here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sa3d.object_loop.segment_user_prompts", finds_nothing)
+        with pytest.raises(sa3d.SA3DError, match="nothing here"):
+            scene.segment(view=VIEW, points=[(5, 5)], name="air")
+    assert list(scene.objects) == ["ball"]
+    assert not scene.redo()
+    assert scene.undo()
+    assert list(scene.objects) == []
+
+
 def test_prompts_of_several_views_are_one_object(scene):
     other = Prompt("frame_00006", "whatever", box=(30, 20, 60, 50))
     ball = scene.segment(view=VIEW, points=[ON_BALL], prompts=[other], name="ball")

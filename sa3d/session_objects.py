@@ -1,0 +1,89 @@
+"""The objects of a session by name, in their order, and how they were before an action."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sa3d.errors import SA3DError
+from sa3d.loop_config import LoopConfig
+from sa3d.object_loop import ObjectLoop
+from sa3d.object_state import ObjectState
+from sa3d.prompts import Prompt, check_object_name
+from sa3d.scene import Scene
+from sa3d.segmenter import PromptableSegmenter
+
+
+@dataclass(frozen=True)
+class Step:
+    """Objects as they were before (or after) an action, None: not there; and the order of all."""
+
+    objects: Mapping[str, ObjectState | None]
+    order: Sequence[str]
+
+
+class SessionObjects(dict[str, ObjectLoop]):
+    """Loops by the names of their objects."""
+
+    def __init__(self, scene: Scene, segmenter: PromptableSegmenter, config: LoopConfig) -> None:
+        super().__init__()
+        self._scene, self._segmenter, self._config = scene, segmenter, config
+
+    def new(self, name: str, prompts: Sequence[Prompt]) -> ObjectLoop:
+        """A loop that has not begun; it is not among the others yet."""
+        return ObjectLoop(self._scene, self._segmenter, name, prompts, self._config)
+
+    def known(self, name: str) -> ObjectLoop:
+        """An object's loop.
+
+        Raises:
+            SA3DError: there is no such object.
+        """
+        if name not in self:
+            raise SA3DError(f"no object {name!r} here; there are: {', '.join(self)}")
+        return self[name]
+
+    def finished(self, name: str) -> ObjectLoop:
+        """An object's loop that has come to its end.
+
+        Raises:
+            SA3DError: there is no such object, or something is left to be done about it.
+        """
+        loop = self.known(name)
+        pending = any(other.state.whole == name for other in self.values())
+        if loop.state.unfinished or pending:
+            raise SA3DError(f"object {name!r} is not finished: let it run to its end first")
+        return loop
+
+    def check_free(self, name: str) -> None:
+        """Check that another object may be called so.
+
+        Raises:
+            SA3DError: it is no name, or taken.
+        """
+        check_object_name(name)
+        if name in self:
+            raise SA3DError(f"there is an object {name!r} already: give another name")
+
+    def now(self, names: Iterable[str]) -> Step:
+        """Copies of the named objects as they are, or are not there; and the order of all."""
+        objects = {name: self[name].state.copy() if name in self else None for name in names}
+        return Step(objects, list(self))
+
+    def put_back(self, step: Step) -> None:
+        """Make the objects of a step, and the order of all, what they were."""
+        for name, state in step.objects.items():
+            if state is None:
+                self.pop(name, None)
+            else:
+                self[name] = self.new(name, state.prompts)
+                self[name].state = state
+        ordered = {name: self[name] for name in step.order if name in self} | self
+        self.clear()
+        self.update(ordered)
+
+    def swap(self, step: Step) -> Step:
+        """:meth:`put_back`, and give how they were until then."""
+        now = self.now(step.objects)
+        self.put_back(step)
+        return now
