@@ -41,8 +41,9 @@ def open(
     from nerfstudio_plugin.scene_loading import open_scene
 
     chosen = load_settings(settings) if isinstance(settings, str) else settings
-    if isinstance(segmenter, str):
-        chosen = replace(chosen, segmenter=segmenter)
+    if segmenter is not None:
+        name = segmenter if isinstance(segmenter, str) else segmenter.name
+        chosen = replace(chosen, segmenter=name)
     cache = None if cache_dir is None else Path(cache_dir)
     images = None if data is None else Path(data)
     run, scene = open_scene(Path(load_config), images, device, chosen.prepare, cache)

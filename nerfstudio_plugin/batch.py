@@ -22,12 +22,10 @@ from filelock import FileLock, Timeout
 
 from nerfstudio_plugin.api import open as open_run
 from nerfstudio_plugin.batch_file import Batch, Job
-from nerfstudio_plugin.marked_prompts import words_found
+from nerfstudio_plugin.marked_prompts import detector_for
 from nerfstudio_plugin.open_scene import OpenScene
 from sa3d.errors import SA3DError
-from sa3d.prompts import Prompt
 from sa3d.segmenter import PromptableSegmenter
-from sa3d.text_prompts import needs_words
 
 RESULTS = "results.jsonl"
 _LOCKS = ".locks"
@@ -124,7 +122,8 @@ class _Worker:
                 opened.prepare()
         with _timed(stages, "segment"):
             if job.prompts:
-                opened.follow_prompts(self._marked(job, opened))
+                detector = detector_for(job.prompts, job.detector, opened.device)
+                opened.follow_prompts(opened.find_words(job.prompts, detector)[0])
             else:
                 opened.segment_everything()
         folder = self._output / job.name
@@ -172,15 +171,6 @@ class _Worker:
         opened.segmenter = self._segmenters.get(name) or opened.segmenter
         self._segmenters[name] = opened.segmenter
         return opened
-
-    def _marked(self, job: Job, opened: OpenScene) -> list[Prompt]:
-        """The job's prompts, with words looked for."""
-        if not any(needs_words(prompt) for prompt in job.prompts):
-            return list(job.prompts)
-        loop, device = job.settings.loop, opened.device
-        return words_found(
-            opened.scene, opened.segmenter, job.prompts, loop, device, detector=job.detector
-        )
 
 
 @contextmanager

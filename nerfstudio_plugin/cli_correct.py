@@ -10,7 +10,7 @@ import tyro
 
 from nerfstudio_plugin.api import resumed
 from nerfstudio_plugin.cli_options import ReportOptions, parse
-from nerfstudio_plugin.cli_progress import run_with_progress
+from nerfstudio_plugin.cli_progress import event_bar
 from nerfstudio_plugin.cli_prompts import PromptOptions
 from nerfstudio_plugin.cli_saved import SavedOptions
 from nerfstudio_plugin.cli_segment import print_outcome, write_folder
@@ -60,8 +60,8 @@ def main(arguments: Sequence[str]) -> None:
     saved = command.reopen()
     prompts = [_named(prompt, saved.segmentation) for prompt in given]
     opened = resumed(saved, command.cache_dir, torch_device(command.device))
-    for _ in run_with_progress(opened, prompts):
-        pass
+    with event_bar() as bar:
+        opened.follow_prompts(prompts, bar)
     print_outcome(opened.segmentation)
     made = replace(saved, segmentation=opened.segmentation)
     command.write_report(write_folder(made, output, {}, overwrite=overwrite))

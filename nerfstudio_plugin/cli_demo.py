@@ -12,7 +12,7 @@ import numpy as np
 from nerfstudio_plugin.api import open as open_run
 from nerfstudio_plugin.cli_options import ReportOptions, SettingsOptions, parse
 from nerfstudio_plugin.cli_pictures import overlay_sheet
-from nerfstudio_plugin.cli_progress import ERR, OUT, run_with_progress, table
+from nerfstudio_plugin.cli_progress import ERR, OUT, event_bar, table
 from nerfstudio_plugin.cli_segment import print_outcome
 from nerfstudio_plugin.demo_data import DemoScene, open_demo
 from nerfstudio_plugin.segmented_scene import segmentation_report, write_json
@@ -76,8 +76,13 @@ def main(arguments: Sequence[str]) -> None:
     )
     recorder = StageRecorder()
     prompts = [demo.prompts[name] for name in chosen]
-    for event in run_with_progress(opened, prompts):
-        recorder.note(opened.session, event)
+    with event_bar() as bar:
+
+        def progress(event: Any) -> None:
+            bar(event)
+            recorder.note(opened.session, event)
+
+        opened.follow_prompts(prompts, progress)
     made, session = opened.segmented, opened.session
     scene, segmentation = made.scene, made.segmentation
     save_segmentation(

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from nerfstudio_plugin.cli_progress import OUT, follow, prepare_with_progress, progress_bar, table
+from nerfstudio_plugin.cli_progress import OUT, event_bar, table
 from nerfstudio_plugin.cli_prompts import PromptOptions
+from nerfstudio_plugin.open_scene import OpenScene
 from sa3d.errors import SA3DError
-from sa3d.events import Event
-from sa3d.everything import EverythingConfig, EverythingSession, FoundObject, ObjectsProposed
-from sa3d.loop_config import LoopConfig
-from sa3d.object_proposals import MasksProposed
-from sa3d.scene import Scene
-from sa3d.segmentation import Segmentation
-from sa3d.segmenter import PromptableSegmenter
+from sa3d.everything import EverythingConfig, FoundObject, found_objects
 
 
 def refuse_prompts(options: PromptOptions) -> None:
@@ -29,53 +23,28 @@ def refuse_prompts(options: PromptOptions) -> None:
         raise SA3DError("--everything takes no prompts: leave it out, or leave the prompts out")
 
 
-def segment_everything(
-    scene: Scene, segmenter: PromptableSegmenter, loop: LoopConfig, config: EverythingConfig
-) -> tuple[Segmentation, dict[str, Any], bool]:
-    """Prepare a scene, find its objects under progress bars, and print their table.
+def segment_everything(opened: OpenScene, config: EverythingConfig) -> tuple[dict[str, Any], bool]:
+    """Find a scene's objects under progress bars, and print their table.
 
     Returns:
-        The segmentation, the table as JSON holds it, and whether the user stopped it: then they
-        are what was finished.
+        The table as JSON holds it, and whether the user stopped it: then the objects are those that
+        were finished.
 
     Raises:
         SA3DError: nothing was found that views agree on.
         KeyboardInterrupt: stopped before the first object was finished.
     """
-    prepare_with_progress(scene)
-    session = EverythingSession(scene, segmenter, loop, config)
     stopped = False
     try:
-        _follow(session)
+        with event_bar() as bar:
+            opened.segment_everything(config, bar)
     except KeyboardInterrupt:
-        if not session.finished:
+        if not opened.objects:
             raise
         stopped = True
-    segmentation, found = session.result()
-    OUT.print(_found_table(found, len(scene.views)))
-    return segmentation, {"found": [asdict(one) for one in found]}, stopped
-
-
-def _follow(session: EverythingSession) -> None:
-    """Run a session under progress bars."""
-    events = session.run()
-    count = 0
-    with progress_bar() as bar:
-        task = bar.add_task("proposing objects", total=None)
-        for event in events:
-            if isinstance(event, ObjectsProposed):
-                count = event.count
-                break
-            if isinstance(event, MasksProposed):
-                bar.update(task, total=event.total, completed=event.index + 1)
-    for _ in follow(_loop_events(events), count):
-        pass
-
-
-def _loop_events(events: Iterator[MasksProposed | ObjectsProposed | Event]) -> Iterator[Event]:
-    for event in events:
-        if not isinstance(event, MasksProposed | ObjectsProposed):
-            yield event
+    found = found_objects(opened.segmentation)
+    OUT.print(_found_table(found, len(opened.views)))
+    return {"found": [asdict(one) for one in found]}, stopped
 
 
 def _found_table(found: list[FoundObject], views: int) -> Any:

@@ -11,7 +11,7 @@ import tyro
 
 from nerfstudio_plugin.api import resumed
 from nerfstudio_plugin.cli_options import ReportOptions, parse
-from nerfstudio_plugin.cli_progress import OUT, follow, table
+from nerfstudio_plugin.cli_progress import OUT, event_bar, table
 from nerfstudio_plugin.cli_prompts import PromptOptions
 from nerfstudio_plugin.cli_saved import SavedOptions
 from nerfstudio_plugin.cli_segment import write_folder
@@ -86,8 +86,8 @@ class _Edit(ReportOptions, SavedOptions):
             replace(saved, segmentation=mine), self.cache_dir, torch_device(self.device)
         )
         edit(opened.session)
-        for _ in follow(opened.session.run(), len(names)):
-            pass
+        with event_bar() as bar:
+            opened.finish(bar)
         made = opened.segmentation.objects
         objects = {}
         for name, one in whole.objects.items():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -16,12 +17,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from sa3d.events import Event, Finished, RoundDone, RoundStarted, ViewDone
-from sa3d.prompts import Prompt
-from sa3d.scene import Scene
-
-if TYPE_CHECKING:
-    from nerfstudio_plugin.open_scene import OpenScene
+from sa3d.events import Finished, RoundDone, RoundStarted, ViewDone
+from sa3d.object_proposals import MasksProposed
+from sa3d.scene import Scene, ViewPrepared
+from sa3d.text_prompts import LookedAt
 
 OUT = Console(highlight=False, soft_wrap=True)
 """Results go to stdout."""
@@ -47,6 +46,58 @@ def progress_bar() -> Progress:
     )
 
 
+@contextmanager
+def event_bar() -> Iterator[EventBar]:
+    """A bar to be given as ``progress`` to whatever tells events."""
+    with progress_bar() as bar:
+        yield EventBar(bar)
+
+
+class EventBar:
+    """Shows what events tell: preparing, proposing, looking for words, segmenting."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar, self._task, self._shown = bar, bar.add_task("prompted views", total=None), ""
+        self._objects: set[str] = set()
+        self._finished = self._done = self._total = 0
+
+    def __call__(self, event: Any) -> None:
+        """Show an event; those of other kinds are passed over."""
+        if isinstance(event, ViewPrepared):
+            self._show("preparing views", event.index + 1, event.total)
+        elif isinstance(event, MasksProposed):
+            self._show("proposing objects", event.index + 1, event.total)
+        elif isinstance(event, LookedAt):
+            self._show(f"looking for {event.text!r}", event.index + 1, event.total)
+        elif isinstance(event, RoundStarted | ViewDone | Finished):
+            self._objects.add(event.object)
+            self._visit(event)
+
+    def _visit(self, event: RoundStarted | ViewDone | Finished) -> None:
+        """Objects are segmented side by side: their rounds are counted together."""
+        if isinstance(event, Finished):
+            self._finished += 1
+            return
+        if isinstance(event, RoundStarted):
+            if self._done == self._total:
+                self._done = self._total = 0
+                self._shown = ""
+            self._total += event.views
+        elif event.round > 0:
+            self._done += 1
+        many = f"{self._finished}/{len(self._objects)} objects done"
+        who = event.object if len(self._objects) == 1 else many
+        if self._total:
+            self._show("segmenting", self._done, self._total, f"{who}, round {event.round}")
+
+    def _show(self, work: str, done: int, total: int, said: str = "") -> None:
+        """Show how far some work is; the clock starts anew when it is another."""
+        if work != self._shown:
+            self._bar.reset(self._task)
+            self._shown = work
+        self._bar.update(self._task, completed=done, total=total, description=said or work)
+
+
 def prepare_with_progress(scene: Scene) -> dict[str, int]:
     """Prepare a scene under a progress bar.
 
@@ -57,44 +108,11 @@ def prepare_with_progress(scene: Scene) -> dict[str, int]:
         SA3DError: see :meth:`sa3d.scene.Scene.prepare`.
     """
     cached = 0
-    with progress_bar() as bar:
-        task = bar.add_task("preparing views", total=len(scene.views))
+    with event_bar() as bar:
         for done in scene.prepare():
             cached += done.cached
-            bar.update(task, completed=done.index + 1)
+            bar(done)
     return {"views": len(scene.views), "cached": cached}
-
-
-def run_with_progress(opened: OpenScene, prompts: Sequence[Prompt]) -> Iterator[Event]:
-    """Add prompts to an open scene and run them under progress bars; prepares what has to be.
-
-    Raises:
-        SA3DError: see :meth:`nerfstudio_plugin.open_scene.OpenScene.run_prompts`.
-    """
-    opened.check(prompts)
-    prepare_with_progress(opened.scene)
-    yield from follow(opened.run_prompts(prompts), len({prompt.object for prompt in prompts}))
-
-
-def follow(events: Iterable[Event], objects: int) -> Iterator[Event]:
-    """Show events as progress and pass them on; objects are segmented side by side."""
-    finished = done = total = 0
-    with progress_bar() as bar:
-        task = bar.add_task("prompted views", total=None)
-        for event in events:
-            if isinstance(event, RoundStarted):
-                if done == total:
-                    done = total = 0
-                    bar.reset(task)
-                total += event.views
-                who = event.object if objects == 1 else f"{finished}/{objects} objects done"
-                bar.update(task, total=total, description=f"{who}, round {event.round}")
-            elif isinstance(event, ViewDone) and event.round > 0:
-                done += 1
-                bar.advance(task)
-            elif isinstance(event, Finished):
-                finished += 1
-            yield event
 
 
 def rounds_table(rounds: Sequence[RoundDone]) -> Table:

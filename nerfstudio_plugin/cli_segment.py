@@ -10,10 +10,10 @@ from typing import Any
 from nerfstudio_plugin.api import open as open_run
 from nerfstudio_plugin.cli_everything import refuse_prompts, segment_everything
 from nerfstudio_plugin.cli_options import ReportOptions, RunOptions, SettingsOptions, parse
-from nerfstudio_plugin.cli_progress import ERR, OUT, rounds_table, run_with_progress
+from nerfstudio_plugin.cli_progress import ERR, OUT, event_bar, rounds_table
 from nerfstudio_plugin.cli_prompts import PromptOptions
-from nerfstudio_plugin.cli_segmenters import with_chosen_segmenter
-from nerfstudio_plugin.cli_words import detector_for, words_to_prompts
+from nerfstudio_plugin.cli_segmenters import told_segmenter
+from nerfstudio_plugin.cli_words import print_choices, told_detector
 from nerfstudio_plugin.open_scene import OpenScene
 from nerfstudio_plugin.segmented_scene import SegmentedScene, torch_device, write_segmentation
 from sa3d.checkpoint import refuse_to_replace, save_segmentation
@@ -21,7 +21,7 @@ from sa3d.events import Finished
 from sa3d.everything import EverythingConfig
 from sa3d.prompts import Prompt
 from sa3d.segmentation import Segmentation
-from sa3d.segmenters import load_segmenter
+from sa3d.segmenters import check_segmenter
 
 _HELP = """Cut objects out of a trained scene: mark them in one view, get them in 3D.
 
@@ -69,29 +69,26 @@ def main(arguments: Sequence[str]) -> None:
         refuse_prompts(command)
     prompts = [] if command.everything else command.read_prompts()
     refuse_to_replace(command.output, overwrite=command.overwrite)
-    device = torch_device(command.device)
-    detector = detector_for(prompts, command.detector, device)
-    command.settings = with_chosen_segmenter(command.settings, device)
-    segmenter = load_segmenter(command.settings.segmenter, device)
+    check_segmenter(command.settings.segmenter)
+    detector = told_detector(prompts, command.detector, torch_device(command.device))
     opened = open_run(
         command.load_config,
         command.settings,
-        segmenter=segmenter,
         data=command.data,
         cache_dir=command.cache_dir,
         device=command.device,
     )
+    if told := told_segmenter(opened.chosen):
+        OUT.print(told, markup=False)
     if command.everything:
-        segmentation, found, stopped = segment_everything(
-            opened.scene, segmenter, command.settings.loop, command.find
-        )
-        _write(opened.with_origin(segmentation), command, found)
+        found, stopped = segment_everything(opened, command.find)
+        _write(opened.segmented, command, found)
         if stopped:
             raise KeyboardInterrupt
         return
-    prompts, choices = words_to_prompts(
-        opened.scene, segmenter, detector, prompts, command.words, command.settings.loop
-    )
+    with event_bar() as bar:
+        prompts, choices = opened.find_words(prompts, detector, command.words, bar)
+    print_choices(choices)
     _segment(opened, prompts, command)
     print_outcome(opened.segmentation)
     _write(opened.segmented, command, {"words": [choice.to_json() for choice in choices]})
@@ -116,22 +113,27 @@ def write_folder(
 
 def _segment(opened: OpenScene, prompts: Sequence[Prompt], command: Segment) -> None:
     """Segment under progress bars; a user who stops keeps what was finished."""
-    finished: set[str] = set()
-    try:
-        for event in run_with_progress(opened, prompts):
+    finished: list[str] = []
+    with event_bar() as bar:
+
+        def progress(event: object) -> None:
+            bar(event)
             if isinstance(event, Finished):
-                finished.add(event.object)
-    except KeyboardInterrupt:
-        if finished:
-            _save_finished(opened, finished, command)
-        raise
+                finished.append(event.object)
+
+        try:
+            opened.follow_prompts(prompts, progress)
+        except KeyboardInterrupt:
+            if finished:
+                _save_finished(opened, finished, command)
+            raise
 
 
 def _write(made: SegmentedScene, command: Segment, more: Mapping[str, Any]) -> None:
     command.write_report(write_folder(made, command.output, more, overwrite=command.overwrite))
 
 
-def _save_finished(opened: OpenScene, finished: set[str], command: Segment) -> None:
+def _save_finished(opened: OpenScene, finished: Sequence[str], command: Segment) -> None:
     """Keep the objects that were finished when the user stopped."""
     made = opened.segmented
     kept = {name: one for name, one in made.segmentation.objects.items() if name in finished}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from rich.console import Console
@@ -11,11 +11,10 @@ from rich.console import Console
 from nerfstudio_plugin.cli_options import ReportOptions, parse
 from nerfstudio_plugin.cli_progress import OUT
 from nerfstudio_plugin.segmented_scene import torch_device
-from sa3d.config import Settings
 from sa3d.detectors import local_detectors
 from sa3d.detectors.registry import REGISTRY as DETECTORS
-from sa3d.segmenters.choice import can_run, choose_segmenter, local_segmenters
-from sa3d.segmenters.registry import AUTO, EMBEDDED, REGISTRY, SegmenterInfo
+from sa3d.segmenters.choice import Choice, can_run, choose_segmenter, local_segmenters
+from sa3d.segmenters.registry import EMBEDDED, REGISTRY, SegmenterInfo
 
 _HELP = """List the segmenters: what each needs, and which are on this machine.
 
@@ -64,17 +63,9 @@ def main(arguments: Sequence[str]) -> None:
     command.write_report(_report(here) | {"auto": asdict(choice), "recommended": wanted.name})
 
 
-def with_chosen_segmenter(settings: Settings, device: str) -> Settings:
-    """Settings that name the segmenter itself in place of "auto"; says which one and why.
-
-    Args:
-        device: torch device.
-    """
-    if settings.segmenter != AUTO:
-        return settings
-    choice = choose_segmenter(device)
-    OUT.print(f"segmenter: {choice.name} ({choice.reason})", markup=False, soft_wrap=True)
-    return replace(settings, segmenter=choice.name)
+def told_segmenter(chosen: Choice) -> str:
+    """Which segmenter was chosen and why, in words; empty if it was named."""
+    return f"segmenter: {chosen.name} ({chosen.reason})" if chosen.reason else ""
 
 
 def _table(here: set[str], registry: Mapping[str, SegmenterInfo] = REGISTRY) -> Any:

@@ -12,7 +12,6 @@ from typing import Literal
 
 from nerfstudio_plugin.cli_options import RunOptions, SettingsOptions, parse
 from nerfstudio_plugin.cli_progress import OUT
-from nerfstudio_plugin.cli_segmenters import with_chosen_segmenter
 from nerfstudio_plugin.demo_data import open_demo
 from nerfstudio_plugin.segmented_scene import torch_device
 from sa3d.errors import SA3DError
@@ -63,7 +62,6 @@ def main(arguments: Sequence[str]) -> None:
         raise SA3DError("name a trained run with --load-config, or a scene with --demo room")
     check_segmenter(command.settings.segmenter)
     device = torch_device(command.device)
-    command.settings = with_chosen_segmenter(command.settings, device)
     load_config, data = command.load_config, command.data
     if command.demo is not None:
         demo = open_demo(command.demo)

@@ -1,4 +1,4 @@
-"""Words on the command line: searched for, shown as candidates, turned into ordinary prompts."""
+"""Words on the command line: the detector, and the candidates it finds."""
 
 from __future__ import annotations
 
@@ -6,72 +6,27 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from nerfstudio_plugin.cli_progress import OUT, prepare_with_progress, progress_bar, table
-from sa3d.detectors import load_detector
-from sa3d.loop_config import LoopConfig
+from nerfstudio_plugin.cli_progress import OUT, table
+from nerfstudio_plugin.marked_prompts import detector_for
 from sa3d.prompts import Prompt
-from sa3d.scene import Scene
-from sa3d.segmenter import PromptableSegmenter
 from sa3d.segmenters.registry import AUTO
-from sa3d.session import Session
 from sa3d.text_detector import TextDetector
-from sa3d.text_prompts import WordsChoice, WordsConfig, WordSearch, check_words, needs_words
+from sa3d.text_prompts import WordsChoice
 
 
-def detector_for(prompts: Sequence[Prompt], name: str, device: str) -> TextDetector | None:
-    """The detector called ``name`` if any prompt needs one; says which one "auto" took.
-
-    Raises:
-        SA3DError: see :func:`sa3d.detectors.load_detector`.
-    """
-    if not any(needs_words(prompt) for prompt in prompts):
-        return None
-    detector = load_detector(name, device)
-    if name == AUTO:
+def told_detector(prompts: Sequence[Prompt], name: str, device: str) -> TextDetector | None:
+    """:func:`~nerfstudio_plugin.marked_prompts.detector_for`; says which one "auto" took."""
+    detector = detector_for(prompts, name, device)
+    if detector is not None and name == AUTO:
         OUT.print(f"detector: {detector.name}", markup=False, soft_wrap=True)
     return detector
 
 
-def words_to_prompts(
-    scene: Scene,
-    segmenter: PromptableSegmenter,
-    detector: TextDetector | None,
-    prompts: Sequence[Prompt],
-    config: WordsConfig,
-    loop: LoopConfig,
-) -> tuple[list[Prompt], list[WordsChoice]]:
-    """Prompts without words in need of a detector, and what became of the words.
-
-    Prepares the scene and prints the candidates if there are such words.
-
-    Raises:
-        SA3DError: a prompt does not fit the scene, or nothing fits the words.
-    """
-    if detector is None:
-        return list(prompts), []
-    for prompt in prompts:
-        if needs_words(prompt):
-            check_words(scene, prompt)
-        else:
-            Session(scene, segmenter, loop).add_prompts([prompt])
-    prepare_with_progress(scene)
-    choices: list[WordsChoice] = []
-    resolved: list[Prompt] = []
-    for prompt in prompts:
-        if not needs_words(prompt):
-            resolved.append(prompt)
-            continue
-        search = WordSearch(scene, segmenter, detector, prompt, config, loop)
-        with progress_bar() as bar:
-            task = bar.add_task(f"looking for {search.text!r}", total=len(search.views))
-            for _ in search.run():
-                bar.advance(task)
-        choice = search.result()
+def print_choices(choices: Sequence[WordsChoice]) -> None:
+    """Print what became of words."""
+    for choice in choices:
         OUT.print(f"{choice.object}: {choice.text!r} by {choice.detector}", markup=False)
         OUT.print(candidates_table(choice))
-        choices.append(choice)
-        resolved.append(choice.prompt)
-    return resolved, choices
 
 
 def candidates_table(choice: WordsChoice) -> Table:

@@ -1,4 +1,4 @@
-"""What a caller marks in an opened scene, as prompts: arguments, and words that are looked for."""
+"""What a caller marks in an opened scene, as prompts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ import numpy as np
 
 from sa3d.detectors import load_detector
 from sa3d.errors import SA3DError
-from sa3d.loop_config import LoopConfig
 from sa3d.prompts import Prompt
-from sa3d.scene import Scene
-from sa3d.segmenter import PromptableSegmenter
-from sa3d.segmenters.registry import AUTO
-from sa3d.text_prompts import WordSearch, check_words, needs_words
+from sa3d.text_detector import TextDetector
+from sa3d.text_prompts import needs_words
 
 Progress = Callable[[Any], object]
 """Called with every event: :class:`sa3d.scene.ViewPrepared`, those of :mod:`sa3d.events`, and what
@@ -65,36 +62,17 @@ def marked_prompts(
     return [typed, *named]
 
 
-def words_found(
-    scene: Scene,
-    segmenter: PromptableSegmenter,
-    prompts: Sequence[Prompt],
-    loop: LoopConfig,
-    device: str,
-    progress: Progress | None = None,
-    *,
-    detector: str = AUTO,
-) -> list[Prompt]:
-    """The prompts, with words looked for in a prepared scene and replaced by what was found.
+def detector_for(prompts: Sequence[Prompt], name: str, device: str) -> TextDetector | None:
+    """The detector called ``name`` if any prompt has words that need one.
 
     Args:
+        name: as ``sa3d segmenters`` lists them.
         device: torch device.
-        detector: its name, as ``sa3d segmenters`` lists them.
 
     Raises:
-        SA3DError: no detector is there, or nothing fits the words.
+        SA3DError: see :func:`sa3d.detectors.load_detector`.
     """
-    for prompt in filter(needs_words, prompts):
-        check_words(scene, prompt)
-    finder = load_detector(detector, device)
-    found = []
-    for prompt in prompts:
-        if needs_words(prompt):
-            search = WordSearch(scene, segmenter, finder, prompt, loop=loop)
-            tell(search.run(), progress)
-            prompt = search.result().prompt
-        found.append(prompt)
-    return found
+    return load_detector(name, device) if any(map(needs_words, prompts)) else None
 
 
 def tell(events: Iterable[Any], progress: Progress | None) -> None:

@@ -21,13 +21,13 @@ from nerfstudio.viewer.viewer_elements import ViewerControl
 from torch import Tensor
 from torch.nn import Parameter
 
+from nerfstudio_plugin.api import open as open_run
 from nerfstudio_plugin.cli_prompts import PromptOptions
+from nerfstudio_plugin.cli_segmenters import told_segmenter
 from nerfstudio_plugin.datamanager import SA3DDataManager, SA3DDataManagerConfig
 from nerfstudio_plugin.display import Display
-from nerfstudio_plugin.loading import open_run
+from nerfstudio_plugin.marked_prompts import detector_for
 from nerfstudio_plugin.model import SA3DModel, SA3DModelConfig
-from nerfstudio_plugin.scene_loading import open_scene
-from nerfstudio_plugin.segmented_scene import provenance
 from nerfstudio_plugin.shown_objects import ShownObjects
 from nerfstudio_plugin.training_steps import SegmentingSteps
 from nerfstudio_plugin.viewer.opening import (
@@ -38,16 +38,11 @@ from nerfstudio_plugin.viewer.opening import (
 )
 from nerfstudio_plugin.viewer.panel import SegmentPanel
 from nerfstudio_plugin.viewer.state import Listeners
-from sa3d.checkpoint import save_segmentation
 from sa3d.config import Settings
-from sa3d.detectors import load_detector
 from sa3d.errors import SA3DError
 from sa3d.object_loop import LoopConfig
 from sa3d.scene import PrepareConfig
-from sa3d.segmenters import load_segmenter
-from sa3d.segmenters.choice import choose_segmenter
 from sa3d.segmenters.registry import AUTO
-from sa3d.text_prompts import needs_words
 
 SEGMENTATION_FOLDER = "segmentation"
 """Where a finished run leaves its segmentation, beside its ``config.yml``."""
@@ -108,24 +103,20 @@ class SA3DPipeline(VanillaPipeline):
         where = _device(device)
         self._steps: SegmentingSteps | None = None
         self._trainer: Trainer | None = None
+        prompts = config.read_prompts() if test_mode == "val" else []
+        self.opened = open_run(
+            config.base_config,
+            Settings(config.segmenter, config.prepare, config.loop),
+            data=config.datamanager.data,
+            cache_dir=config.cache_dir,
+            device=where,
+        )
+        run = self.opened.run
         if test_mode == "val":
-            prompts = config.read_prompts()
-            run, scene = open_scene(
-                config.base_config, config.datamanager.data, where, config.prepare, config.cache_dir
-            )
-            if config.segmenter == AUTO:
-                choice = choose_segmenter(where)
-                config.segmenter = choice.name
-                _say(f"segmenter: {choice.name} ({choice.reason})")
-            segmenter = load_segmenter(config.segmenter, where)
-            detector = None
-            if any(needs_words(prompt) for prompt in prompts):
-                detector = load_detector(config.detector, where)
-            self._steps = SegmentingSteps(
-                scene, segmenter, prompts, config.loop, self._show, detector, config.words
-            )
-        else:
-            run = open_run(config.base_config, data=config.datamanager.data, device=where)
+            self._tell_segmenter()
+            config.segmenter = self.opened.chosen.name
+            detector = detector_for(prompts, config.detector, where)
+            self._steps = SegmentingSteps(self.opened, prompts, self._show, detector, config.words)
         config.datamanager.describe(run)
         own = deepcopy(config.datamanager)  # the data manager writes tensors into its config
         self.datamanager: SA3DDataManager = (  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -133,30 +124,24 @@ class SA3DPipeline(VanillaPipeline):
         )
         self._model = SA3DModel(config.model, run, self._steps.names if self._steps else [])
         self._fingerprint = run.field.fingerprint
-        settings = Settings(config.segmenter, config.prepare, config.loop)
-        self._notes = provenance(run, settings, config.cache_dir)
         self._work = self._steps.run() if self._steps else iter(())
-        self.run, self._settings, self._loaded = run, settings, False
+        self._loaded = False
         self.viewer_control = ViewerControl()
         self.panel = SegmentPanel(self._open_panel, self._show_in_viewer, self.viewer_control)
 
     def _open_panel(self, listeners: Listeners) -> Opened:
         """What the panel works with, once a viewer shows it."""
+        folder = self.config.segmentation
         if self._steps is not None:
-            folder, cache = self.config.segmentation, self.config.cache_dir
-            opened = open_for_training(
-                self.run, self._settings, cache, folder, self._steps.session, listeners
-            )
+            opened = open_for_training(self.opened, folder, listeners)
             self._steps.accompany(opened.studio)
             return opened
-        return open_for_viewing(
-            self.run,
-            self._settings,
-            self.config.cache_dir,
-            self.config.segmentation,
-            self.config.detector,
-            listeners,
-        )
+        self._tell_segmenter()
+        return open_for_viewing(self.opened, folder, self.config.detector, listeners)
+
+    def _tell_segmenter(self) -> None:
+        if told := told_segmenter(self.opened.chosen):
+            _say(told)
 
     def _show_in_viewer(self, shown: ShownObjects | None, display: Display) -> None:
         """Show the panel's objects; before it has any, those of the checkpoint."""
@@ -229,16 +214,12 @@ class SA3DPipeline(VanillaPipeline):
 
     def _finish(self) -> None:
         assert self._steps is not None
-        self._save_segmentation(self.config.segmentation)
-        self._steps.leave_to_panel()
-
-    def _save_segmentation(self, folder: Path) -> None:
-        segmentation = self._steps.result() if self._steps else None
-        if segmentation is None:
+        if self._steps.lifted:
+            self.opened.save(self.config.segmentation, overwrite=True)
+            _say(f"Segmentation saved to {self.config.segmentation}")
+        else:
             _say("Stopped before the object was lifted: nothing to save.")
-            return
-        save_segmentation(segmentation, folder, self._notes, overwrite=True)
-        _say(f"Segmentation saved to {folder}")
+        self._steps.leave_to_panel()
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """The objects as plain tensors; nothing of the NeRF, which stays in its own run."""

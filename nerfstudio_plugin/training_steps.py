@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from nerfstudio_plugin.open_scene import OpenScene
 from nerfstudio_plugin.shown_objects import ShownObjects, shown_objects
 from nerfstudio_plugin.viewer.studio import Studio
 from sa3d.events import Event, Finished, RoundDone, RoundStarted, ViewDone
-from sa3d.object_loop import LoopConfig
 from sa3d.prompts import Prompt
-from sa3d.scene import Scene
-from sa3d.segmentation import Segmentation
-from sa3d.segmenter import PromptableSegmenter
-from sa3d.session import Session
 from sa3d.text_detector import TextDetector
-from sa3d.text_prompts import WordsConfig, WordSearch, check_words, needs_words
+from sa3d.text_prompts import WordsChoice, WordsConfig
 
 
 @dataclass(frozen=True)
@@ -37,10 +33,8 @@ class SegmentingSteps:
 
     def __init__(
         self,
-        scene: Scene,
-        segmenter: PromptableSegmenter,
+        opened: OpenScene,
         prompts: Sequence[Prompt],
-        config: LoopConfig,
         show: Callable[[ShownObjects], None],
         detector: TextDetector | None = None,
         words: WordsConfig | None = None,
@@ -53,33 +47,26 @@ class SegmentingSteps:
             words: how it is used.
 
         Raises:
-            SA3DError: a prompt names an unknown view, or lies outside its image.
+            SA3DError: a prompt names an unknown view, or lies outside its image; or the segmenter
+                cannot be loaded.
         """
-        for prompt in prompts:
-            if needs_words(prompt):
-                check_words(scene, prompt)
-                continue
-            camera = scene.views[scene.view_index(prompt.view)].camera
-            prompt.check_against(camera.width, camera.height)
-            prompt.load_mask(camera.width, camera.height)
+        opened.check(prompts)
         self.names = list(dict.fromkeys(prompt.object for prompt in prompts))
-        self._scene, self._segmenter, self._prompts = scene, segmenter, list(prompts)
+        self._opened, self._prompts, self._show = opened, prompts, show
         self._detector, self._words = detector, words
-        self._config, self._show = config, show
-        self.session = Session(scene, segmenter, config)
         self._panel: Studio | None = None
-        self._begun = False
         self._shown: ShownObjects | None = None
 
     @property
     def most_steps(self) -> int:
         """How many steps it takes if no object's loop converges."""
-        rounds = self._config.convergence.max_rounds
-        return len(self._scene.views) * (1 + rounds * len(self.names)) + len(self._prompts)
+        rounds = self._opened.settings.loop.convergence.max_rounds
+        return len(self._opened.scene.views) * (1 + rounds * len(self.names)) + len(self._prompts)
 
-    def result(self) -> Segmentation | None:
-        """The segmentation as it stands, None if no view was lifted yet."""
-        return self.session.result() if self._begun and self._shown else None
+    @property
+    def lifted(self) -> bool:
+        """Whether there is something to save: a view was lifted."""
+        return self._shown is not None
 
     def accompany(self, panel: Studio) -> None:
         """Tell a panel what happens, and do between two steps what its user wants."""
@@ -97,14 +84,14 @@ class SegmentingSteps:
             SA3DError: see :meth:`sa3d.scene.Scene.prepare`, :meth:`sa3d.session.Session.run` and
                 :meth:`sa3d.text_prompts.WordSearch.result`.
         """
-        for done in self._scene.prepare():
+        for done in self._opened.scene.prepare():
             verb = "was prepared before" if done.cached else "prepared"
             yield Step(f"{done.view}: {verb} ({done.index + 1} of {done.total} views)")
-        heading = self._resolve_words()
-        self.session.add_prompts(self._prompts)
-        self._begun = True
+        prompts, choices = self._opened.find_words(self._prompts, self._detector, self._words)
+        heading = [_choice_text(choice) for choice in choices]
+        self._opened.session.add_prompts(prompts)
         if self._panel is not None:
-            self._panel.adopt(self._prompts)
+            self._panel.adopt(prompts)
         for event in self._events():
             if self._panel is not None:
                 self._panel.follow(event)
@@ -125,36 +112,24 @@ class SegmentingSteps:
 
     def _events(self) -> Iterator[Event]:
         """The session's events; what the panel's user wants is done between two of them."""
-        events = self.session.run()
+        events = self._opened.session.run()
         while (event := next(events, None)) is not None:
             yield event
             if self._panel is not None and self._panel.worker.run_pending():
-                events = self.session.run()  # goes on from what is there now
-
-    def _resolve_words(self) -> list[str]:
-        """Put what the detector finds in the place of words; says what that is."""
-        said = []
-        for position, prompt in enumerate(self._prompts):
-            if self._detector is None or not needs_words(prompt):
-                continue
-            search = WordSearch(
-                self._scene, self._segmenter, self._detector, prompt, self._words, self._config
-            )
-            for _ in search.run():
-                pass
-            choice = search.result()
-            self._prompts[position] = choice.prompt
-            best = choice.candidates[0]
-            said.append(
-                f"{choice.object}: {choice.text!r} found in {best.view} (score {best.score:.2f}, "
-                f"{len(choice.candidates) - 1} other candidates)"
-            )
-        return said
+                events = self._opened.session.run()  # goes on from what is there now
 
     def _update(self, *, blocks: bool) -> None:
-        result = self.session.result()
-        self._shown = shown_objects(self._scene, result, self._shown, build=blocks)
+        scene, result = self._opened.scene, self._opened.segmentation
+        self._shown = shown_objects(scene, result, self._shown, build=blocks)
         self._show(self._shown)
+
+
+def _choice_text(choice: WordsChoice) -> str:
+    best = choice.candidates[0]
+    return (
+        f"{choice.object}: {choice.text!r} found in {best.view} (score {best.score:.2f}, "
+        f"{len(choice.candidates) - 1} other candidates)"
+    )
 
 
 def _round_text(done: RoundDone) -> str:

@@ -46,7 +46,7 @@ class FoundObject:
     """A row of the table of objects.
 
     Attributes:
-        name: ``object_1`` and so on, the largest first.
+        name: ``object_1`` and so on where they were found without a prompt.
         views: how many views the object was found in.
         size: longest side of its extent, in scene units.
         agreement: mean IoU of its views' masks with what all other views say there.
@@ -102,8 +102,8 @@ class EverythingSession:
                 self.finished.add(event.object)
             yield event
 
-    def result(self) -> tuple[Segmentation, list[FoundObject]]:
-        """The objects that hold, with exclusive labels, named by falling size; and their table.
+    def result(self) -> Segmentation:
+        """The objects that hold, with exclusive labels, named by falling size.
 
         Objects whose loop has not finished do not count, so this may be asked for at any time.
 
@@ -119,23 +119,12 @@ class EverythingSession:
                 "the proposed objects fell apart, their views do not agree: mark an object "
                 "yourself, with --view and --points, --box or --mask"
             )
-        objects = {name: whole.objects[name] for name in kept}
-        final = replace(whole, objects=objects)
-        labels = final.labels()
-        positions = self.scene.elements.positions_world
-        rows = []
-        for i, (name, one) in enumerate(objects.items()):
-            mine = labels == i
-            size = Extent.of(positions[mine]).size if mine.any() else 0.0
-            rows.append((size, name, one, int(mine.sum())))
-        rows.sort(key=lambda row: -row[0])
-        renamed, table = {}, []
-        for i, (size, _, one, elements) in enumerate(rows):
-            name = f"object_{i + 1}"
-            prompts = tuple(replace(prompt, object=name) for prompt in one.prompts)
-            renamed[name] = replace(one, name=name, prompts=prompts)
-            table.append(FoundObject(name, len(_found_in(one)), size, _agreement(one), elements))
-        return replace(final, objects=renamed), table
+        final = replace(whole, objects={name: whole.objects[name] for name in kept})
+        renamed = {}
+        for row in sorted(found_objects(final), key=lambda row: -row.size):
+            name = f"object_{len(renamed) + 1}"
+            renamed[name] = final.objects[row.name].renamed(name)
+        return replace(final, objects=renamed)
 
     def _prompts(self, name: str, proposal: ObjectProposal) -> list[Prompt]:
         best = proposal.masks[: self.config.proposals.prompted_views]
@@ -154,6 +143,18 @@ class EverythingSession:
             if all(_contained(mine, other) <= self.config.max_shared for other in kept.values()):
                 kept[one.name] = mine
         return list(kept)
+
+
+def found_objects(segmentation: Segmentation) -> list[FoundObject]:
+    """The table of a segmentation's objects, in their order."""
+    labels, positions = segmentation.labels(), segmentation.elements.positions_world
+    rows = []
+    for label, (name, one) in enumerate(segmentation.objects.items()):
+        mine = labels == label
+        size = Extent.of(positions[mine]).size if mine.any() else 0.0
+        views, elements = len(_found_in(one)), int(mine.sum())
+        rows.append(FoundObject(name, views, size, _agreement(one), elements))
+    return rows
 
 
 def _found_in(one: ObjectSegmentation) -> list[int]:

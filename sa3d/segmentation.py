@@ -67,6 +67,12 @@ class ObjectSegmentation:
     kept_round: int = 0
     cycle: int = 0
 
+    def renamed(self, name: str) -> ObjectSegmentation:
+        """The same under another name."""
+        prompts = tuple(replace(prompt, object=name) for prompt in self.prompts)
+        rounds = tuple(replace(done, object=name) for done in self.rounds)
+        return replace(self, name=name, prompts=prompts, rounds=rounds)
+
     @property
     def held_out_agreement(self) -> float | None:
         """IoU of views that never voted with the others, after the round that was kept, or, where
@@ -130,9 +136,7 @@ class Segmentation:
         """
         one = self.object(name)
         self.check_free(new)
-        prompts = tuple(replace(prompt, object=new) for prompt in one.prompts)
-        rounds = tuple(replace(done, object=new) for done in one.rounds)
-        one = replace(one, name=new, prompts=prompts, rounds=rounds)
+        one = one.renamed(new)
         items = [(new, one) if key == name else (key, o) for key, o in self.objects.items()]
         return replace(self, objects=dict(items))
 

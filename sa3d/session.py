@@ -196,8 +196,9 @@ class Session:
             if loop.state.waiting:
                 yield from correct(loop)
         for part in list(self._loops.values()):
-            if part.state.whole in self._loops:
-                yield from let_go(self._loops[part.state.whole], part)
+            whole = part.state.whole
+            if whole is not None and whole in self._loops:
+                yield from let_go(self._loops[whole], part)
 
     @property
     def unfinished(self) -> bool:

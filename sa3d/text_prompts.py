@@ -34,6 +34,8 @@ class WordsConfig:
 class LookedAt:
     """A view was searched for words: how many detections count, and the best score of all."""
 
+    index: int
+    total: int
     text: str
     view: str
     found: int
@@ -134,7 +136,7 @@ class WordSearch:
         Raises:
             SA3DError: see :meth:`sa3d.text_detector.TextDetector.detect`.
         """
-        for index in self._views:
+        for number, index in enumerate(self._views):
             detections = self.detector.detect(self.scene.views[index].image(), self.text)
             counted = np.flatnonzero(detections.scores >= self.threshold)[: self.config.most]
             self._scores[index] = [float(score) for score in detections.scores]
@@ -142,8 +144,8 @@ class WordSearch:
                 self.scene, index, self.segmenter, detections.take(counted)
             )
             best = max(self._scores[index], default=0.0)
-            name = self.scene.views[index].name
-            yield LookedAt(self.text, name, len(self._found[index]), best)
+            name, total = self.scene.views[index].name, len(self._views)
+            yield LookedAt(number, total, self.text, name, len(self._found[index]), best)
 
     def result(self) -> WordsChoice:
         """The choice, once :meth:`run` has come to its end.

@@ -25,7 +25,7 @@ from nerfstudio_plugin.demo_data import open_demo
 from nerfstudio_plugin.scene_loading import open_scene
 from sa3d.config import load_settings
 from sa3d.evaluation import mean_iou_over_views
-from sa3d.everything import EverythingConfig, EverythingSession
+from sa3d.everything import EverythingConfig, EverythingSession, found_objects
 from sa3d.final_masks import final_masks
 from sa3d.loop_config import LoopConfig
 from sa3d.scene import Scene
@@ -91,7 +91,7 @@ def main(options: Options) -> None:
     session = EverythingSession(scene, segmenter, options.loop, options.everything)
     for _ in session.run():
         pass
-    result, rows = session.result()
+    result = session.result()
     seconds = time.perf_counter() - started
     exact = {name: demo.exact_masks(name, scene.views) for name in demo.prompts}
     table = iou_table(scene, result, exact)
@@ -101,16 +101,16 @@ def main(options: Options) -> None:
     for name in exact:
         found, value = matches.get(name, ("-", 0.0))
         print(f"| {name} | {found} | {value:.3f} |")
-    unmatched = [row.name for row in rows if row.name not in {matches[n][0] for n in hits}]
+    unmatched = [name for name in result.objects if name not in {matches[n][0] for n in hits}]
     print(f"results that are none of them: {', '.join(unmatched) or 'none'}")
-    precision, recall = len(hits) / len(rows), len(hits) / len(exact)
+    precision, recall = len(hits) / len(result.objects), len(hits) / len(exact)
     print(f"precision {precision:.2f}, recall {recall:.2f} at {FOUND}; {seconds:.0f} s")
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
         overlay_sheet(scene, result, options.output / f"{options.demo}.png")
         numbers = {
             "matches": matches, "precision": precision, "recall": recall, "seconds": seconds,
-            "objects": [asdict(row) for row in rows],
+            "objects": [asdict(row) for row in found_objects(result)],
         }  # fmt: skip
         (options.output / f"{options.demo}.json").write_text(json.dumps(numbers, indent=1))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sa3d.evaluation import mean_iou_over_views
-from sa3d.everything import EverythingSession
+from sa3d.everything import EverythingSession, found_objects
 from sa3d.final_masks import final_masks
 from sa3d.object_proposals import ProposalConfig, group_by_overlap
 from sa3d.testing.analytic_scene import AnalyticScene
@@ -28,7 +28,8 @@ def test_ball_and_crate_are_found_without_a_prompt(still_life: AnalyticScene) ->
     session = EverythingSession(still_life.scene, oracle(still_life))
     for _ in session.run():
         pass
-    result, table = session.result()
+    result = session.result()
+    table = found_objects(result)
     masks = [final_masks(still_life.scene, result, i) for i in range(len(still_life.scene.views))]
     for name in ("ball", "crate"):
         best = max(

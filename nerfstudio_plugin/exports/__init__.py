@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from nerfstudio_plugin.exports.options import ExportOptions
 from sa3d.errors import SA3DError
@@ -57,3 +58,17 @@ def export_class(kind: str | None, output: Path) -> type[ExportOptions]:
             f"a file with one of {', '.join(filter(None, _OF_SUFFIX))}"
         )
     return kind_module(suggested).Export
+
+
+def new_export(kind: str | None, output: Path, **options: Any) -> ExportOptions:
+    """An export that is ready to write; see :func:`export_class`.
+
+    Args:
+        options: fields of the kind's ``Export``.
+
+    Raises:
+        SA3DError: there is no such kind, or the options cannot be.
+    """
+    export = export_class(kind, output)(output=output, **options)
+    export.check()
+    return export

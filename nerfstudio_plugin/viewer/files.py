@@ -8,20 +8,14 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from nerfstudio_plugin.exports import export_class
-from nerfstudio_plugin.segmented_scene import SegmentedScene, provenance, write_segmentation
+from nerfstudio_plugin.exports import new_export
+from nerfstudio_plugin.segmented_scene import SegmentedScene
 from nerfstudio_plugin.viewer.state import Desk, Notice
 from nerfstudio_plugin.viewer.studio import Studio
 from sa3d.checkpoint import load_segmentation
-from sa3d.config import Settings
 from sa3d.errors import SA3DError
 from sa3d.object_colours import free_colour
-from sa3d.session import Session
-
-if TYPE_CHECKING:
-    from nerfstudio_plugin.loading import OpenedRun
 
 SUFFIXES = {"mesh": ".glb", "pointcloud": ".ply", "masks": "_masks", "field": "_field"}
 """What can be exported, and how the names of the files or folders end."""
@@ -33,11 +27,8 @@ _DESK = "desk"
 class Files:
     """Session folder and exports. Everything is done by the studio's worker."""
 
-    def __init__(
-        self, studio: Studio, run: OpenedRun, settings: Settings, cache_dir: Path | None
-    ) -> None:
-        self._studio, self._run = studio, run
-        self._notes = provenance(run, settings, cache_dir)
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
 
     def save(self, folder: Path) -> None:
         """Save the session to a folder; what the panel saved there before is replaced."""
@@ -59,15 +50,14 @@ class Files:
             SA3DError: there is none, or it was made in another scene.
         """
         studio = self._studio
-        saved = load_segmentation(folder, studio.session.scene.device)
-        session = Session(studio.session.scene, studio.session.segmenter, studio.session.config)
-        session.resume(saved.segmentation)
+        saved = load_segmentation(folder, studio.scene.device)
+        opened = studio.opened.with_objects(saved.segmentation)
         notes = saved.provenance.get(_DESK, {})
         colours = {name: tuple(rgb) for name, rgb in notes.get("colours", {}).items()}
         for name in saved.segmentation.objects:
             colours.setdefault(name, free_colour(colours.values()))
         selected = notes.get("selected", next(iter(colours), "object"))
-        studio.replace_session(session, Desk(colours, selected), f"open {folder.name}")
+        studio.replace_objects(opened, Desk(colours, selected), f"open {folder.name}")
         studio.settle(folder, notes.get("display"))
 
     def export(
@@ -86,7 +76,7 @@ class Files:
             deliver: takes a file with what was written; folders are zipped for it.
         """
 
-        def export() -> None:
+        def write() -> None:
             state = self._studio.state
             names = tuple(state.verdicts) if every_object else (state.desk.selected,)
             missing = [name for name in names if name not in state.verdicts]
@@ -95,9 +85,8 @@ class Files:
             if not names:
                 raise SA3DError("no object is segmented yet")
             made = self._save(state.folder)
-            options = export_class(kind, output)(output=output, overwrite=overwrite)
-            options.check()
-            written = list(options.write(made, names))
+            export = new_export(kind, output, overwrite=overwrite)
+            written = list(export.write(made, names))
             self._studio.note_command(
                 equal_command(kind, state.folder, output, names, overwrite=overwrite)
             )
@@ -107,21 +96,17 @@ class Files:
                 with tempfile.TemporaryDirectory() as folder:
                     deliver(_one_file(output, Path(folder)))
 
-        self._studio.do(f"exporting the {kind}", export)
+        self._studio.do(f"exporting the {kind}", write)
 
     def _save(self, folder: Path) -> SegmentedScene:
         studio, desk = self._studio, self._studio.state.desk
-        result = studio.session.result()
-        if not result.objects:
+        if not studio.state.verdicts:
             raise SA3DError("nothing is segmented yet: mark an object and press Segment in 3D")
         display = asdict(replace(studio.state.display, colours={}))
         notes = {"colours": desk.colours, "selected": desk.selected, "display": display}
-        made = SegmentedScene(
-            self._run, studio.session.scene, result, {**self._notes, _DESK: notes}, folder
-        )
-        write_segmentation(made, folder, overwrite=True)
+        studio.opened.save(folder, overwrite=True, notes={_DESK: notes})
         studio.settle(folder)
-        return made
+        return replace(studio.opened.segmented, folder=folder)
 
 
 def equal_command(

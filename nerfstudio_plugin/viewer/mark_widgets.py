@@ -142,7 +142,7 @@ class MarkWidgets:
         segmented = desk.selected in state.verdicts
         self._clear.visible = bool(desk.marks)
         self._delete.visible = segmented or len(names) > 1
-        views = self._studio.session.scene.views
+        views = self._studio.scene.views
         said = [*state.prompts.get(desk.selected, ())]
         said += [f"{mark_described(mark, views)} (new)" for mark in desk.marks]
         prompts = [f"{number}. {one}" for number, one in enumerate(said, start=1)]
@@ -160,7 +160,7 @@ class MarkWidgets:
 
     def _refresh_preview(self, state: StudioState) -> None:
         desk, preview = state.desk, state.preview
-        views = self._studio.session.scene.views
+        views = self._studio.scene.views
         eyes = [views[mark.view].camera.position.numpy() for mark in desk.marks]
         self._markers.show(desk.marks, eyes)
         taken = _BEST if desk.candidate is None else str(desk.candidate + 1)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from nerfstudio_plugin.cli_pictures import overlaid
+from nerfstudio_plugin.open_scene import OpenScene
 from nerfstudio_plugin.viewer.marks import Mark
 from nerfstudio_plugin.viewer.state import Desk, Preview
 from sa3d.events import ViewDone
 from sa3d.object_colours import Colour
 from sa3d.prompt_preview import PromptPreview
 from sa3d.scene import Scene
-from sa3d.session import Session
 
 SIDE = 300
 """Pixels along the longer side."""
@@ -119,9 +119,9 @@ def preview_of(scene: Scene, seen: PromptPreview, desk: Desk) -> Preview:
     )
 
 
-def visited_picture(session: Session, event: ViewDone, colour: Colour) -> np.ndarray:
+def visited_picture(opened: OpenScene, event: ViewDone, colour: Colour) -> np.ndarray:
     """The photo of a view that was visited, with its mask if it gave one: uint8 [h, w, 3]."""
-    index = session.scene.view_index(event.view)
-    record = session.result().object(event.object).views.get(index)
+    index = opened.scene.view_index(event.view)
+    record = opened.segmentation.object(event.object).views.get(index)
     mask = None if record is None else record.mask
-    return mask_picture(session.scene.views[index].image(), mask, colour)
+    return mask_picture(opened.scene.views[index].image(), mask, colour)

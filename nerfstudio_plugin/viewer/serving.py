@@ -51,7 +51,7 @@ def serve(
     viewer.max_num_display_images = _PHOTOS_DRAWN
     shown = Viewer(
         viewer,
-        log_filename=pipeline.run.load_config.parent / "viewer_log_filename.txt",
+        log_filename=pipeline.opened.run.load_config.parent / "viewer_log_filename.txt",
         datapath=pipeline.datamanager.get_datapath(),
         pipeline=pipeline,
         train_lock=Lock(),  # pyright: ignore[reportArgumentType]

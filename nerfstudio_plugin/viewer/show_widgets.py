@@ -88,7 +88,7 @@ class PhotoWidgets:
         self, server: viser.ViserServer, studio: Studio, hide_photos: Callable[[], None]
     ) -> None:
         self._studio, self._hide_photos, gui = studio, hide_photos, server.gui
-        views = studio.session.scene.views
+        views = studio.scene.views
         with gui.add_folder("Photos", expand_by_default=False):
             self._photo = gui.add_dropdown("Photo", [view.name for view in views])
             before = gui.add_button("Previous", icon=viser.Icon.ARROW_LEFT, color="gray")
@@ -104,7 +104,7 @@ class PhotoWidgets:
         self._go(event)
 
     def _go(self, event: viser.GuiEvent) -> None:
-        scene = self._studio.session.scene
+        scene = self._studio.scene
         if event.client is not None:
             self._hide_photos()  # the photo's own frame would stand in the way
             look_through(event.client, scene.views[scene.view_index(self._photo.value)].camera)

@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 
 from nerfstudio_plugin.display import Display
+from nerfstudio_plugin.open_scene import OpenScene
 from nerfstudio_plugin.shown_objects import ShownObjects
 from nerfstudio_plugin.viewer.marks import Mark
 from sa3d.object_colours import Colour
-from sa3d.session import Session
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class Step:
     """How things were before an action, or after it.
 
     Attributes:
-        session: the session in use; opening a saved one replaces it.
+        opened: the scene with its objects; opening saved ones replaces it.
         session_steps: how many of the session's own steps the action took.
-        folder: where that session was saved.
+        folder: where those objects were saved.
     """
 
     action: str
     desk: Desk
-    session: Session
+    opened: OpenScene
     session_steps: int
     folder: Path
 

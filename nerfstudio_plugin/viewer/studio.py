@@ -20,14 +20,13 @@ from sa3d.object_colours import Colour, free_colour, object_colour
 from sa3d.photo_prompts import PhotoBox, photo_box, photo_point, surface_point
 from sa3d.prompts import Prompt, check_object_name
 from sa3d.session import Session
-from sa3d.text_prompts import WordSearch
 
 
 class Studio(StudioWork):
     """A session with what lies on the user's desk, and one history of both.
 
     Attributes:
-        session: objects and their prompts; used by the worker's jobs only.
+        opened: the scene and its objects; used by the worker's jobs only.
         state: how things stand.
     """
 
@@ -66,11 +65,11 @@ class Studio(StudioWork):
             if detector is None or not words.strip():
                 raise SA3DError("type what to look for, such as: the red mug")
             prompt = Prompt("", self.state.desk.selected, text=words)
-            session = self.session
-            search = WordSearch(scene, session.segmenter, detector(), prompt, loop=session.config)
-            for number, _ in enumerate(search.run(), start=1):
-                self._set(progress=number / len(search.views))
-            found = search.result().prompt
+            (found,), _ = self.opened.find_words(
+                [prompt],
+                detector(),
+                progress=lambda seen: self._set(progress=(seen.index + 1) / seen.total),
+            )
             if found.box is None:
                 self.add_prompts([found])
                 return
@@ -220,7 +219,7 @@ class Studio(StudioWork):
             colours = {**desk.colours, new: free_colour(desk.colours.values())}
             self._act(f"split {new} off {desk.selected}", Desk(colours, new), 1)
             self._set(preview=None)
-            self._begin(self._undo[-1])
+            self._begin(self._history.last)
 
         self.do("splitting", split)
 
@@ -236,7 +235,7 @@ class Studio(StudioWork):
             self._known(name)
             self.session.remove_prompt(name, position)
             self._act("delete a prompt", self.state.desk, 1)
-            self._begin(self._undo[-1])
+            self._begin(self._history.last)
 
         self.do("", remove)
 
@@ -266,11 +265,15 @@ class Studio(StudioWork):
 
     def undo(self) -> None:
         """Take the last action back."""
-        self.do("", lambda: self._back(self._undo, self._redo, Session.undo))
+        self.do(
+            "", lambda: self._went(self._history.undo(lambda step: self._swap(step, Session.undo)))
+        )
 
     def redo(self) -> None:
         """Do again what was undone last."""
-        self.do("", lambda: self._back(self._redo, self._undo, Session.redo))
+        self.do(
+            "", lambda: self._went(self._history.redo(lambda step: self._swap(step, Session.redo)))
+        )
 
     def display(self, display: Display, only_selected: bool) -> None:
         """Show objects in another way; acts at once, whatever else is going on."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nerfstudio_plugin.display import Display
+from nerfstudio_plugin.open_scene import OpenScene
 from nerfstudio_plugin.shown_objects import ShownObjects, shown_objects
 from nerfstudio_plugin.viewer.marks import Mark, described, prompts_of
 from nerfstudio_plugin.viewer.pictures import preview_of, visited_picture
@@ -19,14 +20,13 @@ from nerfstudio_plugin.viewer.state import Desk, Listeners, Notice, Step, Studio
 from nerfstudio_plugin.viewer.worker import Worker
 from sa3d.errors import SA3DError
 from sa3d.events import Event, Finished, RoundStarted, ViewDone
+from sa3d.history import History
 from sa3d.object_colours import free_colour, object_colour
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.session import Session
 from sa3d.text_detector import TextDetector
 
-_HISTORY = 100
-"""Actions that can be undone, as in a session."""
 _SHOW_EVERY_S = 0.7
 """While views are visited, the scene is shown anew this often."""
 
@@ -37,29 +37,39 @@ class StudioWork:
     Everything but :meth:`do` runs in the worker's jobs only.
 
     Attributes:
-        session: objects and their prompts.
+        opened: the scene and its objects.
         state: how things stand; any thread may read it.
     """
 
     def __init__(
         self,
-        session: Session,
+        opened: OpenScene,
         folder: Path,
         worker: Worker,
         listeners: Listeners,
         detector: Callable[[], TextDetector] | None = None,
     ) -> None:
-        self.session, self.worker, self._detector = session, worker, detector
+        self.opened, self.worker, self._detector = opened, worker, detector
         self._listeners, self._lock = listeners, threading.Lock()
-        self._undo: list[Step] = []
-        self._redo: list[Step] = []
+        self._history: History[Step] = History()
         self._shown: ShownObjects | None = None
         self._shown_at = 0.0
         self._cancelled = False
         self._tried: Step | None = None
         self._segment_waits = False
         self._visited, self._to_visit = 0, 1
+        self.session  # noqa: B018  a segmenter that cannot be had is told before there is a panel
         self.state = StudioState(Desk({"object": object_colour(0)}, "object"), folder)
+
+    @property
+    def session(self) -> Session:
+        """Objects and their prompts."""
+        return self.opened.session
+
+    @property
+    def scene(self) -> Scene:
+        """Photos and what is prepared of them; the same as long as the viewer runs."""
+        return self.opened.scene
 
     def do(self, busy: str, job: Callable[[], None]) -> None:
         """Let the worker do something; errors are told to the user.
@@ -92,7 +102,7 @@ class StudioWork:
             colours.setdefault(prompt.object, free_colour(colours.values()))
         self._act(f"segment {prompts[-1].object}", Desk(colours, prompts[-1].object), 1)
         self._set(preview=None)
-        self._begin(self._undo[-1])
+        self._begin(self._history.last)
 
     def adopt(self, prompts: Sequence[Prompt]) -> None:
         """Take over objects that are being segmented already; for the worker's jobs only."""
@@ -126,10 +136,10 @@ class StudioWork:
             self._segment_waits = True
             self.worker.submit(self._segment)
 
-    def replace_session(self, session: Session, desk: Desk, action: str) -> None:
-        """Put another session in place of this one; can be undone; for the worker's jobs only."""
-        before = Step(action, self.state.desk, self.session, 0, self.state.folder)
-        self.session = session
+    def replace_objects(self, opened: OpenScene, desk: Desk, action: str) -> None:
+        """Put other objects in place of these; can be undone; for the worker's jobs only."""
+        before = Step(action, self.state.desk, self.opened, 0, self.state.folder)
+        self.opened = opened
         self._set(preview=None)
         self._remember(before, desk)
         self.worker.submit(self._build)
@@ -144,15 +154,15 @@ class StudioWork:
         self._listeners.changed()
 
     def _prepare(self) -> None:
-        for done in self.session.scene.prepare():
+        for done in self.scene.prepare():
             self._set(progress=(done.index + 1) / done.total)
         self._set(ready=True)
         self.refresh()
 
     def _prepared_scene(self) -> Scene:
-        if not self.session.scene.is_prepared():
+        if not self.scene.is_prepared():
             raise SA3DError("the scene is still being prepared: wait until the bar is full")
-        return self.session.scene
+        return self.scene
 
     def _known(self, *names: str) -> Desk:
         for name in names:
@@ -164,12 +174,12 @@ class StudioWork:
     def _views(self) -> list[int]:
         """Photos that marks and prompts of the selected object are in, the latest first."""
         name = self.state.desk.selected
-        prompted = [self.session.scene.view_index(p.view) for p in self.session.prompts(name)]
+        prompted = [self.scene.view_index(p.view) for p in self.session.prompts(name)]
         marked = [mark.view for mark in self.state.desk.marks]
         return list(dict.fromkeys(reversed([*prompted, *marked])))
 
     def _new_prompts(self) -> list[Prompt]:
-        desk, views = self.state.desk, self.session.scene.views
+        desk, views = self.state.desk, self.scene.views
         return prompts_of(desk.marks, views, desk.selected, desk.candidate)
 
     def _add(self, mark: Mark) -> None:
@@ -183,33 +193,33 @@ class StudioWork:
     def _preview(self) -> None:
         """Show what the marks select, and the choice there is."""
         seen = self.session.preview(self._new_prompts())
-        self._set(preview=preview_of(self.session.scene, seen, self.state.desk))
+        self._set(preview=preview_of(self.scene, seen, self.state.desk))
 
     def _act(self, action: str, desk: Desk, session_steps: int = 0) -> None:
         """Note an action in the history; the session's own steps are done already."""
         state = self.state
-        self._remember(Step(action, state.desk, self.session, session_steps, state.folder), desk)
+        self._remember(Step(action, state.desk, self.opened, session_steps, state.folder), desk)
 
     def _remember(self, before: Step, desk: Desk) -> None:
-        self._undo.append(before)
-        del self._undo[:-_HISTORY]
-        self._redo.clear()
+        self._history.remember(before)
         self._set(desk=desk, saved=False)
         self.refresh()
 
-    def _back(
-        self, source: list[Step], other: list[Step], session_step: Callable[[Session], bool]
-    ) -> None:
-        if not source:
-            raise SA3DError("there is nothing to undo or redo")
-        step = source.pop()
+    def _swap(self, step: Step, session_step: Callable[[Session], object]) -> Step:
+        """Put things in place as a step has them; how they were."""
         state = self.state
-        other.append(replace(step, desk=state.desk, session=self.session, folder=state.folder))
+        was = replace(step, desk=state.desk, opened=self.opened, folder=state.folder)
         for _ in range(step.session_steps):
             session_step(self.session)
-        folder = state.folder if step.session is self.session else step.folder
-        self.session = step.session
+        folder = state.folder if step.opened is self.opened else step.folder
+        self.opened = step.opened
         self._set(desk=step.desk, folder=folder, preview=None, saved=False)
+        return was
+
+    def _went(self, there_was_one: bool) -> None:
+        """Show where going back or forth led."""
+        if not there_was_one:
+            raise SA3DError("there is nothing to undo or redo")
         self.refresh()
         if self.state.desk.marks:
             with suppress(Exception):  # what is wrong with them was told when they were made
@@ -219,12 +229,15 @@ class StudioWork:
     def _segment(self) -> None:
         """Segment what has new prompts; makes room for other commands between two views."""
         self._segment_waits = False
-        if not self._attempt(self._visit) and self._undo and self._undo[-1] is self._tried:
-            # the marks were no good
-            self._attempt(lambda: self._back(self._undo, self._redo, Session.undo))
-            self._redo.clear()
+        went_well = self._attempt(self._visit)
+        if not went_well and self._tried is not None and self._history.last is self._tried:
+            self._attempt(self._take_back)  # the marks were no good
         self._set(busy="", progress=0.0)
         self._build()
+
+    def _take_back(self) -> None:
+        self._history.take_back(lambda step: self._swap(step, Session.take_back))
+        self._went(True)
 
     def _visit(self) -> None:
         for event in self.session.run():
@@ -255,7 +268,7 @@ class StudioWork:
             self._set(last_view=said, progress=progress)
             if time.monotonic() - self._shown_at > _SHOW_EVERY_S:
                 colour = self.state.desk.colours[event.object]
-                self._set(last_picture=visited_picture(self.session, event, colour))
+                self._set(last_picture=visited_picture(self.opened, event, colour))
                 self.refresh()
         elif isinstance(event, Finished):
             self.refresh()
@@ -276,11 +289,11 @@ class StudioWork:
             },
             verdicts={name: one.verdict for name, one in result.objects.items()},
             unfinished=self.session.unfinished,
-            undo=self._undo[-1].action if self._undo else "",
-            redo=self._redo[-1].action if self._redo else "",
+            undo=self._history.last.action if self._history.last else "",
+            redo=self._history.next.action if self._history.next else "",
         )
-        nothing = not result.objects or not self.session.scene.is_prepared()
+        nothing = not result.objects or not self.scene.is_prepared()
         self._shown = (
-            None if nothing else shown_objects(self.session.scene, result, self._shown, build=build)
+            None if nothing else shown_objects(self.scene, result, self._shown, build=build)
         )
         self._listeners.show(self._shown, self.state.shown_display())

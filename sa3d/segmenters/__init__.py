@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sa3d.errors import SA3DError
 from sa3d.segmenter import PromptableSegmenter
-from sa3d.segmenters.choice import choose_segmenter
+from sa3d.segmenters.choice import segmenter_meant
 from sa3d.segmenters.registry import AUTO, EMBEDDED, KNOWN_SEGMENTERS, REGISTRY
 from sa3d.segmenters.sam_files import is_hub_id
 
@@ -24,8 +24,7 @@ def load_segmenter(name: str, device: str = "cpu") -> PromptableSegmenter:
         SA3DError: the name is unknown, or the weights cannot be had or do not fit into memory.
     """
     check_segmenter(name)
-    if name == AUTO:
-        name = choose_segmenter(device).name
+    name = segmenter_meant(name, device).name
     if name == EMBEDDED:
         from sa3d.segmenters.graphcut import GraphCutSegmenter
 

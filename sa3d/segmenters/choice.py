@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from sa3d.segmenters.registry import EMBEDDED, REGISTRY, SegmenterInfo
+from sa3d.segmenters.registry import AUTO, EMBEDDED, REGISTRY, SegmenterInfo
 from sa3d.segmenters.sam_files import cached_folder
 
 PATIENCE_S = 6.0
@@ -16,10 +16,18 @@ that is five minutes."""
 
 @dataclass(frozen=True)
 class Choice:
-    """A segmenter's name, and why it was chosen, as a sentence without its full stop."""
+    """A segmenter's name, and why it was chosen, as a sentence without its full stop.
+
+    There is no reason if the user named it.
+    """
 
     name: str
     reason: str
+
+
+def segmenter_meant(name: str, device: str) -> Choice:
+    """What a name means on this machine: "auto" is the best one there is, any other itself."""
+    return choose_segmenter(device) if name == AUTO else Choice(name, "")
 
 
 def choose_segmenter(device: str) -> Choice:

@@ -115,7 +115,7 @@ def test_what_is_refused_changes_nothing(ball, scene):
 
 
 def test_what_fails_on_the_way_is_not_done_again(ball, scene, monkeypatch):
-    def finds_nothing(*_):
+    def finds_nothing(*_, **__):
         raise sa3d.SA3DError("nothing here")
 
     with monkeypatch.context() as patch:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from nerfstudio_plugin.cli import main
-from nerfstudio_plugin.cli_segmenters import with_chosen_segmenter
+from nerfstudio_plugin.cli_segmenters import told_segmenter
 from sa3d.config import Settings
 from sa3d.segmenters import choice
+from sa3d.segmenters.choice import segmenter_meant
 from sa3d.segmenters.registry import REGISTRY
 
 
@@ -40,10 +41,7 @@ def test_what_is_here_is_said(
     assert "Recommended" not in out
 
 
-def test_auto_says_which_and_why(capsys: pytest.CaptureFixture[str]) -> None:
-    chosen = with_chosen_segmenter(Settings(), "cpu")
-    assert chosen.segmenter == "graphcut"
-    said = capsys.readouterr().out
+def test_auto_says_which_and_why() -> None:
+    said = told_segmenter(segmenter_meant(Settings().segmenter, "cpu"))
     assert said.startswith("segmenter: graphcut (there are no weights of another one")
-    assert with_chosen_segmenter(chosen, "cpu") is chosen
-    assert capsys.readouterr().out == ""
+    assert told_segmenter(segmenter_meant("graphcut", "cpu")) == ""

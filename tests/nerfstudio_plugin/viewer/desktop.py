@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import torch
 
 from nerfstudio_plugin.display import Display
+from nerfstudio_plugin.open_scene import OpenScene
 from nerfstudio_plugin.shown_objects import ShownObjects
 from nerfstudio_plugin.viewer.state import Listeners, Notice, StudioState
 from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.worker import Worker
+from sa3d.config import Settings
 from sa3d.convergence import ConvergenceConfig
 from sa3d.evaluation import mean_iou_over_views
 from sa3d.final_masks import final_mask
@@ -20,7 +25,6 @@ from sa3d.loop_config import LoopConfig
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 from sa3d.segmenter import PromptableSegmenter
-from sa3d.session import Session
 from sa3d.testing.analytic_scene import AnalyticScene
 from sa3d.testing.oracle_segmenter import OracleSegmenter
 from sa3d.text_detector import TextDetector
@@ -40,6 +44,7 @@ class Desktop:
     segmenter: PromptableSegmenter
     folder: Path
     detector: Callable[[], TextDetector] | None = None
+    run: Any = None
     on_change: Callable[[StudioState], None] = lambda _: None
     notices: list[Notice] = field(default_factory=list)
     shown: list[tuple[ShownObjects | None, Display]] = field(default_factory=list)
@@ -50,8 +55,8 @@ class Desktop:
             lambda objects, display: self.shown.append((objects, display)),
             self.notices.append,
         )
-        session = Session(self.scene, self.segmenter, ONE_ROUND)
-        self.studio = Studio(session, self.folder, Worker(), listeners, self.detector)
+        opened = opened_scene(self.scene, self.segmenter, self.run or a_run(self.folder))
+        self.studio = Studio(opened, self.folder, Worker(), listeners, self.detector)
         self.studio.prepare()
         self.work()
 
@@ -85,6 +90,22 @@ class Desktop:
     def session_is(self, expected: Segmentation) -> None:
         """Assert that the session's result is this, bit for bit."""
         assert_same(self.studio.session.result(), expected)
+
+
+def opened_scene(scene: Scene, segmenter: PromptableSegmenter, run: Any) -> OpenScene:
+    settings = Settings("graphcut", scene.config, ONE_ROUND)
+    return OpenScene(run, scene, settings, segmenter=segmenter)
+
+
+def a_run(folder: Path) -> Any:
+    """What is noted of a run in a saved segmentation."""
+    return SimpleNamespace(
+        load_config=folder / "config.yml",
+        checkpoint_path=folder / "step-1.ckpt",
+        data=folder,
+        dataparser_transform=torch.eye(4)[:3],
+        dataparser_scale=1.0,
+    )
 
 
 def assert_same(one: Segmentation, other: Segmentation) -> None:

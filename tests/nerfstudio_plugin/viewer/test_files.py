@@ -40,8 +40,9 @@ def new_panel(command_line, ball, photographed):
 
     def make():
         run, scene = command_line.open_scene(Path("config.yml"), prepare_config=settings.prepare)
-        desktop = Desktop(scene, oracle_of(photographed), Path("segmentations/viewer"))
-        return Panel(desktop, Files(desktop.studio, run, settings, None))
+        folder = Path("segmentations/viewer")
+        desktop = Desktop(scene, oracle_of(photographed), folder, run=run)
+        return Panel(desktop, Files(desktop.studio))
 
     return make
 
@@ -125,11 +126,9 @@ def test_after_undoing_an_opening_the_opened_folder_is_not_written_to(panel, bal
     assert panel.desktop.state.folder == Path("segmentations/viewer")
 
 
-def test_a_session_of_another_scene_is_refused(ball, still_life, tmp_path, command_line):
-    run, _ = command_line.open_scene(Path("config.yml"))
+def test_a_session_of_another_scene_is_refused(ball, still_life, tmp_path):
     other = Desktop(still_life.scene, oracle_of(still_life), tmp_path / "other")
-    files = Files(other.studio, run, _settings(ball), None)
-    files.open(ball)
+    Files(other.studio).open(ball)
     assert "another scene" in other.fails()
     assert other.state.verdicts == {}
 

@@ -28,7 +28,6 @@ from nerfstudio_plugin.viewer.files import Files
 from nerfstudio_plugin.viewer.opening import Opened
 from nerfstudio_plugin.viewer.panel import SegmentPanel
 from nerfstudio_plugin.viewer.viser_scene import PointerTool, browser_camera, look_through
-from sa3d.config import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -165,10 +164,7 @@ class Scenery(torch.nn.Module):
         super().__init__()
         self.datamanager = SimpleNamespace(includes_time=False)
         self.model = torch.nn.Identity()
-        run = SimpleNamespace(
-            load_config=folder / "config.yml", checkpoint_path=folder, data=folder
-        )
-        files = Files(desktop.studio, run, Settings(), None)  # type: ignore[arg-type]
+        files = Files(desktop.studio)
         self.begun = 0
         self.control = ViewerControl()
         self.panel = SegmentPanel(

@@ -5,11 +5,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-import torch
-from desktop import ONE_ROUND, Desktop, assert_same, edges_of, middle_of, oracle_of
+from desktop import Desktop, assert_same, edges_of, middle_of, oracle_of
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -23,7 +21,6 @@ from hypothesis.stateful import (
 
 from nerfstudio_plugin.display import MODES, Display
 from nerfstudio_plugin.viewer.files import Files
-from sa3d.config import Settings
 from sa3d.errors import SA3DError
 from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene
 from sa3d.testing.oracle_segmenter import OracleSegmenter
@@ -56,15 +53,8 @@ class PanelActions(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         scene = self.analytic.scene
         self.desk = Desktop(scene, oracle_of(self.analytic, Oracle), self.folder / "session")
-        run = SimpleNamespace(
-            load_config=self.folder / "config.yml",
-            checkpoint_path=self.folder / "step-1.ckpt",
-            data=self.folder,
-            dataparser_transform=torch.eye(4)[:3],
-            dataparser_scale=1.0,
-        )
         self.studio = self.desk.studio
-        self.files = Files(self.studio, run, Settings(loop=ONE_ROUND), None)
+        self.files = Files(self.studio)
 
     def teardown(self) -> None:
         shutil.rmtree(self.folder)

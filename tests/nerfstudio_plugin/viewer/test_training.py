@@ -1,14 +1,13 @@
 """The panel beside ``ns-train sa3d``: what its user wants is done between two steps."""
 
 import pytest
+from desktop import a_run, opened_scene
 
 from nerfstudio_plugin.training_steps import SegmentingSteps
 from nerfstudio_plugin.viewer.marks import Mark
 from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.studio_work import Listeners
 from nerfstudio_plugin.viewer.worker import Worker
-from sa3d.convergence import ConvergenceConfig
-from sa3d.loop_config import LoopConfig
 from sa3d.prompts import Prompt
 from sa3d.segmenters.graphcut import GraphCutSegmenter
 
@@ -18,12 +17,11 @@ CLICK = Prompt("frame_00000", "ball", ((26.0, 17.0),), (1,))
 @pytest.fixture
 def panel(still_life, tmp_path):
     """Steps of a training that segments the ball, and the studio of its panel."""
-    segmenter = GraphCutSegmenter()
-    config = LoopConfig(convergence=ConvergenceConfig(max_rounds=1))
-    steps = SegmentingSteps(still_life.scene, segmenter, [CLICK], config, lambda _: None)
+    opened = opened_scene(still_life.scene, GraphCutSegmenter(), a_run(tmp_path))
+    steps = SegmentingSteps(opened, [CLICK], lambda _: None)
     told = []
     listeners = Listeners(lambda: None, lambda *_: None, told.append)
-    studio = Studio(steps.session, tmp_path / "session", Worker(), listeners)
+    studio = Studio(opened, tmp_path / "session", Worker(), listeners)
     steps.accompany(studio)
     return steps, studio, told
 
@@ -48,7 +46,7 @@ def test_the_panel_follows_the_training(panel):
     assert list(studio.state.desk.colours) == ["ball"]
     assert studio.state.prompts["ball"] == ("frame_00000.png: 1 click",)
     assert any("accepted" in said for said in seen)
-    assert studio.state.verdicts["ball"] == steps.result().objects["ball"].verdict
+    assert studio.state.verdicts["ball"] == studio.opened["ball"].verdict
 
 
 def test_what_the_user_marks_meanwhile_is_segmented_too(panel, still_life):
@@ -58,10 +56,10 @@ def test_what_the_user_marks_meanwhile_is_segmented_too(panel, still_life):
         if "accepted" in step.text and not begun:
             begun = True
             crate_marked(still_life, studio)
-            assert "crate" not in steps.session.result().objects  # not before the step has ended
+            assert "crate" not in studio.opened.objects  # not before the step has ended
     assert begun
     assert [notice for notice in told if notice.kind == "error"] == []
-    result = steps.result()
+    result = studio.opened.segmentation
     assert list(result.objects) == ["ball", "crate"]
     for one in result.objects.values():
         assert one.converged or one.rounds, one.name
