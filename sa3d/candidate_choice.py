@@ -10,7 +10,7 @@ from sa3d.mask_rendering import RenderedMask, agreement
 from sa3d.object_extent import Extent
 from sa3d.scene import PreparedView
 from sa3d.segmenter import MaskPrediction
-from sa3d.stray_removal import without_strays
+from sa3d.stray_removal import strays, without
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,20 @@ def choose(
     Args:
         rendered: what the other views say about this one.
         extent: where the object is known to be.
-        max_gap: see :func:`sa3d.stray_removal.without_strays`, world units.
+        max_gap: see :func:`sa3d.stray_removal.strays`, world units.
     """
     seeds, count = rendered.probability > 0.5, len(prediction.scores)
-    choices = []
-    for number, score in enumerate(prediction.scores.tolist()):
-        mask = without_strays(prediction.masks[number], view, seeds, extent, max_gap)
-        shared = agreement(view.at_rays(mask).to(seeds.device), rendered)
-        choices.append(Choice(mask, score, shared, f"{number + 1} of {count}"))
-    return max(choices, key=lambda choice: choice.score + agreement_weight * choice.agreement)
+    best, best_value = None, -np.inf
+    for number in np.argsort(-prediction.scores, kind="stable").tolist():
+        score = float(prediction.scores[number])
+        if score + agreement_weight < best_value:
+            break  # nor can those after it be the best, whatever they agree with
+        shares = view.at_rays(prediction.masks[number])
+        stray = strays(shares > 0.5, view, seeds, extent, max_gap)
+        shared = agreement(shares.masked_fill(stray, 0).to(seeds.device), rendered)
+        if (value := score + agreement_weight * shared) > best_value:
+            best, best_value = (number, score, shared, stray), value
+    assert best is not None
+    number, score, shared, stray = best
+    mask = without(prediction.masks[number], stray, view)
+    return Choice(mask, score, shared, f"{number + 1} of {count}")

@@ -20,6 +20,15 @@ def connected_surface(mask: Tensor, seeds: Tensor, points_world: Tensor, max_gap
     Returns:
         [h, w] bool, the part of the mask that is connected with a seed.
     """
+    connected = torch.zeros_like(mask)
+    y, x = torch.nonzero(mask, as_tuple=True)
+    if len(y):
+        room = slice(int(y.min()), int(y.max()) + 1), slice(int(x.min()), int(x.max()) + 1)
+        connected[room] = _filled(mask[room], seeds[room], points_world[room], max_gap)
+    return connected
+
+
+def _filled(mask: Tensor, seeds: Tensor, points_world: Tensor, max_gap: float) -> Tensor:
     across = mask[:, 1:] & mask[:, :-1] & _near(points_world[:, 1:], points_world[:, :-1], max_gap)
     down = mask[1:] & mask[:-1] & _near(points_world[1:], points_world[:-1], max_gap)
     filled = mask & seeds

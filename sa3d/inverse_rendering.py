@@ -47,21 +47,24 @@ class Evidence:
             torch.zeros(num_elements, device=device), torch.zeros(num_elements, device=device)
         )
 
-    def add(self, operator: ViewOperator, vote: Vote, sign: float = 1.0) -> None:
+    def add(self, operator: ViewOperator, vote: Vote, sign: int = 1) -> None:
         """Cast (``sign=1``) or take back (``sign=-1``) a view's vote."""
         (local,) = splat_votes(operator, [vote])
         seen = operator.element_ids
-        # Float subtraction may leave a trace below zero.
-        self.object[seen] = (self.object[seen] + sign * local.object).clamp_min(0)
-        self.total[seen] = (self.total[seen] + sign * local.total).clamp_min(0)
+        for whole, part in ((self.object, local.object), (self.total, local.total)):
+            if sign > 0:
+                whole.index_add_(0, seen, part)
+            else:  # float subtraction may leave a trace below zero
+                whole[seen] = (whole[seen] - part).clamp_min(0)
 
     def at(self, element_ids: Tensor) -> Evidence:
         """The evidence of some elements, [n] each."""
-        return Evidence(self.object[element_ids], self.total[element_ids])
+        return Evidence(*(one.index_select(0, element_ids) for one in (self.object, self.total)))
 
     def put_at(self, element_ids: Tensor, evidence: Evidence) -> None:
         """Replace the evidence of some elements, [n] each."""
-        self.object[element_ids], self.total[element_ids] = evidence.object, evidence.total
+        self.object.index_copy_(0, element_ids, evidence.object)
+        self.total.index_copy_(0, element_ids, evidence.total)
 
     def share(self, prior: float, prior_weight: float) -> Tensor:
         """Share of evidence that says object, [N] in [0, 1].
@@ -81,7 +84,7 @@ def splat_votes(operator: ViewOperator, votes: Sequence[Vote]) -> list[Evidence]
     if not votes:
         return []
     columns = [c for vote in votes for c in (vote.mask * vote.confidence, vote.confidence)]
-    sums = operator.splat_local(torch.stack(columns, dim=-1)).T.contiguous()
+    sums = operator.splat_local(torch.stack(columns).T).T
     return [Evidence(*pair) for pair in sums.unflatten(0, (-1, 2))]
 
 

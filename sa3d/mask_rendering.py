@@ -60,7 +60,7 @@ def render_masks(
         for one in seen
         for column in (one.share(prior, prior_weight), one.total / (one.total + prior_weight))
     ]
-    rendered = _mean_along_rays(operator, torch.stack(columns, dim=-1)).T.contiguous()
+    rendered = _mean_along_rays(operator, torch.stack(columns).T).T
     return [RenderedMask(*pair) for pair in rendered.unflatten(0, (-1, 2))]
 
 

@@ -42,7 +42,10 @@ class Extent:
 
     def contains(self, points: Tensor) -> Tensor:
         """Whether points [..., 3] lie inside, bool [...]."""
-        return ((points >= self.low.to(points)) & (points <= self.high.to(points))).all(dim=-1)
+        inside = torch.ones(points.shape[:-1], dtype=torch.bool, device=points.device)
+        for values, low, high in zip(points.unbind(-1), self.low, self.high, strict=True):
+            inside &= (values >= low.to(values)) & (values <= high.to(values))
+        return inside
 
 
 def own_surface(view: PreparedView, mask: Tensor) -> Tensor:

@@ -174,7 +174,7 @@ class ObjectState:
         """Count these votes afresh."""
         self.votes = {}
         self.evidence = Evidence.none(len(self.scene.elements), self.scene.device)
-        self.evidence.total[self.far] += self.doubt
+        self.evidence.total.add_(self.far, alpha=self.doubt)
         for index in sorted(votes):
             self.put(index, votes[index])
 
@@ -223,9 +223,9 @@ class ObjectState:
         if surfaces:
             self.extent = Extent.of(torch.cat(surfaces))
         total = self.evidence.total
-        total[self.far] = (total[self.far] - self.doubt).clamp_min(0)
+        total.add_(self.far, alpha=-self.doubt).clamp_min_(0)
         self.far = ~self._reach().contains(self.scene.elements.positions_world)
-        total[self.far] += self.doubt
+        total.add_(self.far, alpha=self.doubt)
         for index in prompted:
             self.retract(index)
             self.put(index, self.vote_of(index))

@@ -11,22 +11,31 @@ from sa3d.object_extent import Extent
 from sa3d.scene import PreparedView
 
 
-def without_strays(
-    mask: np.ndarray, view: PreparedView, seeds: Tensor, extent: Extent, max_gap: float
-) -> np.ndarray:
-    """A mask [H, W] without parts that touch the object in the picture but not in 3D.
+def strays(
+    claimed: Tensor, view: PreparedView, seeds: Tensor, extent: Extent, max_gap: float
+) -> Tensor:
+    """Parts of a mask that touch the object in the picture but not in 3D, bool [R].
 
-    Parts within the object's extent stay: where a NeRF is weak its own surface is torn.
+    Parts within the object's extent are none: where a NeRF is weak its own surface is torn.
 
     Args:
-        seeds: [R] bool at operator resolution, where the object is known to be.
+        claimed: bool [R], the mask at operator resolution.
+        seeds: bool [R], where the object is known to be.
         extent: where the object is known to be.
         max_gap: see :func:`sa3d.connected_surface.connected_surface`; as far beyond the extent may
             a torn part lie.
     """
-    shape = (view.camera.height, view.camera.width)
-    claimed = (view.at_rays(mask) > 0.5).reshape(shape)
-    connected = connected_surface(claimed, seeds.cpu().reshape(shape), view.points_world, max_gap)
-    near = extent.grown(max_gap).contains(view.points_world)
-    stray = (claimed & ~connected & ~near)[None, None].float()
-    return mask & ~(torch.nn.functional.interpolate(stray, mask.shape)[0, 0] > 0).numpy()
+    points = view.points_world
+    mask, inside = (one.cpu().reshape(points.shape[:-1]) for one in (claimed, seeds))
+    loose = mask & ~connected_surface(mask, inside, points, max_gap)
+    loose[loose.clone()] = ~extent.grown(max_gap).contains(points[loose])
+    return loose.reshape(-1)
+
+
+def without(mask: np.ndarray, parts: Tensor, view: PreparedView) -> np.ndarray:
+    """A view's mask [H, W] bool less some of its rays' pixels, bool [R]."""
+    if not parts.any():
+        return mask
+    small = parts.reshape(1, 1, view.camera.height, view.camera.width).float()
+    enlarged = torch.nn.functional.interpolate(small, mask.shape)[0, 0]
+    return mask & ~(enlarged > 0).numpy()

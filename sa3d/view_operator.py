@@ -78,7 +78,7 @@ class ViewOperator:
     @cached_property
     def accumulation(self) -> Tensor:
         """Weight per ray that survived pruning, [R]."""
-        return (self._matrix @ torch.ones_like(self.keys, dtype=torch.float32)[:, None])[:, 0]
+        return self.render_local(torch.ones_like(self.keys, dtype=torch.float32))
 
     def render(self, values: Tensor) -> Tensor:
         """``W v``: element values [N] or [N, K] to pixel sums [R] or [R, K]."""
@@ -86,9 +86,7 @@ class ViewOperator:
 
     def render_local(self, values: Tensor) -> Tensor:
         """``W v`` from this view's own elements, [n] or [n, K], as ``element_ids``."""
-        columns = values.shape[1:].numel()
-        rendered = self._matrix @ values.reshape(len(self.keys), columns)
-        return rendered.reshape(self.num_rays, *values.shape[1:])
+        return _product(self._matrix, values)
 
     def splat(self, per_ray: Tensor) -> Tensor:
         """``W^T y``: pixel values [R] or [R, K] to element sums [N] or [N, K]."""
@@ -98,9 +96,7 @@ class ViewOperator:
 
     def splat_local(self, per_ray: Tensor) -> Tensor:
         """``W^T y`` on this view's own elements only: [n] or [n, K], as ``element_ids``."""
-        columns = per_ray.shape[1:].numel()
-        summed = self._transposed @ per_ray.reshape(self.num_rays, columns)
-        return summed.reshape(len(self.keys), *per_ray.shape[1:])
+        return _product(self._transposed, per_ray)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What :meth:`from_arrays` needs, compactly typed, for the scene cache."""
@@ -126,6 +122,18 @@ def _csr(crow: Tensor, col: Tensor, value: Tensor, shape: tuple[int, int]) -> Te
     with warnings.catch_warnings():  # torch announces its CSR layout as beta, once per process
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
         return torch.sparse_csr_tensor(crow, col, value, shape)
+
+
+def _product(matrix: Tensor, values: Tensor) -> Tensor:
+    """A sparse matrix times [n] or [n, K], column by column.
+
+    On a CPU ten times as fast as torch's product with all columns: an element is in few rays, and
+    reading its K values costs more than a second look at the matrix. Fastest with columns that lie
+    in memory one after the other, as the result's do.
+    """
+    if values.ndim == 1:
+        return matrix @ values
+    return torch.stack([matrix @ column.contiguous() for column in values.unbind(-1)]).T
 
 
 @dataclass(frozen=True)
