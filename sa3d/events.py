@@ -47,6 +47,8 @@ class RoundDone:
         labelled: elements labelled object after it.
         agreement: mean over accepted views of the IoU between the view's mask and the others'.
         unvoted_agreement: the same over held-out views, which never vote; None if there are none.
+        best_agreement: what the best tenth of both reaches; 0 in results that were saved before it
+            was measured.
         prompt_agreement: IoU of the user's own masks with what all other views say there.
         changed_views: views that went between accepted and rejected.
         seconds: of the round.
@@ -63,6 +65,7 @@ class RoundDone:
     prompt_agreement: float
     changed_views: int
     seconds: float
+    best_agreement: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from sa3d.clicked_surface import clicked_surface
-from sa3d.convergence import to_look_at
+from sa3d.convergence import best_tenth, to_look_at
 from sa3d.errors import SA3DError
 from sa3d.events import Event, Finished, RoundDone, ViewDone
 from sa3d.inverse_rendering import Evidence
@@ -260,6 +260,7 @@ class ObjectLoop:
             ),
             changed_views=changed,
             seconds=seconds,
+            best_agreement=best_tenth([*of["accepted"], *of["held out"]]),
         )
         self.state.rounds.append(done)
         return done

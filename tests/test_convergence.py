@@ -14,6 +14,7 @@ from sa3d.convergence import (
     ConvergenceConfig,
     RoundState,
     best_round,
+    best_tenth,
     cycle_length,
     is_converged,
     to_look_at,
@@ -34,6 +35,7 @@ ROUND = RoundDone(
     prompt_agreement=0.9,
     changed_views=0,
     seconds=1.0,
+    best_agreement=0.97,
 )
 CONFIG = ConvergenceConfig()
 
@@ -68,14 +70,30 @@ def test_agreement_of_voters_stands_in_where_no_view_was_held_out() -> None:
     assert best_round([first, second], CONFIG) == 1
 
 
-def test_rounds_that_lost_the_users_object_are_not_believed() -> None:
-    lost = replace(ROUND, prompt_agreement=0.84)  # mean with 0.9 of the held-out views: 0.87
-    assert trust(lost) == pytest.approx(0.87)
-    assert best_round([lost], CONFIG) == 0
-    assert best_round([lost], replace(CONFIG, min_trust=0.86)) == 1
-    astray = replace(ROUND, agreement=0.87, prompt_agreement=0.96)
-    assert best_round([astray], CONFIG) == 0
+def test_rounds_without_a_common_object_are_not_believed() -> None:
+    nothing = replace(ROUND, best_agreement=0.93)
+    assert best_round([nothing], CONFIG) == 0
+    assert best_round([nothing], replace(CONFIG, min_trust=0.93)) == 1
     assert best_round([], CONFIG) == 0
+
+
+def test_rounds_that_lost_the_users_object_are_not_believed() -> None:
+    lost = replace(ROUND, prompt_agreement=0.49)
+    assert trust(lost) == pytest.approx((0.9 + 0.49) / 2)
+    assert best_round([lost], CONFIG) == 0
+    assert best_round([lost], replace(CONFIG, min_prompt_agreement=0.4)) == 1
+
+
+def test_views_that_err_do_not_spoil_what_the_others_found() -> None:
+    erring = replace(ROUND, agreement=0.6, unvoted_agreement=0.5, prompt_agreement=0.8)
+    assert best_round([erring], CONFIG) == 1
+
+
+def test_the_best_tenth_does_not_see_what_the_others_say() -> None:
+    assert best_tenth([i / 20 for i in range(21)]) == pytest.approx(0.9)
+    assert best_tenth([0.1] * 8 + [0.96] * 3) == pytest.approx(0.96)
+    assert best_tenth([0.7]) == 0.7
+    assert best_tenth([]) == 0
 
 
 agreements = st.floats(0, 1)
@@ -89,7 +107,7 @@ def test_never_answers_with_clearly_less_agreement_than_any_round(
         replace(ROUND, round=i + 1, unvoted_agreement=u, prompt_agreement=p)
         for i, (u, p) in enumerate(values)
     ]
-    chosen = best_round(rounds, replace(CONFIG, min_trust=0.0))
+    chosen = best_round(rounds, replace(CONFIG, min_prompt_agreement=0.0))
     assert sum(values[chosen - 1]) >= max(u + p for u, p in values) - 2 * CLEARLY - 1e-9
 
 
@@ -101,8 +119,9 @@ def test_verdict_names_what_a_user_should_know() -> None:
     assert "0.90" in text
     assert "1 view rejected" in text
     assert verdict([], 0, converged=False) == "lifted from the prompted views alone"
-    lost = verdict([replace(ROUND, prompt_agreement=0.5)], 0, converged=True)
-    assert "0.50 with the prompt" in lost
+    lost = verdict([replace(ROUND, prompt_agreement=0.48)], 0, converged=True)
+    assert "the best tenth of them agrees 0.97 with the others" in lost
+    assert "0.48 with the prompt" in lost
     assert "prompt another view" in lost
 
 

@@ -55,7 +55,7 @@ def loop_of(
 
 
 def test_a_loop_that_goes_in_a_circle_is_stopped_and_says_so(still_life: AnalyticScene) -> None:
-    limits = ConvergenceConfig(max_rounds=9, min_trust=0.0)
+    limits = ConvergenceConfig(max_rounds=9, min_trust=0.0, min_prompt_agreement=0.0)
     config = LoopConfig(inertia=-2.0, held_out=0.0, min_agreement=0.0, convergence=limits)
     loop = loop_of(still_life, config, _TwoMinds)
     events = list(loop.run())
