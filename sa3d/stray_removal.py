@@ -27,9 +27,11 @@ def strays(
     """
     points = view.points_world
     mask, inside = (one.cpu().reshape(points.shape[:-1]) for one in (claimed, seeds))
-    loose = mask & ~connected_surface(mask, inside, points, max_gap)
-    loose[loose.clone()] = ~extent.grown(max_gap).contains(points[loose])
-    return loose.reshape(-1)
+    beyond = mask.clone()
+    beyond[mask] = ~extent.grown(max_gap).contains(points[mask])
+    if beyond.any():
+        beyond &= ~connected_surface(mask, inside, points, max_gap)
+    return beyond.reshape(-1)
 
 
 def without(mask: np.ndarray, parts: Tensor, view: PreparedView) -> np.ndarray:
