@@ -168,7 +168,6 @@ def _object_report(one: ObjectSegmentation, scene: Scene) -> dict[str, Any]:
         "kept_round": one.kept_round,
         "cycle": one.cycle,
         "held_out_agreement": one.held_out_agreement,
-        "fold_agreement": one.fold_agreement,
         "prompts": [prompt.to_json() for prompt in one.prompts],
         "rounds": [asdict(done) for done in one.rounds],
         "views": views,

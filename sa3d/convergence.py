@@ -127,8 +127,6 @@ def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool, cycle: in
     kept = rounds[chosen - 1]
     if chosen < len(rounds):
         text += f"; round {kept.round} kept, later ones agreed less"
-    if kept.unvoted_agreement is not None:
-        text += f"; held-out agreement {kept.unvoted_agreement:.2f}"
     if kept.rejected:
         text += f"; {kept.rejected} view{'s' if kept.rejected > 1 else ''} rejected"
     return text

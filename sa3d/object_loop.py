@@ -19,7 +19,7 @@ from sa3d.object_state import DOUBT, ObjectState, Progress
 from sa3d.prompts import Prompt
 from sa3d.rounds import run_rounds
 from sa3d.scene import Scene
-from sa3d.segmentation import ObjectSegmentation, ViewRecord
+from sa3d.segmentation import ObjectSegmentation, ViewRecord, held_out_agreement
 from sa3d.segmenter import LearnsAppearance, PromptableSegmenter
 from sa3d.user_prompts import corrected_parts, segment_user_prompts
 from sa3d.view_folds import with_fold_agreements
@@ -98,7 +98,7 @@ class ObjectLoop:
         state.finished = state.waiting = None
 
     def finish(self, converged: bool, chosen_round: int, said: str, cycle: int = 0) -> Finished:
-        """Note the outcome, naming views to look at, and return it.
+        """Note the outcome, how well views agree and which ones to look at, and return it.
 
         Votes are counted afresh: one that was taken back leaves rounding errors behind, which tip
         elements that are undecided, and which a saved result does not have when it is resumed.
@@ -107,6 +107,8 @@ class ObjectLoop:
         state.recount(dict(state.votes))
         if self.config.folds:
             state.records = with_fold_agreements(state, self.config.folds)
+        if (agreed := held_out_agreement(state.records)) is not None:
+            said += f"; held-out agreement {agreed:.2f}"
         trusted = {names[i]: r.trusted for i, r in state.records.items() if r.mask is not None}
         look = to_look_at(trusted, self.config.convergence)
         said += f"; {look}" if look else ""

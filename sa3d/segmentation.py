@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -75,19 +75,29 @@ class ObjectSegmentation:
 
     @property
     def held_out_agreement(self) -> float | None:
-        """IoU of views that never voted with the others, after the round that was kept, or, where
-        only the lifted views were, after the last; None if there are none."""
-        return self.rounds[self.kept_round - 1].unvoted_agreement if self.rounds else None
+        """See :func:`held_out_agreement`."""
+        return held_out_agreement(self.views)
 
-    @property
-    def fold_agreement(self) -> float | None:
-        """Mean of the believed views' k-fold agreements; None where they were not asked for.
 
-        A rejected view disagrees, but does not spoil the result.
-        """
-        believed = [r for r in self.views.values() if r.outcome != "rejected"]
-        values = [r.fold_agreement for r in believed if r.fold_agreement is not None]
-        return sum(values) / len(values) if values else None
+def held_out_agreement(views: Mapping[int, ViewRecord]) -> float | None:
+    """How well a view agrees with what is rendered without it: the median IoU of believed views.
+
+    Without its whole fold where that was asked for, else without its own vote alone. Views that are
+    rejected, or in which the segmenter erred, do not spoil the result, nor a median. It predicts
+    the true IoU better than the few views that never vote do (measured, docs/stop.md).
+
+    Args:
+        views: what they said, by index.
+
+    Returns:
+        None where only prompted views are left, and there is nothing to compare with.
+    """
+    asked = [r for r in views.values() if r.outcome in ("accepted", "held out")]
+    if not asked:
+        return None
+    prompted = [r for r in views.values() if r.outcome == "prompted"]
+    folds = [r.fold_agreement for r in (*asked, *prompted) if r.fold_agreement is not None]
+    return float(np.median(folds or [r.agreement for r in asked]))
 
 
 @dataclass(frozen=True)

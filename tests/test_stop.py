@@ -13,11 +13,11 @@ import torch
 
 from sa3d.checkpoint import load_segmentation, save_segmentation
 from sa3d.convergence import ConvergenceConfig
-from sa3d.events import Finished, RoundDone
+from sa3d.events import Finished, Outcome, RoundDone
 from sa3d.loop_config import LoopConfig
 from sa3d.object_loop import ObjectLoop
 from sa3d.prompts import Prompt
-from sa3d.segmentation import Segmentation
+from sa3d.segmentation import Segmentation, ViewRecord, held_out_agreement
 from sa3d.segmenter import MaskPrediction
 from sa3d.testing.analytic_scene import AnalyticScene
 from sa3d.testing.erring_runs import erring_run
@@ -78,18 +78,46 @@ def test_folds_judge_every_view_and_change_nothing_else(still_life: AnalyticScen
     one, other = plain.result(), folded.result()
     assert torch.equal(one.evidence.object, other.evidence.object)
     assert torch.equal(one.evidence.total, other.evidence.total)
-    assert one.fold_agreement is None
+    assert all(record.fold_agreement is None for record in one.views.values())
     judged = [record.fold_agreement for record in other.views.values()]
     assert len(judged) == 12
     assert all(value is not None and value > 0.7 for value in judged)
-    assert other.fold_agreement == pytest.approx(np.mean([v for v in judged if v is not None]))
+    for result in (one, other):
+        assert f"held-out agreement {result.held_out_agreement:.2f}" in result.verdict
+
+
+def record_of(outcome: Outcome, agreement: float, fold: float | None = None) -> ViewRecord:
+    return ViewRecord(outcome, agreement, 0.9, 1.0, None, fold_agreement=fold)
+
+
+def test_held_out_agreement_is_the_median_of_believed_views() -> None:
+    views = [
+        record_of("prompted", 1.0),
+        record_of("accepted", 0.9),
+        record_of("accepted", 0.6),
+        record_of("held out", 0.8),
+        record_of("rejected", 0.1),
+        record_of("unseen", 0.0),
+    ]
+    assert held_out_agreement(dict(enumerate(views))) == pytest.approx(0.8)
+    assert held_out_agreement({0: views[0], 4: views[4]}) is None
+
+
+def test_held_out_agreement_is_that_of_folds_where_asked_for() -> None:
+    views = [
+        record_of("prompted", 1.0, 0.7),
+        record_of("accepted", 0.9, 0.8),
+        record_of("held out", 0.9, 0.9),
+        record_of("rejected", 0.9, 0.1),
+    ]
+    assert held_out_agreement(dict(enumerate(views))) == pytest.approx(0.8)
 
 
 def test_a_view_that_is_alone_is_not_judged(still_life: AnalyticScene) -> None:
     limits = ConvergenceConfig(max_rounds=0)
     loop = loop_of(still_life, LoopConfig(folds=4, convergence=limits))
     list(loop.run())
-    assert loop.result().fold_agreement is None
+    assert loop.result().held_out_agreement is None
     assert loop.result().verdict == "lifted from the prompted views alone"
 
 
@@ -102,7 +130,8 @@ def test_a_view_that_is_wrong_is_named(still_life: AnalyticScene) -> None:
     assert loop.state.finished is not None
     assert "disagree" not in loop.state.finished.verdict
     said = loop.finish(True, 2, "done").verdict
-    assert said == f"done; view {still_life.scene.views[5].name} disagrees: look at it"
+    assert said.startswith("done; held-out agreement 0.9")
+    assert said.endswith(f"; view {still_life.scene.views[5].name} disagrees: look at it")
 
 
 def test_a_saved_report_is_whole_and_version_1_opens(
