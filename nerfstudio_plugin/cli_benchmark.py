@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +14,13 @@ import numpy as np
 from nerfstudio_plugin.api import open as open_run
 from nerfstudio_plugin.benchmark import Measured, Protocol, measure
 from nerfstudio_plugin.benchmark_cases import Case, Layout, data_cases, demo_cases
+from nerfstudio_plugin.cli import program_version
 from nerfstudio_plugin.cli_options import ReportOptions, SettingsOptions, parse
 from nerfstudio_plugin.cli_progress import ERR, OUT, prepare_with_progress
 from nerfstudio_plugin.open_scene import OpenScene
-from nerfstudio_plugin.segmented_scene import write_json
+from nerfstudio_plugin.segmented_scene import torch_device, write_json
 from sa3d.errors import SA3DError
+from sa3d.segmenters.choice import segmenter_meant
 from sa3d.storage import atomic_path
 
 _HELP = """Measure segmentations on frozen scenes, prompts and seeds, by two protocols.
@@ -27,6 +30,8 @@ unseen:  the target views' photographs are never looked at; their masks are rend
 
 Without --data: the demo scenes. With it a data set on disk (docs/benchmark_protocol.md), and
 --runs, the folder of Nerfstudio runs trained on it, <scene>/.../config.yml.
+
+Stopped, it goes on where it was when it is called again.
 
 examples:
   sa3d benchmark                                     (three objects of the demo room: minutes)
@@ -41,6 +46,7 @@ FULL: dict[str, tuple[str, ...]] = {"room": (), "garden": ()}
 """Frozen lists of the demo scenes' objects; all of a scene where there are none."""
 _QUICK_RAYS, _QUICK_VOXELS = 48, 96
 _HEADERS = ("object", "protocol", "mean IoU", "worst", "accuracy", "boundary F", "clicks", "views")
+_RESULTS = "results.json"
 _STAGES = ("open", "prepare", "segment", "masks")
 
 
@@ -72,6 +78,8 @@ class Benchmark(ReportOptions, SettingsOptions):
     """Where scene caches lie; in the output folder by default."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute."""
+    again: bool = False
+    """Measure everything afresh, also what --output holds already, measured in the same way."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -84,34 +92,24 @@ def main(arguments: Sequence[str]) -> None:
     if command.quick:
         prepare = command.settings.prepare
         prepare.ray_side, prepare.resolution = _QUICK_RAYS, _QUICK_VOXELS
-    rows = []
-    for row in _measured(_cases(command), command):
+    chosen = segmenter_meant(command.settings.segmenter, torch_device(command.device))
+    command.settings.segmenter = chosen.name
+    cases, known = _cases(command), {} if command.again else _known_rows(command)
+    rows: list[Measured] = []
+    for row in _measured(cases, command, known):
         rows.append(row)
+        write_json(command.output / _RESULTS, _report(command, [*rows, *known.values()]))
         said = row.error or f"IoU {row.iou:.3f}"
         ERR.print(f"{row.scene} {row.object}, {row.protocol}: {said}", markup=False)
-    report = {
-        "segmenter": command.settings.segmenter,
-        "settings": asdict(command.settings),
-        "seed": command.seed,
-        "layout": command.layout,
-        "rows": [asdict(row) for row in rows],
-        "mean": {protocol: _mean(rows, protocol) for protocol in _protocols(command)},
-    }
-    write_json(command.output / "results.json", report)
-    lines = [_cells(row) for row in rows] + [
-        ("**mean**", protocol, *(f"{value:.3f}" for value in mean.values()), "", "", "")
-        for protocol, mean in report["mean"].items()
-        if mean
-    ]
-    headers = (*_HEADERS, "s " + " / ".join(_STAGES))
-    text = [f"| {' | '.join(line)} |" for line in (headers, ["---"] * len(headers), *lines)]
+    report = _report(command, rows)
+    text = _table(rows, report["mean"])
     with atomic_path(command.output / "table.md") as temporary:
-        temporary.write_text("\n".join(text) + "\n")
-    OUT.print("\n".join(text), markup=False)
+        temporary.write_text(text + "\n")
+    OUT.print(text, markup=False)
     for row in rows:
         if row.error:
             OUT.print(f"{row.scene} {row.object}, {row.protocol}: {row.error}", markup=False)
-    OUT.print(f"{command.output / 'results.json'}   {command.output / 'table.md'}")
+    OUT.print(f"{command.output / _RESULTS}   {command.output / 'table.md'}")
     command.write_report(report)
 
 
@@ -131,42 +129,102 @@ def _cases(command: Benchmark) -> list[Case]:
     return [case for case in cases if case.scene in (command.scenes or names)]
 
 
-def _measured(cases: Sequence[Case], command: Benchmark) -> Iterator[Measured]:
-    """A row per case and protocol; a scene is opened once for all its objects."""
+def _how(command: Benchmark) -> dict[str, Any]:
+    """All that shapes a row besides its case, as JSON holds it."""
+    places = [str(place) for place in (command.data, command.runs) if place is not None]
+    how = {
+        "version": program_version(),
+        "settings": asdict(command.settings),
+        "layout": command.layout,
+        "data": places,
+        "seed": command.seed,
+        "corrections": command.corrections,
+    }
+    return json.loads(json.dumps(how))
+
+
+def _report(command: Benchmark, rows: Sequence[Measured]) -> dict[str, Any]:
+    return {
+        "segmenter": command.settings.segmenter,
+        **_how(command),
+        "rows": [asdict(row) for row in rows],
+        "mean": {one: _mean(rows, one) for one in dict.fromkeys(row.protocol for row in rows)},
+    }
+
+
+def _known_rows(command: Benchmark) -> dict[tuple[str, str, str], Measured]:
+    """Rows that an earlier run of the same command has measured, whether or not it came to its end;
+    those that failed are tried again."""
+    try:
+        report = json.loads((command.output / _RESULTS).read_text(encoding="utf-8"))
+        if any(report[key] != value for key, value in _how(command).items()):
+            return {}
+        rows = [Measured(**row) for row in report["rows"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+    return {(row.scene, row.object, row.protocol): row for row in rows if not row.error}
+
+
+def _measured(
+    cases: Sequence[Case], command: Benchmark, known: dict[tuple[str, str, str], Measured]
+) -> Iterator[Measured]:
+    """A row per case and protocol, taken out of ``known`` if it is there.
+
+    A scene is opened once for all its objects, if at all.
+    """
     opened: OpenScene | None = None
     for position, case in enumerate(cases):
-        spent: dict[str, float] = {}
-        if opened is None or case.load_config != cases[position - 1].load_config:
-            started = time.perf_counter()
-            opened = open_run(
-                case.load_config,
-                command.settings,
-                data=case.data,
-                cache_dir=command.cache_dir or command.output / "cache",
-                device=command.device,
-            )
-            spent["open"] = time.perf_counter() - started
-            started = time.perf_counter()
-            prepare_with_progress(opened.scene)
-            spent["prepare"] = time.perf_counter() - started
-            command.settings = opened.settings  # with the segmenter that "auto" took
+        if opened is not None and case.load_config != cases[position - 1].load_config:
+            opened = None
         for protocol in _protocols(command):
-            corrections = command.corrections if protocol == "visible" else 0
-            row = measure(opened, case, protocol, corrections)
-            row.seconds = {**spent, **row.seconds}
-            spent = {}
+            row = known.pop((case.scene, case.object, protocol), None)
+            if row is None:
+                spent: dict[str, float] = {}
+                if opened is None:
+                    opened = _opened(case, command, spent)
+                corrections = command.corrections if protocol == "visible" else 0
+                row = measure(opened, case, protocol, corrections)
+                row.seconds = {**spent, **row.seconds}
             yield row
+
+
+def _opened(case: Case, command: Benchmark, spent: dict[str, float]) -> OpenScene:
+    """A case's scene, prepared; the seconds go to ``spent``."""
+    started = time.perf_counter()
+    opened = open_run(
+        case.load_config,
+        command.settings,
+        data=case.data,
+        cache_dir=command.cache_dir or command.output / "cache",
+        device=command.device,
+    )
+    spent["open"] = time.perf_counter() - started
+    started = time.perf_counter()
+    prepare_with_progress(opened.scene)
+    spent["prepare"] = time.perf_counter() - started
+    return opened
 
 
 def _protocols(command: Benchmark) -> tuple[Protocol, ...]:
     return ("visible", "unseen") if command.protocol == "both" else (command.protocol,)
 
 
-def _mean(rows: Sequence[Measured], protocol: Protocol) -> dict[str, float]:
+def _mean(rows: Sequence[Measured], protocol: str) -> dict[str, float]:
     """Means over the rows of a protocol; one that failed counts as 0."""
     of_protocol = [row for row in rows if row.protocol == protocol]
     keys = ("iou", "worst", "accuracy", "boundary")
     return {key: float(np.mean([getattr(row, key) for row in of_protocol])) for key in keys}
+
+
+def _table(rows: Sequence[Measured], means: Mapping[str, Mapping[str, float]]) -> str:
+    lines = [_cells(row) for row in rows] + [
+        ("**mean**", protocol, *(f"{value:.3f}" for value in mean.values()), "", "", "")
+        for protocol, mean in means.items()
+    ]
+    headers = (*_HEADERS, "s " + " / ".join(_STAGES))
+    return "\n".join(
+        f"| {' | '.join(line)} |" for line in (headers, ["---"] * len(headers), *lines)
+    )
 
 
 def _cells(row: Measured) -> tuple[str, ...]:

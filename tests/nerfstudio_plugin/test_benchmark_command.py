@@ -185,6 +185,31 @@ def test_command_writes_tables(small_demo, nvos, runs):
     assert report["segmenter"] == "graphcut"
 
 
+def test_a_stopped_run_goes_on_where_it_was(small_demo, nvos, runs, monkeypatch):
+    def stopped(opened, case, protocol, corrections):
+        if protocol == "unseen":
+            raise KeyboardInterrupt
+        return measure(opened, case, protocol, corrections)
+
+    options = ("--layout", "nvos", "--data", nvos, "--runs", runs, "--prepare.resolution", "40")
+    monkeypatch.setattr("nerfstudio_plugin.cli_benchmark.measure", stopped)
+    small_demo.run("benchmark", *options)
+    results = small_demo.folder / "benchmark_output/results.json"
+    [first] = json.loads(results.read_text())["rows"]
+    assert first["protocol"] == "visible"
+    monkeypatch.setattr("nerfstudio_plugin.cli_benchmark.measure", measure)
+    small_demo.succeeds("benchmark", *options)
+    rows = json.loads(results.read_text())["rows"]
+    assert rows[0] == first  # with the seconds it took then: it was not measured again
+    assert [row["protocol"] for row in rows] == ["visible", "unseen"]
+    small_demo.succeeds("benchmark", *options, "--again")
+    again = json.loads(results.read_text())["rows"]
+    assert again[0]["seconds"] != first["seconds"]
+    assert again[0]["iou"] == first["iou"]
+    small_demo.succeeds("benchmark", *options, "--seed", "1")
+    assert json.loads(results.read_text())["rows"][0]["seconds"] != again[0]["seconds"]
+
+
 def test_what_does_not_fit_is_refused(small_demo, nvos, runs):
     line = small_demo.refuses("benchmark", "--layout", "nvos", "--data", nvos)
     assert "needs --data and --runs" in line
