@@ -1,9 +1,9 @@
 """Does the loop stop, and does its own report tell how good the result is? On generated scenes.
 
 Every seed draws a scene (2 to 5 solids, 12 to 20 views) and a segmenter that errs in up to 60% of
-the views; the largest solid of the first photo is marked there. Correlated over the seeds: the IoU
-of held-out views with what the others say, which a user sees, and the mean IoU of the final
-masks with the exact ones, which nobody sees.
+the views; the largest solid of the first photo is marked there. Correlated over the seeds: how well
+a view agrees with what the others say, which a user sees, and the mean IoU of the final masks with
+the exact ones, which nobody sees.
 
     python scripts/measure_stop.py --seeds 320 --output outputs/stop
 """
@@ -14,7 +14,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,17 @@ import tyro
 
 from sa3d.loop_config import LoopConfig
 from sa3d.mask_overlap import iou
+from sa3d.segmentation import held_out_agreement
 from sa3d.testing.erring_runs import KINDS, ErringRun, erring_run
 
 MEASURES = {
-    "held_out": "held-out views with the others",
-    "folds": "k-fold: every believed view without its fold",
+    "held_out": "every believed view without its own vote, median (in verdicts)",
+    "folds": "every believed view without its fold, median (in verdicts where folds are asked for)",
+    "never": "the tenth of the views that never votes, mean",
     "prompt": "the others with the user's mask",
-    "trust": "mean of the first and the third (trust)",
-    "voters": "accepted views with each other",
+    "voters": "accepted views with the others, mean",
 }
-"""What the report says of a run, by key."""
+"""What the report says of a run, by key; None where only the lifted view was kept."""
 
 
 @dataclass
@@ -52,8 +53,8 @@ class Options:
 def row(run: ErringRun, seed: int) -> dict[str, Any]:
     """A run as one line of numbers."""
     one = run.segmentation.object(run.name)
-    last = one.rounds[(one.kept_round or len(one.rounds)) - 1]
-    held_out = one.held_out_agreement
+    last = one.rounds[one.kept_round - 1] if one.kept_round else None
+    alone = {index: replace(record, fold_agreement=None) for index, record in one.views.items()}
     exact = run.scene.masks[run.name]
     wrong = {i for i, r in one.views.items() if r.mask is not None and iou(r.mask, exact[i]) < 0.75}
     named = {i for i, v in enumerate(run.scene.scene.views) if v.name in one.verdict}
@@ -66,11 +67,11 @@ def row(run: ErringRun, seed: int) -> dict[str, Any]:
         "converged": one.converged,
         "cycle": one.cycle,
         "kept_round": one.kept_round,
-        "held_out": held_out,
-        "folds": one.fold_agreement,
-        "prompt": last.prompt_agreement,
-        "trust": None if held_out is None else (held_out + last.prompt_agreement) / 2,
-        "voters": last.agreement,
+        "held_out": held_out_agreement(alone),
+        "folds": one.held_out_agreement,
+        "never": last and last.unvoted_agreement,
+        "prompt": last and last.prompt_agreement,
+        "voters": last and last.agreement,
         "named": len(named),
         "named_wrong": len(named & wrong),
         "wrong": len(wrong),
@@ -78,19 +79,25 @@ def row(run: ErringRun, seed: int) -> dict[str, Any]:
     }
 
 
-def correlations(rows: Sequence[dict[str, Any]], key: str) -> tuple[float, float]:
-    """Pearson's and Spearman's correlation of a measure with the true IoU."""
+def correlations(rows: Sequence[dict[str, Any]], key: str) -> tuple[float, float, float]:
+    """Of a measure with the true IoU: Pearson's, Spearman's, and Pearson's of the log errors.
+
+    Most runs are good: Pearson's speaks of the few bad ones, the others of all.
+    """
     from scipy.stats import rankdata
 
     pairs = np.array([(one[key], one["iou"]) for one in rows if one[key] is not None])
-    said, true = pairs.T
-    ranked = np.corrcoef(rankdata(said), rankdata(true))[0, 1]
-    return float(np.corrcoef(said, true)[0, 1]), float(ranked)
+    ranks = np.stack([rankdata(column) for column in pairs.T])
+    log_errors = np.log(1.01 - pairs.T)
+    pearson, spearman, of_logs = (
+        float(np.corrcoef(values)[0, 1]) for values in (pairs.T, ranks, log_errors)
+    )
+    return pearson, spearman, of_logs
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """How the runs ended, what the report's numbers are worth, and both by kind of error."""
-    kept = [one for one in rows if one["kept_round"] > 0]
+    lifted = [one["iou"] for one in rows if not one["kept_round"]]
     rounds = Counter(one["rounds"] for one in rows)
     ends = {
         "converged": sum(one["converged"] for one in rows),
@@ -101,21 +108,24 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     }
     lines = [f"{len(rows)} runs, all of them ended: "]
     lines[0] += ", ".join(f"{count} {how}" for how, count in ends.items())
-    lines[0] += "; rounds: " + ", ".join(f"{n} x {r}" for r, n in sorted(rounds.items()))
-    lines[0] += f". {len(rows) - len(kept)} were answered with what the prompted view lifted."
-    lines += ["", "| agreement of | Pearson | Spearman | without lifted answers | |"]
+    lines[0] += "; rounds: " + ", ".join(f"{n} x {r}" for r, n in sorted(rounds.items())) + "."
+    lines += ["", "| agreement of | runs | Pearson | Spearman | Pearson of log errors |"]
     lines += ["|---|---|---|---|---|"]
     for key, words in MEASURES.items():
-        values = (*correlations(rows, key), *correlations(kept, key))
-        lines.append(f"| {words} | " + " | ".join(f"{value:.2f}" for value in values) + " |")
+        count = sum(one[key] is not None for one in rows)
+        cells = " | ".join(f"{value:.2f}" for value in correlations(rows, key))
+        lines.append(f"| {words} | {count} | {cells} |")
     lines += ["", "| held-out agreement | runs | mean IoU | worst tenth |", "|---|---|---|---|"]
-    for low, high in ((0.97, 1.01), (0.93, 0.97), (0.875, 0.93), (0.0, 0.875)):
-        ious = [one["iou"] for one in rows if low <= (one["held_out"] or 0) < high]
+    spans = {
+        ("under " if not low else f"{low:g} to ") + f"{min(high, 1):g}": [
+            one["iou"] for one in rows if low <= (one["held_out"] or -1) < high
+        ]
+        for low, high in ((0.97, 1.01), (0.94, 0.97), (0.9, 0.94), (0, 0.9))
+    }
+    for span, ious in {**spans, "none: the lifted view was kept": lifted}.items():
         if ious:
-            span = f"{low:g} to {min(high, 1):g}" if low else f"under {high:g}"
-            lines.append(
-                f"| {span} | {len(ious)} | {np.mean(ious):.3f} | {np.quantile(ious, 0.1):.2f} |"
-            )
+            worst = np.quantile(ious, 0.1)
+            lines.append(f"| {span} | {len(ious)} | {np.mean(ious):.3f} | {worst:.2f} |")
     lines += ["", "| error | runs | lifted answers | mean IoU | mean held-out | Spearman |"]
     lines += ["|---|---|---|---|---|---|"]
     for kind in KINDS:
@@ -133,31 +143,26 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """True IoU over held-out agreement, a dot per run."""
+    """True IoU over agreements of three kinds, a dot per run that kept its votes."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 4.2), sharey=True)
-    for axis, key in zip(axes, ("held_out", "folds"), strict=True):
-        for position, kind in enumerate(KINDS):
-            for lifted in (False, True):
-                here = [
-                    (one[key], one["iou"])
-                    for one in rows
-                    if one["kind"] == kind
-                    and (one["kept_round"] == 0) == lifted
-                    and one[key] is not None
-                ]
-                if here:
-                    label = None if lifted else kind
-                    style = {"marker": "x" if lifted else "o", "s": 22, "color": f"C{position}"}
-                    axis.scatter(*np.array(here).T, label=label, alpha=0.75, **style)
-        axis.set_xlabel(MEASURES[key])
+    figure, axes = pyplot.subplots(1, 3, figsize=(12, 4.2), sharex=True, sharey=True)
+    for axis, key in zip(axes, ("held_out", "folds", "never"), strict=True):
+        for kind in KINDS:
+            here = [
+                (one[key], one["iou"])
+                for one in rows
+                if one["kind"] == kind and one[key] is not None
+            ]
+            if here:
+                axis.scatter(*np.array(here).T, label=kind, alpha=0.75, s=18)
+        axis.set_xlabel(MEASURES[key].split(" (")[0], fontsize=9)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("true mean IoU over views")
-    axes[0].legend(fontsize=8, title="x: lifted view kept", title_fontsize=8)
+    axes[0].legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
