@@ -1,4 +1,4 @@
-"""``sa3d objects``: list, rename, merge, split and delete the objects of a segmentation."""
+"""``sa3d objects``: list, rename, paint, merge, split and delete the objects of a segmentation."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import tyro
 
 from nerfstudio_plugin.api import resumed
 from nerfstudio_plugin.cli_options import ReportOptions, parse
-from nerfstudio_plugin.cli_progress import OUT, event_bar, table
+from nerfstudio_plugin.cli_progress import OUT, EventBar, event_bar, table
 from nerfstudio_plugin.cli_prompts import PromptOptions
 from nerfstudio_plugin.cli_saved import SavedOptions
 from nerfstudio_plugin.cli_segment import write_folder
+from nerfstudio_plugin.open_scene import OpenScene
 from nerfstudio_plugin.segmented_scene import SegmentedScene, torch_device
 from sa3d.checkpoint import load_segmentation, refuse_to_replace
 from sa3d.errors import SA3DError
-from sa3d.object_colours import object_colour
+from sa3d.object_colours import free_colour, hex_colour, parse_colour
 from sa3d.segmentation import Segmentation
-from sa3d.session import Session
 
 _OVERVIEW = """usage: sa3d objects ACTION ... --segmentation DIR [OPTIONS]
 
 actions:
   list                  names, colours, sizes and verdicts
   rename OLD NEW        call an object otherwise
+  colour NAME COLOUR    show an object in another colour
   merge A B ... --into  one object of several; no view is asked again
   split NAME --new      make a part of an object, marked with a prompt, an object of its own
   delete NAME ...       forget objects
@@ -34,6 +35,7 @@ actions:
 examples:
   sa3d objects list --segmentation all
   sa3d objects rename object_3 mug --segmentation all
+  sa3d objects colour mug '#d55e00' --segmentation all
   sa3d objects merge cup saucer --into cup --segmentation all
   sa3d objects split bottle --new cap --view 000024.jpg --points 127,207 --segmentation all
   sa3d objects delete object_5 --segmentation all --output fewer
@@ -76,18 +78,20 @@ class _Edit(ReportOptions, SavedOptions):
         OUT.print("objects: " + ", ".join(changed.segmentation.objects), markup=False)
         self.write_report(report)
 
-    def in_session(
-        self, saved: SegmentedScene, names: Sequence[str], edit: Callable[[Session], None]
+    def in_scene(
+        self,
+        saved: SegmentedScene,
+        names: Sequence[str],
+        edit: Callable[[OpenScene, EventBar], object],
     ) -> Segmentation:
-        """Change the named objects in a session of their own; the others stay bit for bit."""
+        """Change the named objects in a scene of their own; the others stay bit for bit."""
         whole = saved.segmentation
         mine = replace(whole, objects={name: whole.object(name) for name in names})
         opened = resumed(
             replace(saved, segmentation=mine), self.cache_dir, torch_device(self.device)
         )
-        edit(opened.session)
         with event_bar() as bar:
-            opened.finish(bar)
+            edit(opened, bar)
         made = opened.segmentation.objects
         objects = {}
         for name, one in whole.objects.items():
@@ -109,6 +113,20 @@ class Rename(_Edit):
     def edit(self, saved: SegmentedScene) -> Segmentation:
         """See the base class."""
         return saved.segmentation.renamed(self.old, self.new)
+
+
+@dataclass(kw_only=True)
+class Colour(_Edit):
+    """Show an object in another colour, in all pictures and exports that tell objects apart."""
+
+    name: _Name
+    """The object."""
+    colour: _Name
+    """#rrggbb, or r,g,b from 0 to 255."""
+
+    def edit(self, saved: SegmentedScene) -> Segmentation:
+        """See the base class."""
+        return saved.segmentation.painted(self.name, parse_colour(self.colour))
 
 
 @dataclass(kw_only=True)
@@ -137,9 +155,7 @@ class Merge(_Edit):
         if self.into not in self.names:
             saved.segmentation.check_free(self.into)
         names = list(dict.fromkeys(self.names))
-        return self.in_session(
-            saved, names, lambda session: session.merge_objects(names, self.into)
-        )
+        return self.in_scene(saved, names, lambda opened, _: opened.merge(names, self.into))
 
 
 @dataclass(kw_only=True)
@@ -158,9 +174,12 @@ class Split(_Edit, PromptOptions):
         prompts = self.read_prompts()
         if any(prompt.text for prompt in prompts):
             raise SA3DError("a part is marked with points, a box or a mask, not with words")
-        return self.in_session(
-            saved, [self.name], lambda session: session.split_object(self.name, prompts, self.new)
+        split = self.in_scene(
+            saved,
+            [self.name],
+            lambda opened, bar: opened[self.name].split(self.new, prompts=prompts, progress=bar),
         )
+        return split.painted(self.new, free_colour(saved.segmentation.colours.values()))
 
 
 @dataclass(kw_only=True)
@@ -173,11 +192,11 @@ class List(ReportOptions):
     def run(self) -> None:
         """Print the table."""
         segmentation = load_segmentation(self.segmentation).segmentation
-        labels = segmentation.labels()
+        labels, colours = segmentation.labels(), segmentation.colours
         rows = [
             {
                 "name": name,
-                "colour": "#{:02x}{:02x}{:02x}".format(*object_colour(number)),
+                "colour": hex_colour(colours[name]),
                 "elements": int((labels == number).sum()),
                 "prompts": len(one.prompts),
                 "verdict": one.verdict,
@@ -199,7 +218,14 @@ class List(ReportOptions):
         self.write_report({"objects": rows})
 
 
-_ACTIONS = {"list": List, "rename": Rename, "merge": Merge, "split": Split, "delete": Delete}
+_ACTIONS = {
+    "list": List,
+    "rename": Rename,
+    "colour": Colour,
+    "merge": Merge,
+    "split": Split,
+    "delete": Delete,
+}
 
 
 def main(arguments: Sequence[str]) -> None:

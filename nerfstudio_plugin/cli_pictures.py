@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sa3d.final_masks import final_masks
-from sa3d.object_colours import Colour, object_colour
+from sa3d.object_colours import Colour
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 from sa3d.storage import atomic_path
@@ -29,9 +29,8 @@ def overlay_sheet(
     tiles = []
     for index in chosen:
         image = scene.views[index].image()
-        masks = final_masks(scene, segmentation, index).values()
-        for number, (mask, _) in enumerate(masks):
-            image = overlaid(image, mask, object_colour(number))
+        for name, (mask, _) in final_masks(scene, segmentation, index).items():
+            image = overlaid(image, mask, segmentation.colours[name])
         tile = Image.fromarray(image)
         tile.thumbnail((_TILE_SIDE, _TILE_SIDE))
         tiles.append(tile)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
-
-from sa3d.object_colours import Colour, object_colour
 
 Mode = Literal["scene", "overlay", "outline", "object only", "without object", "probability"]
 """The NeRF as it is; objects tinted; their contours; nothing else; everything else; a heat map of
@@ -30,8 +28,6 @@ class Display:
     threshold: float = 0.5
     """Evidence share above which something is object, in (0, 1); lambda / (1 + lambda) is what
     the segmentation itself uses, 0.5 by default."""
-    colours: Mapping[str, Colour] = field(default_factory=dict)
-    """By object's name; others have the one of their place in the list."""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -48,7 +44,3 @@ class Display:
         """Places of the objects shown among these names."""
         wanted = self.objects or names
         return [number for number, name in enumerate(names) if name in wanted]
-
-    def colour(self, names: Sequence[str], number: int) -> Colour:
-        """The colour of the object at a place among these names."""
-        return self.colours.get(names[number], object_colour(number))

@@ -123,8 +123,7 @@ class Layers:
         # what hardly any view has spoken on does not join as the threshold sinks
         masks = masks - (1 - votes) * max(0.0, shown.threshold - display.threshold)
         draw = overlay if display.mode == "overlay" else outline
-        colours = [display.colour(shown.names, column) for column in columns]
-        return draw(rgb, masks, colours, display.threshold)
+        return draw(rgb, masks, shown.palette(columns), display.threshold)
 
     def _empty(self) -> Tensor:
         """Nothing, [H, W, 5]."""

@@ -25,7 +25,6 @@ from nerfstudio_plugin.object_blocks import Blocks
 from nerfstudio_plugin.shown_objects import ShownObjects
 from nerfstudio_plugin.viewer_request import current_request
 from sa3d.errors import SA3DError
-from sa3d.object_colours import object_colour
 from sa3d.radiance_field import FieldRender
 
 ALL_OBJECTS = "all"
@@ -155,7 +154,7 @@ class SA3DModel(Model):
         chosen = self._chosen(shown)
         column = shown.names.index(chosen[0]) if len(chosen) == 1 else -1
         blocks = tuple(block for name in chosen if (block := shown.blocks[name]) is not None)
-        colours = [object_colour(number) for number in range(len(shown.names))]
+        colours = shown.palette(range(len(shown.names)))
         alone, rest = self._cut_out(ray_bundle, base, Blocks(blocks))
         outputs |= {
             "mask": masks[:, column, None],

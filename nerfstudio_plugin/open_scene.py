@@ -132,6 +132,19 @@ class OpenScene(SceneSession):
         opened.resume(segmentation)
         return opened
 
+    def merge(self, names: Sequence[str], into: str) -> SegmentedObject:
+        """Make one object of several; no view is asked again.
+
+        Args:
+            into: its name, a new one or one of theirs. It has the first one's colour.
+
+        Raises:
+            SA3DError: fewer than two objects, one is unknown or not finished, or the name is taken
+                or cannot be one. Nothing changes.
+        """
+        self.session.merge_objects(names, into)
+        return SegmentedObject(self, into)
+
     def remove(self, name: str) -> None:
         """Forget an object; :meth:`undo` brings it back.
 

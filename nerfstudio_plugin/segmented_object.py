@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nerfstudio_plugin.marked_prompts import Box, Points, Progress, marked_prompts
 from sa3d.mask_refinement import RefinementConfig, refined_masks
+from sa3d.object_colours import Colour, parse_colour
 from sa3d.prompts import Prompt
 from sa3d.segmentation import ObjectSegmentation
 
@@ -55,6 +56,11 @@ class SegmentedObject:
         """Evidence share of every element of the scene, [N] in [0, 1]."""
         return self.scene.segmentation.probability(self.name)
 
+    @property
+    def colour(self) -> Colour:
+        """Red, green, blue, 0 to 255, in all pictures and exports that tell objects apart."""
+        return self.scene.segmentation.colours[self.name]
+
     def mask(self, view: str, *, refine: bool = True) -> np.ndarray:
         """Its mask in a photograph: bool [H, W], at the photograph's size.
 
@@ -94,6 +100,59 @@ class SegmentedObject:
         self.scene[self.name]  # a name that is gone would begin a new object
         self.scene.follow_prompts(marked, progress)
         return self
+
+    def rename(self, name: str) -> SegmentedObject:
+        """Call it otherwise.
+
+        Returns:
+            It, under its new name; nothing is called by the old one any more.
+
+        Raises:
+            SA3DError: the new name is taken or cannot be one.
+        """
+        self.scene.session.rename_object(self.name, name)
+        return replace(self, name=name)
+
+    def paint(self, colour: Colour | str) -> None:
+        """Give it another colour: red, green and blue from 0 to 255, or ``"#d55e00"``.
+
+        Raises:
+            SA3DError: that is no colour.
+        """
+        colour = parse_colour(colour) if isinstance(colour, str) else colour
+        self.scene.session.set_colour(self.name, colour)
+
+    def split(
+        self,
+        name: str,
+        view: str | None = None,
+        *,
+        points: Points = (),
+        labels: Sequence[int] | None = None,
+        box: Box | None = None,
+        mask: Path | np.ndarray | None = None,
+        prompts: Sequence[Prompt] = (),
+        progress: Progress | None = None,
+    ) -> SegmentedObject:
+        """Make an object of its own of a part of it: mark the part in any view.
+
+        The part is found in all other views like any object, and taken out of this one. The
+        arguments are those of :meth:`OpenScene.segment`.
+
+        Args:
+            name: of the part.
+
+        Returns:
+            The part.
+
+        Raises:
+            SA3DError: the object is not finished, the name is taken, or the prompts mark nothing of
+                it, or all of it. Nothing changes.
+        """
+        marked = marked_prompts(name, view, points, labels, box, mask, None, prompts)
+        self.scene.session.split_object(self.name, marked, name)
+        self.scene.finish(progress)
+        return replace(self, name=name)
 
     def export(self, output: Path | str, kind: str | None = None, **options: Any) -> list[Path]:
         """Write it as a file; see :meth:`OpenScene.export`."""

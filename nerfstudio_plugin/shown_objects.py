@@ -19,6 +19,7 @@ from nerfstudio_plugin.object_blocks import (
 from sa3d.errors import SA3DError
 from sa3d.mask_grid import Elements
 from sa3d.mask_rendering import MIN_ACCUMULATION
+from sa3d.object_colours import Colour, object_colours
 from sa3d.object_volume import centred_share, object_volume
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
@@ -40,6 +41,7 @@ class ShownObjects:
         blocks: by name, K of them; None where nothing belongs to the object, or not yet.
         voted: bool [N, K], whether the evidence outweighs the prior; None: everywhere.
         threshold: evidence share above which the segmentation calls an element object.
+        colours: of the objects, by name; others have one by their place.
         built: by name, the elements [N] bool a block was built from; not saved.
     """
 
@@ -49,12 +51,18 @@ class ShownObjects:
     blocks: dict[str, Block | None]
     voted: Tensor | None = None
     threshold: float = 0.5
+    colours: Mapping[str, Colour] = dataclasses.field(default_factory=dict)
     built: Mapping[str, Tensor] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
     def names(self) -> list[str]:
         """The objects' names, in the order of ``shares``' columns."""
         return list(self.blocks)
+
+    def palette(self, columns: Sequence[int]) -> list[Colour]:
+        """The colours of the objects at these columns of ``shares``."""
+        colours = object_colours({name: self.colours.get(name) for name in self.names})
+        return [colours[self.names[column]] for column in columns]
 
     def masks(self, positions_world: Tensor, weights: Tensor) -> Tensor:
         """Mask probability of every object and of any: [R, K + 1].
@@ -104,6 +112,7 @@ class ShownObjects:
             "names": self.names,
             "solid": [block is not None for block in self.blocks.values()],
             "threshold": self.threshold,
+            "colours": dict(self.colours),
         }
         named = {"keys": self.elements.keys, "shares": self.shares}
         if self.voted is not None:
@@ -133,6 +142,7 @@ class ShownObjects:
                 blocks=blocks,
                 voted=named.get("voted"),
                 threshold=about.get("threshold", 0.5),
+                colours={name: tuple(rgb) for name, rgb in about.get("colours", {}).items()},
             )
         except (KeyError, TypeError, ValueError) as error:
             raise SA3DError(f"the checkpoint's segmentation is damaged ({error!r})") from error
@@ -173,6 +183,7 @@ def shown_objects(
         blocks=blocks,
         voted=torch.stack(voted, dim=-1),
         threshold=segmentation.threshold,
+        colours=segmentation.colours,
         built=built,
     )
 

@@ -16,6 +16,7 @@ from sa3d.errors import SA3DError
 from sa3d.events import RoundDone
 from sa3d.inverse_rendering import Evidence
 from sa3d.mask_grid import Elements, MaskGrid
+from sa3d.object_colours import object_colour
 from sa3d.prompts import Prompt
 from sa3d.segmentation import ObjectSegmentation, Segmentation, ViewRecord
 from sa3d.storage import atomic_folder, load_arrays, refuse_to_lose, save_arrays
@@ -196,6 +197,7 @@ def _object_to_json(one: ObjectSegmentation) -> dict[str, Any]:
         "verdict": one.verdict,
         "kept_round": one.kept_round,
         "cycle": one.cycle,
+        "colour": one.colour,
     }
 
 
@@ -266,6 +268,7 @@ def _object_from_json(
         verdict=entry["verdict"],
         kept_round=entry.get("kept_round", 0),
         cycle=entry.get("cycle", 0),
+        colour=tuple(entry["colour"]) if entry.get("colour") else object_colour(i),
     )
 
 

@@ -123,7 +123,7 @@ class EverythingSession:
         renamed = {}
         for row in sorted(found_objects(final), key=lambda row: -row.size):
             name = f"object_{len(renamed) + 1}"
-            renamed[name] = final.objects[row.name].renamed(name)
+            renamed[name] = replace(final.objects[row.name].renamed(name), colour=None)
         return replace(final, objects=renamed)
 
     def _prompts(self, name: str, proposal: ObjectProposal) -> list[Prompt]:

@@ -14,7 +14,7 @@ from sa3d.errors import SA3DError
 from sa3d.final_masks import final_mask
 from sa3d.geometry import Camera
 from sa3d.masked_field import MaskedField
-from sa3d.object_colours import Colour, object_colour
+from sa3d.object_colours import Colour
 from sa3d.object_volume import ObjectVolume, cell_size, object_volume
 from sa3d.radiance_field import RadianceField
 from sa3d.scene import Scene
@@ -46,7 +46,7 @@ class ViewPicture:
 
     def __post_init__(self) -> None:
         self.volume: ObjectVolume = object_volume(self.scene, self.segmentation, self.name)
-        self.colour: Colour = object_colour(list(self.segmentation.objects).index(self.name))
+        self.colour: Colour = self.segmentation.colours[self.name]
 
     def photograph(self, view_index: int, kind: Kind) -> np.ndarray:
         """A picture over photograph ``view_index``, at its size.

@@ -13,6 +13,7 @@ from sa3d.errors import SA3DError
 from sa3d.events import Outcome, RoundDone
 from sa3d.inverse_rendering import Evidence
 from sa3d.mask_grid import Elements
+from sa3d.object_colours import Colour, checked_colour, object_colours
 from sa3d.prompts import Prompt, check_object_name
 
 BACKGROUND = -1
@@ -54,7 +55,8 @@ class ViewRecord:
 class ObjectSegmentation:
     """One object: its prompts, its evidence (both [N]), its views by index, and the report.
 
-    ``kept_round`` and ``cycle``: see :class:`sa3d.events.Finished`.
+    ``kept_round`` and ``cycle``: see :class:`sa3d.events.Finished`. Without a ``colour`` of its own
+    it has one by its place, see :attr:`Segmentation.colours`.
     """
 
     name: str
@@ -66,6 +68,7 @@ class ObjectSegmentation:
     verdict: str
     kept_round: int = 0
     cycle: int = 0
+    colour: Colour | None = None
 
     def renamed(self, name: str) -> ObjectSegmentation:
         """The same under another name."""
@@ -127,6 +130,20 @@ class Segmentation:
         if name not in self.objects:
             raise SA3DError(f"no object {name!r} here; there are: {', '.join(self.objects)}")
         return self.objects[name]
+
+    @property
+    def colours(self) -> dict[str, Colour]:
+        """The objects' colours by name, as all pictures show them."""
+        return object_colours({name: one.colour for name, one in self.objects.items()})
+
+    def painted(self, name: str, colour: Colour) -> Segmentation:
+        """The same with another colour for an object.
+
+        Raises:
+            SA3DError: there is no such object, or no such colour.
+        """
+        one = replace(self.object(name), colour=checked_colour(colour))
+        return replace(self, objects={**self.objects, name: one})
 
     def check_free(self, name: str) -> None:
         """Check that an object may be called so.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sa3d.correction import correct
@@ -10,6 +10,7 @@ from sa3d.errors import SA3DError
 from sa3d.events import Event
 from sa3d.history import History
 from sa3d.loop_config import LoopConfig
+from sa3d.object_colours import Colour, checked_colour
 from sa3d.object_edits import let_go, merge, split_off
 from sa3d.object_state import ObjectState
 from sa3d.prompt_preview import PromptPreview, preview_prompts
@@ -43,8 +44,13 @@ class Session:
         self._loops = SessionObjects(scene, segmenter, self.config)
         self._history: History[Step] = History()
 
-    def add_prompts(self, prompts: Sequence[Prompt]) -> None:
+    def add_prompts(
+        self, prompts: Sequence[Prompt], colours: Mapping[str, Colour] | None = None
+    ) -> None:
         """Add prompts; those of one object name belong together.
+
+        Args:
+            colours: by name, for objects that are new; the first free ones by default.
 
         Raises:
             SA3DError: no prompts, an unknown view, a prompt outside its image, or prompts of a view
@@ -53,7 +59,7 @@ class Session:
         changed = self._with(prompts)
         self._history.remember(self._loops.now(changed))
         for name, mine in changed.items():
-            self._set_prompts(name, mine)
+            self._set_prompts(name, mine, (colours or {}).get(name))
 
     def check(self, prompts: Sequence[Prompt]) -> None:
         """Check prompts as :meth:`add_prompts` does; nothing has to be prepared yet.
@@ -76,7 +82,7 @@ class Session:
                 raise SA3DError(f"there is an object {name!r} here already")
             loop = self._loops.new(name, one.prompts)
             loop.resume(one)
-            self._loops[name] = loop
+            self._loops.add(name, loop, segmentation.colours[name])
 
     def remove_prompt(self, name: str, position: int) -> None:
         """Take one of an object's prompts back; with the last one the object goes.
@@ -92,7 +98,7 @@ class Session:
         if left:
             self._set_prompts(name, left)
         else:
-            del self._loops[name]
+            self._loops.remove(name)
 
     def remove_object(self, name: str) -> None:
         """Forget an object.
@@ -102,7 +108,7 @@ class Session:
         """
         self._loops.known(name)
         self._history.remember(self._loops.now([name]))
-        del self._loops[name]
+        self._loops.remove(name)
 
     def rename_object(self, name: str, new: str) -> None:
         """Call an object otherwise.
@@ -116,15 +122,28 @@ class Session:
         self._history.remember(self._loops.now([name, new, *parts]))
         order = [new if one == name else one for one in self._loops]
         state = self._loops[name].state.renamed(new)
-        self._loops.put_back(Step({name: None, new: state}, order))
+        colours = {new if one == name else one: c for one, c in self.colours.items()}
+        self._loops.put_back(Step({name: None, new: state}, order, colours))
         for part in parts:
             self._loops[part].state.whole = new
+
+    def set_colour(self, name: str, colour: Colour) -> None:
+        """Show an object in another colour.
+
+        Raises:
+            SA3DError: there is no such object, or no such colour.
+        """
+        self._loops.known(name)
+        colour = checked_colour(colour)
+        self._history.remember(self._loops.now([]))
+        self._loops.colours[name] = colour
 
     def merge_objects(self, names: Sequence[str], into: str) -> None:
         """Make one object of several; their prompts become its prompts.
 
         Args:
-            into: its name: a new one or one of ``names``. It takes the place of the first.
+            into: its name: a new one or one of ``names``. It takes the place of the first, and its
+                colour.
 
         Raises:
             SA3DError: fewer than two objects, one is unknown or not finished, or the name is taken
@@ -140,7 +159,9 @@ class Session:
         self._history.remember(self._loops.now([*names, into]))
         order = [into if one == names[0] else one for one in self._loops if one not in names[1:]]
         gone: dict[str, ObjectState | None] = dict.fromkeys(names)
-        self._loops.put_back(Step(gone | {into: merged.state}, order))
+        colours = {one: c for one, c in self.colours.items() if one not in names}
+        colours[into] = self.colours[names[0]]
+        self._loops.put_back(Step(gone | {into: merged.state}, order, colours))
 
     def split_object(self, name: str, prompts: Sequence[Prompt], new_name: str) -> None:
         """Make an object of its own of the part of an object that prompts mark.
@@ -161,8 +182,13 @@ class Session:
         named = [replace(prompt, object=new_name) for prompt in prompts]
         prompts = prompts_in_views(named, self.scene.views)
         before = self._loops.now([name, new_name])
-        self._loops[new_name] = split_off(whole, prompts, new_name)
+        self._loops.add(new_name, split_off(whole, prompts, new_name))
         self._history.remember(before)
+
+    @property
+    def colours(self) -> dict[str, Colour]:
+        """The objects' colours by name, in their order."""
+        return {name: self._loops.colours[name] for name in self._loops}
 
     def prompts(self, name: str) -> list[Prompt]:
         """An object's prompts in the order they were given; none if there is no such object."""
@@ -222,7 +248,10 @@ class Session:
         return Segmentation(
             scene_key=self.scene.key,
             elements=self.scene.elements,
-            objects={name: loop.result() for name, loop in self._loops.items()},
+            objects={
+                name: replace(loop.result(), colour=self._loops.colours[name])
+                for name, loop in self._loops.items()
+            },
             prior=self.config.prior,
             prior_weight=self.config.prior_weight,
             lam=self.config.lam,
@@ -246,11 +275,13 @@ class Session:
             changed[name] = mine
         return changed
 
-    def _set_prompts(self, name: str, prompts: Sequence[Prompt]) -> None:
+    def _set_prompts(
+        self, name: str, prompts: Sequence[Prompt], colour: Colour | None = None
+    ) -> None:
         if self._goes_on(name):
             self._loops[name].state.change_prompts(prompts)
         else:
-            self._loops[name] = self._loops.new(name, prompts)
+            self._loops.add(name, self._loops.new(name, prompts), colour)
 
     def _goes_on(self, name: str) -> bool:
         """Whether new prompts of an object correct what is there."""

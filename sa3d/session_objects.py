@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sa3d.errors import SA3DError
 from sa3d.loop_config import LoopConfig
+from sa3d.object_colours import Colour, free_colour
 from sa3d.object_loop import ObjectLoop
 from sa3d.object_state import ObjectState
 from sa3d.prompts import Prompt, check_object_name
@@ -16,22 +17,47 @@ from sa3d.segmenter import PromptableSegmenter
 
 @dataclass(frozen=True)
 class Step:
-    """Objects as they were before (or after) an action, None: not there; and the order of all."""
+    """How things were before (or after) an action.
+
+    Attributes:
+        objects: those that changed, None: not there.
+        order, colours: of all objects.
+    """
 
     objects: Mapping[str, ObjectState | None]
     order: Sequence[str]
+    colours: Mapping[str, Colour]
 
 
 class SessionObjects(dict[str, ObjectLoop]):
-    """Loops by the names of their objects."""
+    """Loops by the names of their objects.
+
+    Attributes:
+        colours: of the objects, by name. They keep them, whatever becomes of others.
+    """
 
     def __init__(self, scene: Scene, segmenter: PromptableSegmenter, config: LoopConfig) -> None:
         super().__init__()
         self._scene, self._segmenter, self._config = scene, segmenter, config
+        self.colours: dict[str, Colour] = {}
 
     def new(self, name: str, prompts: Sequence[Prompt]) -> ObjectLoop:
         """A loop that has not begun; it is not among the others yet."""
         return ObjectLoop(self._scene, self._segmenter, name, prompts, self._config)
+
+    def add(self, name: str, loop: ObjectLoop, colour: Colour | None = None) -> None:
+        """Put a loop among the others, in place of one of its name.
+
+        Args:
+            colour: of an object that is new; the first free one if left out.
+        """
+        self[name] = loop
+        if name not in self.colours:
+            self.colours[name] = colour or free_colour(self.colours.values())
+
+    def remove(self, name: str) -> None:
+        """Take an object away."""
+        del self[name], self.colours[name]
 
     def known(self, name: str) -> ObjectLoop:
         """An object's loop.
@@ -66,18 +92,19 @@ class SessionObjects(dict[str, ObjectLoop]):
             raise SA3DError(f"there is an object {name!r} already: give another name")
 
     def now(self, names: Iterable[str]) -> Step:
-        """Copies of the named objects as they are, or are not there; and the order of all."""
+        """How things are: copies of the named objects, and the order and colours of all."""
         objects = {name: self[name].state.copy() if name in self else None for name in names}
-        return Step(objects, list(self))
+        return Step(objects, list(self), dict(self.colours))
 
     def put_back(self, step: Step) -> None:
-        """Make the objects of a step, and the order of all, what they were."""
+        """Make the objects of a step, and the order and colours of all, what they were."""
         for name, state in step.objects.items():
             if state is None:
                 self.pop(name, None)
             else:
                 self[name] = self.new(name, state.prompts)
                 self[name].state = state
+        self.colours = dict(step.colours)
         ordered = {name: self[name] for name in step.order if name in self} | self
         self.clear()
         self.update(ordered)

@@ -12,6 +12,7 @@ from PIL import Image
 import sa3d.checkpoint
 from sa3d.checkpoint import load_segmentation, save_segmentation
 from sa3d.errors import SA3DError
+from sa3d.object_colours import COLOURS
 from sa3d.prompts import Prompt
 from sa3d.segmentation import Segmentation, ViewRecord
 
@@ -37,6 +38,7 @@ def assert_same(a: Segmentation, b: Segmentation) -> None:
         assert list(one.prompts) == list(two.prompts)
         assert list(one.rounds) == list(two.rounds)
         assert (one.converged, one.verdict) == (two.converged, two.verdict)
+        assert a.colours[name] == b.colours[name]
         assert torch.equal(one.evidence.object, two.evidence.object)
         assert torch.equal(one.evidence.total, two.evidence.total)
         assert list(one.views) == list(two.views)
@@ -57,6 +59,7 @@ def test_round_trip_is_exact(voted: Segmentation, tmp_path: Path) -> None:
     views[4] = replace(views[4], corrected=~views[4].mask)
     ball = replace(voted.object("ball"), views=views, converged=False)
     voted = replace(voted, objects={**voted.objects, "ball": ball}, lam=1.3)
+    voted = voted.painted("crate", (1, 2, 3))
 
     save_segmentation(voted, tmp_path / "out", PROVENANCE)
     loaded = load_segmentation(tmp_path / "out")
@@ -64,6 +67,19 @@ def test_round_trip_is_exact(voted: Segmentation, tmp_path: Path) -> None:
     assert_same(voted, loaded.segmentation)
     assert loaded.provenance == PROVENANCE
     assert torch.equal(voted.labels(), loaded.segmentation.labels())
+
+
+def test_a_folder_without_colours_has_those_of_the_palette(
+    voted: Segmentation, tmp_path: Path
+) -> None:
+    save_segmentation(voted.painted("ball", (1, 2, 3)), tmp_path / "s")
+    manifest = tmp_path / "s/segmentation.json"
+    content = json.loads(manifest.read_text())
+    for one in content["objects"]:
+        del one["colour"]
+    manifest.write_text(json.dumps(content))
+    found = load_segmentation(tmp_path / "s").segmentation
+    assert [one.colour for one in found.objects.values()] == list(COLOURS[:2])
 
 
 def test_prompts_of_every_kind_come_back(voted: Segmentation, tmp_path: Path) -> None:

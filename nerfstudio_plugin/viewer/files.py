@@ -15,7 +15,6 @@ from nerfstudio_plugin.viewer.state import Desk, Notice
 from nerfstudio_plugin.viewer.studio import Studio
 from sa3d.checkpoint import load_segmentation
 from sa3d.errors import SA3DError
-from sa3d.object_colours import free_colour
 
 SUFFIXES = {"mesh": ".glb", "pointcloud": ".ply", "masks": "_masks", "field": "_field"}
 """What can be exported, and how the names of the files or folders end."""
@@ -53,11 +52,11 @@ class Files:
         saved = load_segmentation(folder, studio.scene.device)
         opened = studio.opened.with_objects(saved.segmentation)
         notes = saved.provenance.get(_DESK, {})
-        colours = {name: tuple(rgb) for name, rgb in notes.get("colours", {}).items()}
-        for name in saved.segmentation.objects:
-            colours.setdefault(name, free_colour(colours.values()))
-        selected = notes.get("selected", next(iter(colours), "object"))
-        studio.replace_objects(opened, Desk(colours, selected), f"open {folder.name}")
+        empty = {name: tuple(rgb) for name, rgb in notes.get("empty", {}).items()}
+        names = [*saved.segmentation.objects, *empty]
+        selected = notes.get("selected")
+        selected = selected if selected in names else names[0]  # edited elsewhere since
+        studio.replace_objects(opened, Desk(selected, empty), f"open {folder.name}")
         studio.settle(folder, notes.get("display"))
 
     def export(
@@ -102,8 +101,8 @@ class Files:
         studio, desk = self._studio, self._studio.state.desk
         if not studio.state.verdicts:
             raise SA3DError("nothing is segmented yet: mark an object and press Segment in 3D")
-        display = asdict(replace(studio.state.display, colours={}))
-        notes = {"colours": desk.colours, "selected": desk.selected, "display": display}
+        display = asdict(studio.state.display)
+        notes = {"empty": desk.empty, "selected": desk.selected, "display": display}
         studio.opened.save(folder, overwrite=True, notes={_DESK: notes})
         studio.settle(folder)
         return replace(studio.opened.segmented, folder=folder)

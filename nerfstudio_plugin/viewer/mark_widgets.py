@@ -37,7 +37,7 @@ class MarkWidgets:
         self._studio, gui = studio, server.gui
         self._pointer, self._markers = PointerTool(server), Markers(server)
         self._object = gui.add_dropdown("Object", ["object"], hint="the object you mark")
-        self._colour = gui.add_rgb("Colour", studio.state.desk.colours[studio.state.desk.selected])
+        self._colour = gui.add_rgb("Colour", studio.state.colours[studio.state.desk.selected])
         self._name = gui.add_text("New name", "", hint="name of another object")
         self._new = gui.add_button("New object", icon=viser.Icon.PLUS, color="gray")
         self._pointer_does = gui.add_dropdown("Pointer", list(TOOLS))
@@ -108,7 +108,7 @@ class MarkWidgets:
         self._studio.set_colour(self._studio.state.desk.selected, self._colour.value)
 
     def _begin_object(self) -> None:
-        names = self._studio.state.desk.colours
+        names = self._studio.state.colours
         fallback = f"object {len(names) + 1}"
         self._studio.new_object(self._name.value.strip() or fallback)
         self._name.value = ""
@@ -132,7 +132,7 @@ class MarkWidgets:
     def refresh(self, state: StudioState) -> None:
         """Show how things stand."""
         desk = state.desk
-        names = list(desk.colours)
+        names = list(state.colours)
         if list(self._object.options) != names:
             self._object.options = names
         if self._object.value != desk.selected:
@@ -154,8 +154,8 @@ class MarkWidgets:
         history = [f"undo: {state.undo}"] if state.undo else []
         history += [f"redo: {state.redo}"] if state.redo else []
         self._history.content = " · ".join(history)
-        if self._colour.value != desk.colours[desk.selected]:
-            self._colour.value = desk.colours[desk.selected]
+        if self._colour.value != state.colours[desk.selected]:
+            self._colour.value = state.colours[desk.selected]
         self._refresh_preview(state)
 
     def _refresh_preview(self, state: StudioState) -> None:
@@ -172,7 +172,7 @@ class MarkWidgets:
         self._preview.visible = preview is not None
         self._candidates.visible = preview is not None and len(preview.scores) > 1
         points = None if preview is None else preview.points_world
-        self._markers.cover(points, desk.colours[desk.selected])
+        self._markers.cover(points, state.colours[desk.selected])
         if preview is not None:
             self._preview.content = _preview_text(preview, desk.candidate)
 

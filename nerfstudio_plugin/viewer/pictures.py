@@ -101,7 +101,7 @@ def mask_picture(
     return np.asarray(picture)
 
 
-def preview_of(scene: Scene, seen: PromptPreview, desk: Desk) -> Preview:
+def preview_of(scene: Scene, seen: PromptPreview, desk: Desk, colour: Colour) -> Preview:
     """What the marks on the desk select in a photo, and the choice there is."""
     view = scene.views[seen.view]
     here = [mark for mark in desk.marks if mark.view == seen.view]
@@ -113,7 +113,7 @@ def preview_of(scene: Scene, seen: PromptPreview, desk: Desk) -> Preview:
     covered = (prepared.at_rays(seen.mask) > 0.5).reshape(prepared.points_world.shape[:2])
     return Preview(
         view.name,
-        preview_sheet(view.image(), masks, desk.colours[desk.selected], here),
+        preview_sheet(view.image(), masks, colour, here),
         tuple(scores),
         prepared.points_world[covered].numpy(),
     )

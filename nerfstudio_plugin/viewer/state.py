@@ -30,14 +30,14 @@ class Desk:
     """What lies on the user's desk beside the session; undone together with it.
 
     Attributes:
-        colours: of all objects by name, also of those that have no prompt yet.
         selected: the object that marks are for.
+        empty: objects that have no prompt yet, by name, and their colours.
         marks: not segmented yet.
         candidate: which of the segmenter's candidates is taken; None: its best.
     """
 
-    colours: Mapping[str, Colour]
     selected: str
+    empty: Mapping[str, Colour] = field(default_factory=dict)
     marks: tuple[Mark, ...] = ()
     candidate: int | None = None
 
@@ -81,6 +81,7 @@ class StudioState:
     """All that the panel shows.
 
     Attributes:
+        colours: of all objects by name, those without a prompt last.
         ready: whether the scene is prepared: before that nothing can be marked.
         busy: what is being done, empty if nothing is.
         progress: how much of it is done, in [0, 1].
@@ -96,6 +97,7 @@ class StudioState:
     """
 
     desk: Desk
+    colours: Mapping[str, Colour]
     folder: Path
     ready: bool = False
     busy: str = ""
@@ -114,9 +116,9 @@ class StudioState:
     command: str = ""
 
     def shown_display(self) -> Display:
-        """How objects are shown, with their colours, and which."""
+        """How objects are shown, and which."""
         objects = (self.desk.selected,) if self.only_selected else ()
-        return replace(self.display, objects=objects, colours=self.desk.colours)
+        return replace(self.display, objects=objects)
 
 
 @dataclass(frozen=True)

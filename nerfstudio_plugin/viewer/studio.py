@@ -123,11 +123,9 @@ class Studio(StudioWork):
         """Begin another object, and select it; one that has no prompts yet gives way to it."""
 
         def begin() -> None:
-            desk = self.state.desk
             self._check_free(name)
-            used = {one: rgb for one, rgb in desk.colours.items() if self.session.prompts(one)}
-            colours = {**used, name: free_colour(used.values())}
-            self._act(f"new object {name}", Desk(colours, name))
+            colour = free_colour(self.session.colours.values())
+            self._act(f"new object {name}", Desk(name, {name: colour}))
             self._set(preview=None)
 
         self.do("", begin)
@@ -136,8 +134,9 @@ class Studio(StudioWork):
         """Select the object that marks are for; marks that were not segmented are dropped."""
 
         def choose() -> None:
-            if name != self._known(name).selected:
-                self._act(f"select {name}", Desk(self.state.desk.colours, name))
+            desk = self._known(name)
+            if name != desk.selected:
+                self._act(f"select {name}", Desk(name, desk.empty))
                 self._set(preview=None)
 
         self.do("", choose)
@@ -146,13 +145,14 @@ class Studio(StudioWork):
         """Forget an object."""
 
         def remove() -> None:
-            desk = self._known(name)
-            colours = {one: colour for one, colour in desk.colours.items() if one != name}
-            colours = colours or {"object": object_colour(0)}
+            empty = {one: rgb for one, rgb in self._known(name).empty.items() if one != name}
+            left = [one for one in self.state.colours if one != name]
+            if not left:
+                left, empty = ["object"], {"object": object_colour(0)}
             steps = int(bool(self.session.prompts(name)))
             if steps:
                 self.session.remove_object(name)
-            self._act(f"delete {name}", Desk(colours, next(iter(colours))), steps)
+            self._act(f"delete {name}", Desk(left[0], empty), steps)
             self._set(preview=None)
 
         self.do("", remove)
@@ -162,8 +162,12 @@ class Studio(StudioWork):
 
         def paint() -> None:
             desk = self._known(name)
-            if desk.colours[name] != colour:
-                self._act("another colour", replace(desk, colours={**desk.colours, name: colour}))
+            if name in desk.empty:
+                painted = replace(desk, empty={**desk.empty, name: colour})
+                self._act("another colour", painted)
+            elif self.state.colours[name] != colour:
+                self.session.set_colour(name, colour)
+                self._act("another colour", desk, 1)
 
         self.do("", paint)
 
@@ -177,9 +181,9 @@ class Studio(StudioWork):
                 steps = int(bool(self.session.prompts(name)))
                 if steps:
                     self.session.rename_object(name, new)
-                colours = {new if one == name else one: rgb for one, rgb in desk.colours.items()}
+                empty = {new if one == name else one: rgb for one, rgb in desk.empty.items()}
                 selected = new if desk.selected == name else desk.selected
-                renamed = replace(desk, colours=colours, selected=selected)
+                renamed = replace(desk, empty=empty, selected=selected)
                 self._act(f"rename {name} to {new}", renamed, steps)
 
         self.do("", rename)
@@ -188,20 +192,14 @@ class Studio(StudioWork):
         """Make one of several segmented objects, called ``into``: a new name or one of theirs."""
 
         def merge() -> None:
-            self._known(*names)
-            missing = [one for one in names if not self.session.prompts(one)]
+            desk = self._known(*names)
+            missing = [one for one in names if one in desk.empty]
             if missing:
                 raise SA3DError(f"object {missing[0]!r} is not segmented yet")
-            colours: dict[str, Colour] = {}
-            for one, colour in self.state.desk.colours.items():
-                if one not in names:
-                    colours[one] = colour
-                elif into not in colours:
-                    colours[into] = colour
             if into not in names:
                 self._check_free(into)
             self.session.merge_objects(names, into)
-            self._act(f"merge {' and '.join(names)}", Desk(colours, into), 1)
+            self._act(f"merge {' and '.join(names)}", Desk(into, desk.empty), 1)
             self._set(preview=None)
             self._begin()
 
@@ -216,8 +214,7 @@ class Studio(StudioWork):
                 raise SA3DError(f"mark the part of {desk.selected!r} that is to be split off")
             self._check_free(new)
             self.session.split_object(desk.selected, self._new_prompts(), new)
-            colours = {**desk.colours, new: free_colour(desk.colours.values())}
-            self._act(f"split {new} off {desk.selected}", Desk(colours, new), 1)
+            self._act(f"split {new} off {desk.selected}", Desk(new), 1)
             self._set(preview=None)
             self._begin(self._history.last)
 
@@ -225,16 +222,17 @@ class Studio(StudioWork):
 
     def _check_free(self, name: str) -> None:
         check_object_name(name)
-        if name in self.state.desk.colours:
+        if name in self.state.colours:
             raise SA3DError(f"there is an object {name!r} already: choose another name")
 
     def remove_prompt(self, name: str, position: int) -> None:
         """Take one of an object's prompts back, and segment what that changes."""
 
         def remove() -> None:
-            self._known(name)
+            desk, colour = self._known(name), self.state.colours[name]
             self.session.remove_prompt(name, position)
-            self._act("delete a prompt", self.state.desk, 1)
+            empty = self._still_empty({**desk.empty, name: colour})
+            self._act("delete a prompt", replace(desk, empty=empty), 1)
             self._begin(self._history.last)
 
         self.do("", remove)

@@ -21,7 +21,7 @@ from nerfstudio_plugin.viewer.worker import Worker
 from sa3d.errors import SA3DError
 from sa3d.events import Event, Finished, RoundStarted, ViewDone
 from sa3d.history import History
-from sa3d.object_colours import free_colour, object_colour
+from sa3d.object_colours import Colour, object_colour
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.session import Session
@@ -59,7 +59,8 @@ class StudioWork:
         self._segment_waits = False
         self._visited, self._to_visit = 0, 1
         self.session  # noqa: B018  a segmenter that cannot be had is told before there is a panel
-        self.state = StudioState(Desk({"object": object_colour(0)}, "object"), folder)
+        desk = Desk("object", {"object": object_colour(0)})
+        self.state = StudioState(desk, self._colours(desk), folder)
 
     @property
     def session(self) -> Session:
@@ -96,19 +97,15 @@ class StudioWork:
 
     def add_prompts(self, prompts: list[Prompt]) -> None:
         """Segment by prompts that are there already; for the worker's jobs only."""
-        self.session.add_prompts(prompts)
-        colours = dict(self.state.desk.colours)
-        for prompt in prompts:
-            colours.setdefault(prompt.object, free_colour(colours.values()))
-        self._act(f"segment {prompts[-1].object}", Desk(colours, prompts[-1].object), 1)
+        empty, name = self.state.desk.empty, prompts[-1].object
+        self.session.add_prompts(prompts, empty)
+        self._act(f"segment {name}", Desk(name, self._still_empty(empty)), 1)
         self._set(preview=None)
         self._begin(self._history.last)
 
     def adopt(self, prompts: Sequence[Prompt]) -> None:
         """Take over objects that are being segmented already; for the worker's jobs only."""
-        names = dict.fromkeys(prompt.object for prompt in prompts)
-        colours = {name: object_colour(number) for number, name in enumerate(names)}
-        self._set(desk=Desk(colours, next(iter(colours))), ready=True)
+        self._lay(Desk(prompts[0].object), ready=True)
         self.refresh()
 
     def settle(self, folder: Path, display: Mapping[str, Any] | None = None) -> None:
@@ -153,6 +150,17 @@ class StudioWork:
             self.state = replace(self.state, **changes)  # pyright: ignore[reportArgumentType]
         self._listeners.changed()
 
+    def _lay(self, desk: Desk, **changes: object) -> None:
+        """Lay something else on the desk."""
+        self._set(desk=desk, colours=self._colours(desk), **changes)
+
+    def _colours(self, desk: Desk) -> dict[str, Colour]:
+        """The colours of all objects, those without a prompt last."""
+        return self.session.colours | self._still_empty(desk.empty)
+
+    def _still_empty(self, empty: Mapping[str, Colour]) -> dict[str, Colour]:
+        return {name: colour for name, colour in empty.items() if not self.session.prompts(name)}
+
     def _prepare(self) -> None:
         for done in self.scene.prepare():
             self._set(progress=(done.index + 1) / done.total)
@@ -166,8 +174,8 @@ class StudioWork:
 
     def _known(self, *names: str) -> Desk:
         for name in names:
-            if name not in self.state.desk.colours:
-                there = ", ".join(self.state.desk.colours)
+            if name not in self.state.colours:
+                there = ", ".join(self.state.colours)
                 raise SA3DError(f"no object {name!r} here; there are: {there}")
         return self.state.desk
 
@@ -193,7 +201,8 @@ class StudioWork:
     def _preview(self) -> None:
         """Show what the marks select, and the choice there is."""
         seen = self.session.preview(self._new_prompts())
-        self._set(preview=preview_of(self.scene, seen, self.state.desk))
+        desk = self.state.desk
+        self._set(preview=preview_of(self.scene, seen, desk, self.state.colours[desk.selected]))
 
     def _act(self, action: str, desk: Desk, session_steps: int = 0) -> None:
         """Note an action in the history; the session's own steps are done already."""
@@ -202,7 +211,7 @@ class StudioWork:
 
     def _remember(self, before: Step, desk: Desk) -> None:
         self._history.remember(before)
-        self._set(desk=desk, saved=False)
+        self._lay(desk, saved=False)
         self.refresh()
 
     def _swap(self, step: Step, session_step: Callable[[Session], object]) -> Step:
@@ -213,7 +222,7 @@ class StudioWork:
             session_step(self.session)
         folder = state.folder if step.opened is self.opened else step.folder
         self.opened = step.opened
-        self._set(desk=step.desk, folder=folder, preview=None, saved=False)
+        self._lay(step.desk, folder=folder, preview=None, saved=False)
         return was
 
     def _went(self, there_was_one: bool) -> None:
@@ -267,7 +276,7 @@ class StudioWork:
             said = f"{event.view}: {event.outcome}, {event.reason}"
             self._set(last_view=said, progress=progress)
             if time.monotonic() - self._shown_at > _SHOW_EVERY_S:
-                colour = self.state.desk.colours[event.object]
+                colour = self.state.colours[event.object]
                 self._set(last_picture=visited_picture(self.opened, event, colour))
                 self.refresh()
         elif isinstance(event, Finished):
@@ -285,7 +294,7 @@ class StudioWork:
         self._set(
             prompts={
                 name: tuple(described(prompt) for prompt in self.session.prompts(name))
-                for name in self.state.desk.colours
+                for name in self.state.colours
             },
             verdicts={name: one.verdict for name, one in result.objects.items()},
             unfinished=self.session.unfinished,

@@ -107,7 +107,14 @@ def export_boxes(
     refuse_existing(path, overwrite)
     config = config or BoxConfig()
     boxes = {name: object_box(scene, segmentation, name, config) for name in names}
-    entries = [described(name, box, placement, config.padding) for name, box in boxes.items()]
+    entries = [
+        {
+            "name": name,
+            "colour": segmentation.colours[name],
+            **described(box, placement, config.padding),
+        }
+        for name, box in boxes.items()
+    ]
     content = {"version": 1, "frame": placement.frame, "objects": entries}
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -162,8 +169,8 @@ def bounding_box(points: np.ndarray, *, upright: bool = False) -> Box:
     return _named_by_frame(Box(from_box[:3, 3], from_box[:3, :3], np.asarray(dimensions)))
 
 
-def described(name: str, box: Box, placement: Placement, padding: float) -> dict[str, Any]:
-    """An object's entry in the file.
+def described(box: Box, placement: Placement, padding: float) -> dict[str, Any]:
+    """What an object's entry in the file says of its box.
 
     Args:
         box: in the world frame.
@@ -171,7 +178,6 @@ def described(name: str, box: Box, placement: Placement, padding: float) -> dict
     placed = box.placed(placement)
     flags = ns_export_flags(box, padding)
     return {
-        "name": name,
         "center": placed.center.tolist(),
         "dimensions": placed.dimensions.tolist(),
         "rotation": placed.rotation.tolist(),

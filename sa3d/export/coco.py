@@ -33,8 +33,9 @@ def write_coco(masks: PhotoMasks, path: Path, *, overwrite: bool = False) -> int
             if mask.any():
                 ids = {"id": len(annotations) + 1, "image_id": index + 1, "category_id": category}
                 annotations.append(ids | _encoded(mask))
+    colours = masks.segmentation.colours
     categories = [
-        {"id": category, "name": name, "supercategory": "object"}
+        {"id": category, "name": name, "supercategory": "object", "color": colours[name]}
         for category, name in enumerate(masks.names, start=1)
     ]
     content = {

@@ -100,6 +100,7 @@ def _described(segmentation: Segmentation, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "label": list(segmentation.objects).index(name),
+        "colour": segmentation.colours[name],
         "prompts": [prompt.to_json() for prompt in one.prompts],
         "rounds": len(one.rounds),
         "converged": one.converged,

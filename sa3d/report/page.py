@@ -17,7 +17,6 @@ from sa3d.export.box import Box, BoxConfig, object_box
 from sa3d.export.frames import Placement
 from sa3d.export.mesh import MeshConfig, object_mesh
 from sa3d.final_masks import final_mask
-from sa3d.object_colours import object_colour
 from sa3d.rendering import ViewPicture, tinted
 from sa3d.report.exports import FoundExport
 from sa3d.report.mesh_pictures import MeshPictures
@@ -132,6 +131,7 @@ class _ObjectPage:
         """What ``page.html`` shows of an object."""
         one = self.segmentation.object(name)
         label = list(self.segmentation.objects).index(name)
+        colour = self.segmentation.colours[name]
         shown = spread_views(self.scene, one, self.config.max_views)
         rejected = [i for i, record in sorted(one.views.items()) if record.outcome == "rejected"]
         return {
@@ -150,7 +150,7 @@ class _ObjectPage:
                 for i in shown[: self.config.doubt_views]
             ],
             "rejected": [
-                self._view(one, i, tinted(self.scene.views[i].image(), mask, object_colour(label)))
+                self._view(one, i, tinted(self.scene.views[i].image(), mask, colour))
                 for i in rejected[: self.config.rejected_views]
                 if (mask := one.views[i].mask) is not None
             ],
@@ -205,8 +205,7 @@ class _ObjectPage:
 
     def _masked(self, name: str, index: int) -> Any:
         mask, _ = final_mask(self.scene, self.segmentation, name, index)
-        colour = object_colour(list(self.segmentation.objects).index(name))
-        return tinted(self.scene.views[index].image(), mask, colour)
+        return tinted(self.scene.views[index].image(), mask, self.segmentation.colours[name])
 
     def _view(self, one: ObjectSegmentation, index: int, pixels: Any) -> dict[str, Any]:
         self.progress(one.name)

@@ -77,7 +77,7 @@ def test_flags_mean_the_same_box_to_nerfstudio(roll: float, pitch: float, yaw: f
 
 def test_flags_are_plain_decimals() -> None:
     center = np.array([-1e-9, -1.25e-5, 1e6])
-    entry = described("ball", Box(center, np.eye(3), np.ones(3)), Placement.nerfstudio(), 0.0)
+    entry = described(Box(center, np.eye(3), np.ones(3)), Placement.nerfstudio(), 0.0)
     assert entry["ns_export"]["flags"] == (
         "--obb_center 0.000000 -0.000013 1000000.000000 "
         "--obb_rotation 0.000000 0.000000 0.000000 "

@@ -16,6 +16,7 @@ from sa3d.events import Finished
 from sa3d.export.mesh import MeshConfig
 from sa3d.export.pointcloud import PointCloudConfig
 from sa3d.mask_overlap import iou
+from sa3d.object_colours import object_colour
 from sa3d.prompts import Prompt
 from sa3d.scene import PrepareConfig, ViewPrepared
 from sa3d.testing.analytic_scene import BALL
@@ -96,6 +97,34 @@ def test_correct_undo_redo(ball, scene):
     assert torch.equal(ball.probability, before)
     assert scene.redo()
     assert torch.equal(ball.probability, after)
+
+
+def test_rename_paint_merge_split(ball, scene, photographed):
+    crate = scene.segment(view="frame_00003", points=[(62, 36)], name="crate")
+    assert [ball.colour, crate.colour] == [object_colour(0), object_colour(1)]
+    orb = ball.rename("orb")
+    assert list(scene.objects) == ["orb", "crate"]
+    with pytest.raises(sa3d.SA3DError, match="no object 'ball'"):
+        ball.verdict  # noqa: B018
+    orb.paint("#010203")
+    assert orb.colour == (1, 2, 3)
+    alone = orb.probability
+    both = scene.merge(["orb", "crate"], "both")
+    assert both.colour == (1, 2, 3)
+    assert list(scene.objects) == ["both"]
+    part = both.split("lid", "frame_00003", mask=photographed.masks["crate"][3])
+    assert [*scene.objects] == ["both", "lid"]
+    assert part.colour == object_colour(0)
+    assert iou(part.mask("frame_00000", refine=False), photographed.masks["crate"][0]) > 0.6
+    for _ in range(3):
+        assert scene.undo()
+    assert torch.equal(orb.probability, alone)
+    assert orb.colour == object_colour(0)
+    with pytest.raises(sa3d.SA3DError, match="two objects or more"):
+        scene.merge(["orb"], "both")
+    with pytest.raises(sa3d.SA3DError, match="is no colour"):
+        orb.paint("reddish")
+    assert list(scene.objects) == ["orb", "crate"]
 
 
 def test_what_is_refused_changes_nothing(ball, scene):

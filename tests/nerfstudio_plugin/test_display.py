@@ -62,12 +62,11 @@ def test_settings_that_make_no_sense_are_refused():
             Display(threshold=threshold)
 
 
-def test_colours_and_objects_by_name():
+def test_colours_and_objects_by_name(shown):
     names = ["mug", "ball"]
     assert Display().chosen(names) == [0, 1]
     assert Display(objects=("ball", "gone")).chosen(names) == [1]
-    display = Display(colours={"ball": (1, 2, 3)})
-    assert [display.colour(names, i) for i in (0, 1)] == [COLOURS[0], (1, 2, 3)]
+    assert replace(shown, colours={"wall": (1, 2, 3)}).palette([1, 0]) == [(1, 2, 3), COLOURS[0]]
     assert object_colour(len(COLOURS)) == COLOURS[0]
 
 
@@ -176,7 +175,8 @@ def test_a_changed_setting_evaluates_nothing(renderer, field, shown):
     before = field.rays
     for mode in ("scene", "outline", "overlay", "probability"):
         for threshold in (0.3, 0.5, 0.8):
-            shows(renderer, Display(mode, ("ball",), threshold, {"ball": (9, 9, 9)}), shown)
+            painted = replace(shown, colours={"ball": (9, 9, 9)})
+            shows(renderer, Display(mode, ("ball",), threshold), painted)
     shows(renderer, Display("overlay"), replace(shown, shares=1 - shown.shares))
     assert field.rays == before == 24 * 30
 

@@ -15,7 +15,7 @@ from sa3d.object_colours import object_colour
 def both(command_line, ball, photographed):
     """A segmentation of ``ball`` and a double of it, ``twin``; they overlap wholly."""
     saved = load_segmentation(ball)
-    twin = saved.segmentation.renamed("ball", "twin").objects
+    twin = saved.segmentation.painted("ball", object_colour(1)).renamed("ball", "twin").objects
     saved.segmentation.objects.update(twin)
     save_segmentation(saved.segmentation, ball, saved.provenance, overwrite=True)
     return ball
@@ -33,7 +33,7 @@ def test_help_teaches_the_actions(command_line):
     out = command_line.succeeds("objects", "--help")
     assert "sa3d objects merge cup saucer --into cup" in out
     line = command_line.refuses("objects", "paint")
-    assert "list, rename, merge, split, delete" in line
+    assert "list, rename, colour, merge, split, delete" in line
 
 
 def test_list(command_line, both):
@@ -58,6 +58,23 @@ def test_rename_keeps_all_else(command_line, both):
     report = json.loads((both / "results.json").read_text())
     assert [one["name"] for one in report["objects"]] == ["orb", "twin"]
     assert (both / "overlay.png").is_file()
+
+
+def test_colour(command_line, both):
+    before = objects(both)
+    for colour in ("#0a0b0c", "10,11,12"):
+        command_line.succeeds("objects", "colour", "twin", colour, "--segmentation", both)
+        after = objects(both)
+        assert after["twin"].colour == (10, 11, 12)
+    assert after["ball"].colour == before["ball"].colour
+    assert torch.equal(after["twin"].evidence.object, before["twin"].evidence.object)
+    assert "#0a0b0c" in command_line.succeeds("objects", "list", "--segmentation", both)
+
+
+def test_an_object_keeps_its_colour_whatever_becomes_of_others(command_line, both):
+    twin = objects(both)["twin"].colour
+    command_line.succeeds("objects", "delete", "ball", "--segmentation", both)
+    assert objects(both)["twin"].colour == twin == object_colour(1)
 
 
 def test_delete_to_another_folder(command_line, both):
@@ -97,6 +114,7 @@ def test_split_by_a_painted_part(command_line, both, photographed):
     made = objects(both)
     assert list(made) == ["ball", "left", "twin"]
     assert "left was split off" in out
+    assert len({one.colour for one in made.values()}) == 3
     assert torch.equal(made["twin"].evidence.object, twin)
     left, rest = made["left"].views[0].mask, made["ball"].views[0].mask
     assert left is not None
@@ -115,6 +133,9 @@ def test_what_cannot_be_done_changes_nothing(command_line, both):
         ("no object 'x'", ("merge", "ball", "x", "--into", "y")),
         ("two objects", ("merge", "ball", "--into", "y")),
         ("no object 'x'", ("delete", "x")),
+        ("no object 'x'", ("colour", "x", "#ffffff")),
+        ("'green' is no colour", ("colour", "ball", "green")),
+        ("from 0 to 255", ("colour", "ball", "256,0,0")),
         ("no object would be left", ("delete", "ball", "twin")),
         ("already", ("split", "ball", "--new", "twin", *click)),
         ("nothing of 'ball'", ("split", "ball", "--new", "part", *click)),

@@ -75,6 +75,7 @@ def test_what_the_command_line_segmented_is_opened(panel, ball):
 
 def test_everything_comes_back(panel, new_panel, photographed, tmp_path):
     desktop, studio = panel.desktop, panel.desktop.studio
+    studio.set_colour("ball", (1, 2, 3))
     studio.new_object("crate")
     studio.select("ball")
     studio.display(Display(mode="outline", threshold=0.7), False)
@@ -89,6 +90,7 @@ def test_everything_comes_back(panel, new_panel, photographed, tmp_path):
     again.opens(tmp_path / "kept")
     assert_same(again.desktop.studio.session.result(), studio.session.result())
     assert again.desktop.state.desk == desktop.state.desk
+    assert again.desktop.state.colours == desktop.state.colours
     assert again.desktop.state.display == desktop.state.display
     assert again.desktop.shown[-1][1] == desktop.shown[-1][1]
     middle = middle_of(photographed.masks["ball"][6])
@@ -96,6 +98,15 @@ def test_everything_comes_back(panel, new_panel, photographed, tmp_path):
         one.click(6, middle)
         assert [notice.kind for notice in one.segment()] == ["done"]
     assert_same(again.desktop.studio.session.result(), studio.session.result())
+
+
+def test_what_was_renamed_in_a_terminal_meanwhile_is_opened(panel, new_panel, ball, capsys):
+    panel.files.save(ball)
+    panel.desktop.work()
+    assert main(["objects", "rename", "ball", "orb", "--segmentation", str(ball)]) == 0, capsys
+    again = new_panel()
+    again.opens(ball)
+    assert again.desktop.state.desk.selected == "orb"
 
 
 def test_opening_puts_marks_and_their_preview_away(panel, ball, photographed):

@@ -61,7 +61,7 @@ class PanelActions(RuleBasedStateMachine):
 
     def name(self, number: int) -> str:
         """Of one of the objects there are."""
-        there = list(self.studio.state.desk.colours)
+        there = list(self.studio.state.colours)
         return there[number % len(there)]
 
     def spot(self, view: int, thing: str) -> tuple[float, float]:
@@ -172,7 +172,7 @@ class PanelActions(RuleBasedStateMachine):
         self.desk.work()
         assert_same(self.studio.session.result(), before)
         assert self.studio.state.preview is None
-        assert self.studio.state.desk.colours == state.desk.colours
+        assert self.studio.state.colours == state.colours
         assert self.studio.state.desk.selected == state.desk.selected
         assert self.studio.state.display == state.display
 
@@ -186,11 +186,11 @@ class PanelActions(RuleBasedStateMachine):
         assert not self.studio.worker.waiting
         assert (state.busy, state.progress) == ("", 0)
         objects = list(session.result().objects)
-        assert set(objects) <= set(state.desk.colours)
-        assert len(set(state.desk.colours.values())) == len(state.desk.colours)
-        assert state.desk.selected in state.desk.colours
+        assert set(objects) <= set(state.colours)
+        assert len(set(state.colours.values())) == len(state.colours)
+        assert state.desk.selected in state.colours
         assert list(state.verdicts) == objects
-        for name in state.desk.colours:
+        for name in state.colours:
             assert len(state.prompts[name]) == len(session.prompts(name))
         assert (state.preview is None) or state.desk.marks
         self.undo_and_redo_change_nothing()

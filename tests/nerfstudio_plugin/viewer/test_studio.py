@@ -18,10 +18,10 @@ def test_a_click_becomes_an_object_in_3d(ball_desktop, still_life, ball_at):
     assert "after 1 round" in state.verdicts["object"]
     assert state.undo == "segment object"
     assert not state.saved
-    objects, display = desktop.shown[-1]
+    objects, _ = desktop.shown[-1]
     assert objects.names == ["object"]
     assert objects.blocks["object"] == "built"  # cut out, not only tinted
-    assert display.colours == state.desk.colours
+    assert objects.colours == state.colours
 
 
 def test_a_correction_goes_on_from_what_is_there(ball_desktop, still_life, ball_at, crate_at):
@@ -93,7 +93,7 @@ def test_a_prompt_taken_back_undoes_what_it_did(ball_desktop, ball_at):
     desktop.studio.remove_prompt("object", 0)
     desktop.work()
     assert desktop.state.verdicts == {}
-    assert list(desktop.state.desk.colours) == ["object"]
+    assert list(desktop.state.colours) == ["object"]
 
 
 # Several objects ----------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ def test_a_prompt_taken_back_undoes_what_it_did(ball_desktop, ball_at):
 def test_each_object_has_a_name_a_colour_and_its_own_marks(two, still_life, crate_at):
     state = two.state
     assert list(state.verdicts) == ["object", "crate"]
-    assert len(set(state.desk.colours.values())) == 2
+    assert len(set(state.colours.values())) == 2
     assert state.desk.selected == "crate"
     assert mean_iou(two, still_life, "crate", "crate") > 0.8
     two.click(5, crate_at(5))
@@ -114,6 +114,40 @@ def test_each_object_has_a_name_a_colour_and_its_own_marks(two, still_life, crat
     assert (two.state.desk.selected, len(two.state.desk.marks)) == ("crate", 1)
 
 
+def test_a_colour_is_shown_undone_and_redone(two):
+    before, shown = two.studio.session.result(), two.shown[-1][0]
+    two.studio.set_colour("object", (1, 2, 3))
+    two.studio.new_object("mug")
+    two.studio.set_colour("mug", (4, 5, 6))
+    two.work()
+    painted = {"object": (1, 2, 3), "crate": two.state.colours["crate"], "mug": (4, 5, 6)}
+    assert two.state.colours == painted
+    assert two.shown[-1][0].palette([0, 1]) == [(1, 2, 3), painted["crate"]]
+    assert two.shown[-1][0].blocks == shown.blocks
+    assert two.studio.session.result().colours == {n: painted[n] for n in ("object", "crate")}
+    for _ in range(3):
+        two.studio.undo()
+    two.work()
+    two.session_is(before)
+    assert two.state.colours == before.colours == shown.colours
+    for _ in range(3):
+        two.studio.redo()
+    two.work()
+    assert two.state.colours == painted
+
+
+def test_what_is_segmented_keeps_the_colour_it_was_given_before(desktop, ball_at):
+    desktop.studio.set_colour("object", (1, 2, 3))
+    desktop.work()
+    desktop.click(0, ball_at(0))
+    desktop.segment()
+    assert desktop.state.desk.empty == {}
+    assert desktop.studio.session.result().colours == {"object": (1, 2, 3)}
+    desktop.studio.remove_prompt("object", 0)
+    desktop.work()
+    assert desktop.state.desk.empty == {"object": (1, 2, 3)}
+
+
 def test_names_are_checked(two):
     for name, message in (("crate", "already"), ("a/b", "a/b"), ("", "name")):
         two.studio.new_object(name)
@@ -122,17 +156,17 @@ def test_names_are_checked(two):
         assert message in two.fails()
     two.studio.select("mug")
     assert "no object 'mug' here; there are: object, crate" in two.fails().lower()
-    assert list(two.state.desk.colours) == ["object", "crate"]
+    assert list(two.state.colours) == ["object", "crate"]
 
 
 def test_an_object_is_forgotten_and_brought_back(two):
     before, desk = two.studio.session.result(), two.state.desk
     two.studio.remove_object("object")
     two.work()
-    assert list(two.state.desk.colours) == list(two.state.verdicts) == ["crate"]
+    assert list(two.state.colours) == list(two.state.verdicts) == ["crate"]
     two.studio.new_object("third")
     two.work()
-    assert len(set(two.state.desk.colours.values())) == 2  # the colour that became free
+    assert len(set(two.state.colours.values())) == 2  # the colour that became free
     for _ in range(2):
         two.studio.undo()
     two.work()
@@ -144,7 +178,7 @@ def test_the_last_object_forgotten_leaves_an_empty_one(ball_desktop):
     ball_desktop.studio.rename_object("object", "ball")
     ball_desktop.studio.remove_object("ball")
     ball_desktop.work()
-    assert list(ball_desktop.state.desk.colours) == ["object"]
+    assert list(ball_desktop.state.colours) == ["object"]
     assert ball_desktop.state.desk.selected == "object"
     assert ball_desktop.shown[-1][0] is None
 
@@ -154,7 +188,7 @@ def test_rename(two, crate_at):
     two.click(5, crate_at(5))
     two.studio.rename_object("crate", "box")
     assert two.work() == []
-    assert list(two.state.desk.colours) == list(two.state.verdicts) == ["object", "box"]
+    assert list(two.state.colours) == list(two.state.verdicts) == ["object", "box"]
     assert (two.state.desk.selected, len(two.state.desk.marks)) == ("box", 1)
     two.studio.undo()
     two.work()
@@ -167,10 +201,10 @@ def test_rename(two, crate_at):
 
 
 def test_merge(two, still_life):
-    before, colours = two.studio.session.result(), two.state.desk.colours
+    before, colours = two.studio.session.result(), two.state.colours
     two.studio.merge_objects(["object", "crate"], "both")
     assert two.work() == []
-    assert two.state.desk.colours == {"both": colours["object"]}
+    assert two.state.colours == {"both": colours["object"]}
     assert list(two.state.verdicts) == ["both"]
     masks = still_life.masks["ball"] | still_life.masks["crate"]
     scene, result = two.scene, two.studio.session.result()
@@ -197,7 +231,7 @@ def test_split(two, still_life, crate_at):
     assert {notice.kind for notice in two.work()} == {"done"}
     assert list(two.state.verdicts) == ["object", "lid"]
     assert two.state.desk.selected == "lid"
-    assert len(set(two.state.desk.colours.values())) == 2
+    assert len(set(two.state.colours.values())) == 2
     assert mean_iou(two, still_life, "lid", "crate") > 0.7
     assert mean_iou(two, still_life, "object", "ball") > 0.7
     two.studio.undo()

@@ -43,7 +43,7 @@ def test_the_panel_follows_the_training(panel):
     for _ in steps.run():
         seen.append(studio.state.last_view)
     assert studio.state.ready
-    assert list(studio.state.desk.colours) == ["ball"]
+    assert list(studio.state.colours) == ["ball"]
     assert studio.state.prompts["ball"] == ("frame_00000.png: 1 click",)
     assert any("accepted" in said for said in seen)
     assert studio.state.verdicts["ball"] == studio.opened["ball"].verdict
