@@ -12,7 +12,7 @@ step is ``(1 + lambda) F - lambda T``, positive exactly where ``F / T > lambda /
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ class Vote:
 
     Attributes:
         mask: [R] in [0, 1], how much of each pixel is object.
-        confidence: [R] >= 0, how much each pixel's say counts.
+        confidence: [R] >= 0, how much each pixel's say counts; [] if all count alike.
     """
 
     mask: Tensor
@@ -39,6 +39,7 @@ class Evidence:
 
     object: Tensor
     total: Tensor
+    _shared: bool = field(default=False, init=False, repr=False, compare=False)
 
     @classmethod
     def none(cls, num_elements: int, device: str | torch.device = "cpu") -> Evidence:
@@ -47,8 +48,21 @@ class Evidence:
             torch.zeros(num_elements, device=device), torch.zeros(num_elements, device=device)
         )
 
+    def snapshot(self) -> Evidence:
+        """The evidence as it stands; it is copied only when one of the two is changed."""
+        same = Evidence(self.object, self.total)
+        self._shared = same._shared = True
+        return same
+
+    def _own(self) -> None:
+        """Get ready to be changed in place."""
+        if self._shared:
+            self.object, self.total = self.object.clone(), self.total.clone()
+            self._shared = False
+
     def add(self, operator: ViewOperator, vote: Vote, sign: int = 1) -> None:
         """Cast (``sign=1``) or take back (``sign=-1``) a view's vote."""
+        self._own()
         (local,) = splat_votes(operator, [vote])
         seen = operator.element_ids
         for whole, part in ((self.object, local.object), (self.total, local.total)):
@@ -63,8 +77,14 @@ class Evidence:
 
     def put_at(self, element_ids: Tensor, evidence: Evidence) -> None:
         """Replace the evidence of some elements, [n] each."""
+        self._own()
         self.object.index_copy_(0, element_ids, evidence.object)
         self.total.index_copy_(0, element_ids, evidence.total)
+
+    def raise_total(self, where: Tensor, amount: float) -> None:
+        """Add to the total of the elements that are so, bool [N]; nowhere below zero."""
+        self._own()
+        self.total.add_(where, alpha=amount).clamp_min_(0)
 
     def share(self, prior: float, prior_weight: float) -> Tensor:
         """Share of evidence that says object, [N] in [0, 1].
@@ -83,9 +103,14 @@ def splat_votes(operator: ViewOperator, votes: Sequence[Vote]) -> list[Evidence]
     """What votes on K objects say about the view's own elements, [n] each: one product for all."""
     if not votes:
         return []
-    columns = [c for vote in votes for c in (vote.mask * vote.confidence, vote.confidence)]
-    sums = operator.splat_local(torch.stack(columns).T).T
-    return [Evidence(*pair) for pair in sums.unflatten(0, (-1, 2))]
+    columns = [vote.mask * vote.confidence for vote in votes]
+    columns += [vote.confidence for vote in votes if vote.confidence.ndim]
+    sums = iter(operator.splat_local(torch.stack(columns).T).T)
+    claims = [next(sums) for _ in votes]
+    return [
+        Evidence(claim, next(sums) if vote.confidence.ndim else vote.confidence * operator.light)
+        for claim, vote in zip(claims, votes, strict=True)
+    ]
 
 
 def sa3d_gradient_step(operator: ViewOperator, mask: Tensor, lam: float) -> Tensor:

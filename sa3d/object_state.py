@@ -114,7 +114,7 @@ class ObjectState:
         return replace(
             self,
             prompts=list(self.prompts),
-            evidence=Evidence(self.evidence.object.clone(), self.evidence.total.clone()),
+            evidence=self.evidence.snapshot(),
             appearance=self.appearance.copy(),
             records=dict(self.records),
             votes=dict(self.votes),
@@ -174,7 +174,7 @@ class ObjectState:
         """Count these votes afresh."""
         self.votes = {}
         self.evidence = Evidence.none(len(self.scene.elements), self.scene.device)
-        self.evidence.total.add_(self.far, alpha=self.doubt)
+        self.evidence.raise_total(self.far, self.doubt)
         for index in sorted(votes):
             self.put(index, votes[index])
 
@@ -183,14 +183,14 @@ class ObjectState:
         record = self.records[index]
         assert record.mask is not None
         mask = self.at_rays(index, record.mask)
-        confidence = torch.full_like(mask, record.confidence)
+        confidence = torch.tensor(record.confidence, device=mask.device)
         if record.outcome == "prompted" and self.extent.size > 0:
             points = self.scene.prepared(index).points_world.reshape(-1, 3)
             near = self._reach().contains(points).to(mask.device)
-            confidence *= near | (mask < 0.5)
+            confidence = confidence * (near | (mask < 0.5))
         if record.corrected is not None:
             overruled = self.at_rays(index, record.corrected) > 0.5
-            confidence[overruled] = self.config.correction_confidence
+            confidence = torch.where(overruled, self.config.correction_confidence, confidence)
         return Vote(mask, confidence)
 
     def render(self, index: int) -> RenderedMask:
@@ -222,10 +222,9 @@ class ObjectState:
         ]
         if surfaces:
             self.extent = Extent.of(torch.cat(surfaces))
-        total = self.evidence.total
-        total.add_(self.far, alpha=-self.doubt).clamp_min_(0)
+        self.evidence.raise_total(self.far, -self.doubt)
         self.far = ~self._reach().contains(self.scene.elements.positions_world)
-        total.add_(self.far, alpha=self.doubt)
+        self.evidence.raise_total(self.far, self.doubt)
         for index in prompted:
             self.retract(index)
             self.put(index, self.vote_of(index))

@@ -80,6 +80,11 @@ class ViewOperator:
         """Weight per ray that survived pruning, [R]."""
         return self.render_local(torch.ones_like(self.keys, dtype=torch.float32))
 
+    @cached_property
+    def light(self) -> Tensor:
+        """Weight that each of the view's own elements has in all rays together, [n]: ``W^T 1``."""
+        return self.splat_local(torch.ones(self.num_rays, device=self.weight.device))
+
     def render(self, values: Tensor) -> Tensor:
         """``W v``: element values [N] or [N, K] to pixel sums [R] or [R, K]."""
         return self.render_local(values[self.element_ids])

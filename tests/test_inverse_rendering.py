@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sa3d.inverse_rendering import Evidence, Vote, sa3d_gradient_step
+from sa3d.inverse_rendering import Evidence, Vote, sa3d_gradient_step, splat_votes
 from sa3d.testing.analytic_scene import AnalyticScene
 from sa3d.testing.autograd_reference import autograd_step
 from sa3d.view_operator import ViewOperator
@@ -83,6 +83,17 @@ def test_vote_by_hand() -> None:
     assert evidence.total.tolist() == pytest.approx([0, 0.5, 0.25 + 0.2])
 
 
+def test_votes_together_say_what_each_says_alone() -> None:
+    operator = random_operator(3, rays=11, elements=9)
+    uneven, even = Vote(torch.rand(11), torch.rand(11)), Vote(torch.rand(11), torch.tensor(0.3))
+    written_out = Vote(even.mask, torch.full((11,), 0.3))
+    together = splat_votes(operator, [uneven, even, uneven])
+    for found, vote in zip(together, (uneven, written_out, uneven), strict=True):
+        torch.testing.assert_close(found.object, operator.splat(vote.mask * vote.confidence))
+        torch.testing.assert_close(found.total, operator.splat(vote.confidence))
+    assert splat_votes(operator, []) == []
+
+
 def test_taking_a_vote_back() -> None:
     first, second = (random_operator(seed, rays=11, elements=9) for seed in (1, 2))
     kept = Vote(torch.rand(11), torch.rand(11))
@@ -105,3 +116,24 @@ def test_share_counts_the_unknown_with_the_prior() -> None:
 
 def test_no_evidence_labels_nothing() -> None:
     assert not Evidence.none(4).labels().any()
+
+
+def test_a_snapshot_stays_what_it_is_and_is_copied_only_when_something_changes() -> None:
+    where, one = torch.tensor([True, False, False]), torch.ones(1)
+    changes = [
+        lambda evidence: evidence.put_at(torch.tensor([1]), Evidence(one, 2 * one)),
+        lambda evidence: evidence.raise_total(where, 0.5),
+    ]
+    for change in changes:
+        for changed_first in (True, False):
+            evidence = Evidence(torch.zeros(3), torch.ones(3))
+            snapshot = evidence.snapshot()
+            assert snapshot.total is evidence.total
+            one_of, other = (evidence, snapshot) if changed_first else (snapshot, evidence)
+            change(one_of)
+            assert not one_of.total.equal(torch.ones(3))
+            assert other.object.equal(torch.zeros(3))
+            assert other.total.equal(torch.ones(3))
+            place = one_of.total.data_ptr()
+            change(one_of)
+            assert one_of.total.data_ptr() == place  # its own by now
