@@ -109,6 +109,18 @@ def test_measure_robustness_draws_curves(tmp_path: Path) -> None:
         assert picture.width > 300
 
 
+def test_measure_stop_correlates_agreement_with_the_truth(tmp_path: Path) -> None:
+    table = run("measure_stop.py", "--seeds", "3", "--output", str(tmp_path))
+    rows = json.loads((tmp_path / "numbers.json").read_text())
+    assert [row["kind"] for row in rows] == ["dilated", "eroded", "disc"]
+    assert all(0.5 < row["iou"] <= 1 for row in rows)
+    assert all((row["held_out"] is None) == (row["kept_round"] == 0) for row in rows)
+    assert "3 runs, all of them ended: " in table
+    assert table.endswith((tmp_path / "table.md").read_text())
+    with Image.open(tmp_path / "scatter.png") as picture:
+        assert picture.width > 300
+
+
 @pytest.fixture(scope="module")
 def exact_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The room's book, segmented with exact masks on a coarse grid. Read only."""
