@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -13,10 +13,13 @@ from sa3d.mask_overlap import iou
 from sa3d.object_loop import ObjectLoop
 from sa3d.rounds import run_rounds
 from sa3d.segmentation import ViewRecord
+from sa3d.user_prompts import MUCH_LARGER
 from sa3d.view_visit import visit
 
 CHANGED = 0.97
 """A view whose new mask has a lower IoU with its old one has changed."""
+_INERTIA = 0.0
+"""Views are asked again because something has changed: an answer no worse than theirs will do."""
 
 
 def correct(loop: ObjectLoop) -> Iterator[Event]:
@@ -36,12 +39,11 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
     before = state.evidence.labels(config.lam)
     prompted = set(state.prompted)
     for index in views:
-        if index in prompted:
-            yield loop.ask_user(index, number, seen_by_user(loop, index))
-        else:
+        if index not in prompted:
             state.retract(index)
             state.records.pop(index, None)
-    state.measure_extent()
+    yield from _take_corrections(loop, [i for i in views if i in prompted], number)
+    state = loop.state
     if state.finished is None or state.finished.chosen_round == 0:
         # The others were not asked to the end, or had found something else: all are asked again.
         loop.begin_rounds()
@@ -55,7 +57,7 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
         waiting.remove(index)
         asked.add(index)
         old = state.records.get(index)
-        visit([loop], index)
+        visit([loop], index, inertia=_INERTIA)
         yield loop.told(index, number)
         if _changed(old, state.records[index]):
             changed += 1
@@ -65,6 +67,46 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
     converged = state.finished is not None and state.finished.converged
     said = f"corrected: {again} views asked again, {changed} of them changed"
     yield loop.finish(converged, number, said)
+
+
+def _take_corrections(loop: ObjectLoop, views: Sequence[int], number: int) -> list[Event]:
+    """Let the corrected views vote.
+
+    An answer to clicks that is much larger than what the user saw is tried first: where the nearest
+    views then agree with the others less than before, and little, the segmenter took something
+    else there, and is asked once more for less.
+    """
+    seen = {index: seen_by_user(loop, index) for index in views}
+    earlier, told = loop.state.copy(), []
+    for cautious in (False, True):
+        told = [loop.ask_user(index, number, seen[index], cautious=cautious) for index in views]
+        loop.state.measure_extent()
+        if cautious or not _much_larger(loop, seen) or _borne_out(loop, views, earlier.records):
+            break
+        loop.state = earlier
+    return told
+
+
+def _much_larger(loop: ObjectLoop, seen: Mapping[int, np.ndarray]) -> bool:
+    """Whether any view's mask is that, compared with what the user saw."""
+    masks = {index: loop.state.records[index].mask for index in seen}
+    return any(
+        mask is not None and mask.sum() > MUCH_LARGER * max((seen[index] > 0.5).sum(), 1)
+        for index, mask in masks.items()
+    )
+
+
+def _borne_out(loop: ObjectLoop, views: Sequence[int], earlier: Mapping[int, ViewRecord]) -> bool:
+    """Whether the views nearest to corrected ones agree with the others now; changes nothing."""
+    corrected = loop.state
+    loop.state = corrected.copy()
+    near = _nearest(loop, views, set(corrected.prompted))
+    for index in near:
+        visit([loop], index, inertia=_INERTIA)
+    records, loop.state = loop.state.records, corrected
+    now = float(np.mean([records[index].agreement for index in near] or [1.0]))
+    before = [earlier[index].agreement for index in near if index in earlier]
+    return now >= min(loop.config.convergence.look_at, float(np.mean(before or [1.0])))
 
 
 def seen_by_user(loop: ObjectLoop, index: int) -> np.ndarray:

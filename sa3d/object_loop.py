@@ -47,6 +47,7 @@ class ObjectLoop:
     ) -> None:
         self.scene, self.segmenter, self.name, self.config = scene, segmenter, name, config
         self.state = ObjectState.fresh(scene, config, prompts)
+        self._given: tuple[Tensor, Evidence] | None = None
         cameras = [view.camera for view in scene.views]
         self.distances = camera_distances(cameras)
         order = outward_order(cameras, self.state.prompted)
@@ -120,13 +121,10 @@ class ObjectLoop:
     def result(self) -> ObjectSegmentation:
         """The object as it stands."""
         state, finished = self.state, self.state.finished
-        # In the result, doubt about far elements is as light as the prior.
-        total = state.evidence.total.clone()
-        total[state.far] -= DOUBT * (self.config.prompt_prior_weight - self.config.prior_weight)
         return ObjectSegmentation(
             name=self.name,
             prompts=tuple(state.prompts),
-            evidence=Evidence(state.evidence.object.clone(), total.clamp_min(0)),
+            evidence=self._evidence_in_result(),
             views=dict(state.records),
             rounds=tuple(state.rounds),
             converged=finished is not None and finished.converged,
@@ -134,6 +132,15 @@ class ObjectLoop:
             kept_round=finished.chosen_round if finished else len(state.rounds),
             cycle=finished.cycle if finished else 0,
         )
+
+    def _evidence_in_result(self) -> Evidence:
+        """The evidence with doubt about far elements as light as the prior, made once per change."""
+        seen, config = self.state.evidence.snapshot(), self.config
+        if self._given is None or self._given[0] is not seen.total:
+            doubt = DOUBT * (config.prompt_prior_weight - config.prior_weight)
+            light = seen.total.add(self.state.far, alpha=-doubt).clamp_min_(0)
+            self._given = seen.total, Evidence(seen.object, light)
+        return self._given[1].snapshot()
 
     def resume(self, one: ObjectSegmentation) -> None:
         """Bring back the state that ended with this result, bit for bit: votes are cast again."""
@@ -156,17 +163,25 @@ class ObjectLoop:
         )
         state.waiting = frozenset()
 
-    def ask_user(self, index: int, number: int, before: np.ndarray | None = None) -> ViewDone:
+    def ask_user(
+        self,
+        index: int,
+        number: int,
+        before: np.ndarray | None = None,
+        *,
+        cautious: bool = False,
+    ) -> ViewDone:
         """Let a view the user prompted vote, in round ``number``.
 
         Args:
             before: [H, W] in [0, 1], the mask the user saw and corrects.
+            cautious: see :func:`sa3d.user_prompts.segment_user_prompts`.
 
         Raises:
             SA3DError: the segmenter finds nothing at the prompt.
         """
         state = self.state
-        mask, score, corrected = self.user_mask(index, state.prompts, before)
+        mask, score, corrected = self.user_mask(index, state.prompts, before, cautious=cautious)
         if corrected is not None:
             earlier = state.records.get(index)
             if earlier is not None and earlier.corrected is not None:
@@ -189,7 +204,12 @@ class ObjectLoop:
         state.put(index, state.vote_of(index))
 
     def user_mask(
-        self, index: int, prompts: Sequence[Prompt], before: np.ndarray | None = None
+        self,
+        index: int,
+        prompts: Sequence[Prompt],
+        before: np.ndarray | None = None,
+        *,
+        cautious: bool = False,
     ) -> tuple[np.ndarray, float, np.ndarray | None]:
         """The mask [H, W] that prompts of a view ask for, and its predicted IoU; changes nothing.
 
@@ -199,6 +219,7 @@ class ObjectLoop:
         Args:
             before: [H, W] in [0, 1], the mask the user saw and corrects; the third result then
                 tells where the correction overrules it, bool [H, W].
+            cautious: see :func:`sa3d.user_prompts.segment_user_prompts`.
 
         Raises:
             SA3DError: the segmenter finds nothing at the prompt.
@@ -210,7 +231,9 @@ class ObjectLoop:
         ):
             known = clicked_surface(self.scene, index, here)
         self.encode(index)
-        mask, score = segment_user_prompts(self.segmenter, self.scene.views[index], here, known)
+        mask, score = segment_user_prompts(
+            self.segmenter, self.scene.views[index], here, known, cautious=cautious
+        )
         if before is None:
             return mask, score, None
         corrected = corrected_parts(before > 0.5, mask, here)
@@ -234,10 +257,10 @@ class ObjectLoop:
 
     def show_appearance(self, index: int) -> None:
         """Tell the segmenter, whose image is view ``index``, what nearby views taught."""
-        prompted = self.state.prompted
+        prompted, distances = self.state.prompted, self.distances[index].tolist()
         voters = sorted(
             (i for i in self.state.votes if i != index),
-            key=lambda i: (i not in prompted, float(self.distances[index, i])),
+            key=lambda i: (i not in prompted, distances[i]),
         )
         self.state.appearance.show(self.segmenter, voters)
 

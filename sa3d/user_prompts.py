@@ -13,13 +13,16 @@ from sa3d.segmenter import MaskPrediction, PromptableSegmenter
 from sa3d.self_prompting import probability_to_logits
 from sa3d.views import View
 
-_LARGE = 0.2
+_LARGE = 0.1
 """A click further than this from the mask, in units of the root of its area, adds a large part."""
 _ROOM = 1.3
 """What is missing reaches this far around such a click, in units of its distance to the mask."""
-_PLAUSIBLE = (0.8, 4.0)
-"""Times by which the mask may grow then, the larger one for each click on the object in the view;
-otherwise the segmenter took something else. Who clicks again there means something large."""
+_PLAUSIBLE = 0.8
+"""The mask may not shrink to less than this then: the segmenter took something else."""
+_DISCS = 8.0
+"""Nor may what is added be larger than so many discs around the click that reach to the mask."""
+MUCH_LARGER = 4.0
+"""An answer to clicks this many times as large as the mask needs the other views' assent."""
 
 
 def segment_user_prompts(
@@ -27,6 +30,8 @@ def segment_user_prompts(
     view: View,
     prompts: Sequence[Prompt],
     before: np.ndarray | None = None,
+    *,
+    cautious: bool = False,
 ) -> tuple[np.ndarray, float]:
     """The mask [H, W] of a prompted view and its predicted IoU.
 
@@ -37,6 +42,7 @@ def segment_user_prompts(
     Args:
         before: [H, W] in [0, 1], the mask the user saw; points given last correct that mask, and a
             mask given last replaces it.
+        cautious: believe no answer to clicks that is much larger than ``before``.
 
     Raises:
         SA3DError: a prompt lies outside the image, or nothing is found there.
@@ -52,7 +58,7 @@ def segment_user_prompts(
         before = drawn.astype(np.float32) if before is None else before
     if before is not None and prompts[-1].box is None and (before > 0.5).any():
         points, labels, _ = _arrays(prompts)
-        prediction = _corrected(segmenter, before, points, labels, prompts[-1])
+        prediction = _corrected(segmenter, before, points, labels, prompts[-1], cautious)
         wanted = None
     else:
         points, _, box = _arrays(prompts)
@@ -102,26 +108,31 @@ def _corrected(
     points: np.ndarray,
     labels: np.ndarray,
     last: Prompt,
+    cautious: bool,
 ) -> MaskPrediction:
     """A mask [H, W] after the clicks of ``last``; all clicks so far are ``points`` [P, 2].
 
     A small error is put right best from the mask itself. A click deep in something large that is
     missing needs room: the box around the mask and around as much again on all sides of the click.
     """
-    box = _box_with_missing(before > 0.5, last)
+    old = before > 0.5
+    box, depth = _box_with_missing(old, last)
     if box is not None:
         prediction = segmenter.predict(points, labels, box)
-        change = int(prediction.masks[0].sum()) / int((before > 0.5).sum())
-        if _PLAUSIBLE[0] <= change <= _PLAUSIBLE[1] * int((labels == 1).sum()):
+        mask = prediction.masks[0]
+        change = int(mask.sum()) / int(old.sum())
+        added = int(corrected_parts(old, mask, [last]).sum())
+        small = added <= _DISCS * np.pi * depth**2
+        if small and _PLAUSIBLE <= change <= (MUCH_LARGER if cautious else np.inf):
             return prediction
     logits = probability_to_logits(torch.from_numpy(before))
     return segmenter.predict(points, labels, None, logits)
 
 
-def _box_with_missing(mask: np.ndarray, last: Prompt) -> np.ndarray | None:
-    """The box [4] of a mask [H, W] bool and of what clicks say is missing; None if that is little.
+def _box_with_missing(mask: np.ndarray, last: Prompt) -> tuple[np.ndarray | None, float]:
+    """The box [4] of a mask [H, W] bool and of what clicks say is missing, and how deep they lie.
 
-    The click is taken to lie in the middle of what is missing.
+    The deepest click is taken to lie in the middle of what is missing; no box if that is little.
     """
     from scipy.ndimage import distance_transform_edt
 
@@ -130,13 +141,13 @@ def _box_with_missing(mask: np.ndarray, last: Prompt) -> np.ndarray | None:
     x, y = max(clicks, key=lambda p: away[int(p[1]), int(p[0])], default=(0.0, 0.0))
     depth = float(away[int(y), int(x)])
     if not clicks or depth <= _LARGE * np.sqrt(mask.sum()):
-        return None
+        return None, depth
     rows, columns = np.nonzero(mask)
     room = _ROOM * depth
     low = np.minimum([columns.min(), rows.min()], [x - room, y - room])
     high = np.maximum([columns.max(), rows.max()], [x + room, y + room])
     limit = np.array([mask.shape[1], mask.shape[0]]) - 1
-    return np.concatenate([low.clip(0, limit), high.clip(0, limit)]).astype(np.float32)
+    return np.concatenate([low.clip(0, limit), high.clip(0, limit)]).astype(np.float32), depth
 
 
 def corrected_parts(before: np.ndarray, mask: np.ndarray, prompts: Sequence[Prompt]) -> np.ndarray:

@@ -32,13 +32,14 @@ class _Asked:
     prompt: SelfPrompt | None
 
 
-def visit(loops: Sequence[ObjectLoop], index: int) -> None:
+def visit(loops: Sequence[ObjectLoop], index: int, *, inertia: float | None = None) -> None:
     """Ask a view about several objects; its vote on each is replaced.
 
     Each object fares exactly as if it were alone. Its state changes only after all were asked.
 
     Args:
         loops: of different objects, in one scene with one segmenter and equal settings.
+        inertia: as in :class:`sa3d.loop_config.LoopConfig`; that of the loops by default.
     """
     scene, config = loops[0].scene, loops[0].config
     operator = scene.prepared(index).operator
@@ -49,7 +50,8 @@ def visit(loops: Sequence[ObjectLoop], index: int) -> None:
     asked = [_self_prompt(loop, index, one) for loop, one in zip(loops, rendered, strict=True)]
     if any(one.prompt is not None for one in asked):
         scene.encode(index, loops[0].segmenter)
-    records = [_answer(loop, index, one) for loop, one in zip(loops, asked, strict=True)]
+    slow = config.inertia if inertia is None else inertia
+    records = [_answer(loop, index, one, slow) for loop, one in zip(loops, asked, strict=True)]
     voting: dict[int, Vote] = {}
     for position, (loop, record) in enumerate(zip(loops, records, strict=True)):
         state = loop.state
@@ -94,7 +96,7 @@ def _self_prompt(loop: ObjectLoop, index: int, rendered: RenderedMask) -> _Asked
     return _Asked(rendered, probability, known, prompt)
 
 
-def _answer(loop: ObjectLoop, index: int, asked: _Asked) -> ViewRecord:
+def _answer(loop: ObjectLoop, index: int, asked: _Asked, inertia: float) -> ViewRecord:
     """Prompt the segmenter, whose current image is the view, and gate its answer."""
     if asked.prompt is None:
         return _no_mask(asked.probability)
@@ -110,7 +112,7 @@ def _answer(loop: ObjectLoop, index: int, asked: _Asked) -> ViewRecord:
     )
     if (vote := state.votes.get(index)) is not None:
         kept = agreement(vote.mask, asked.rendered)
-        if kept >= config.min_agreement and choice.agreement < kept + config.inertia:
+        if kept >= config.min_agreement and choice.agreement < kept + inertia:
             reason = f"kept: IoU {kept:.2f} with the other views"
             return replace(state.records[index], agreement=kept, reason=reason)
     silent = ViewRecord("rejected", choice.agreement, choice.score, 0.0, choice.mask)

@@ -20,6 +20,7 @@ from sa3d.final_masks import final_mask
 from sa3d.loop_config import LoopConfig
 from sa3d.object_loop import ObjectLoop
 from sa3d.prompts import Prompt
+from sa3d.segmenter import MaskPrediction
 from sa3d.session import Session
 from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene
 from sa3d.testing.oracle_segmenter import OracleErrors, OracleSegmenter
@@ -342,6 +343,41 @@ def test_a_correction_outweighs_all_other_views_where_it_was_made(analytic: Anal
     list(session.run())
     mask, _ = final_mask(analytic.scene, session.result(), "ball", 5)
     assert iou(mask, nothing_left_of) > 0.9
+
+
+class _Bold(_Counting):
+    """Answers a box alone with a mask of its own; notes what follows."""
+
+    bold: np.ndarray
+    asked: list[bool]
+
+    def predict(self, points=None, labels=None, box=None, logits=None, *, multimask_output=False):  # type: ignore[no-untyped-def]
+        if not multimask_output:
+            self.asked.append(logits is not None)
+            if logits is None:
+                nothing = np.zeros((1, 256, 256), np.float32)
+                return MaskPrediction(self.bold[None], np.ones(1, np.float32), nothing)
+        return super().predict(points, labels, box, logits, multimask_output=multimask_output)
+
+
+@pytest.mark.parametrize(("right", "asked"), [(True, [False]), (False, [False, False, True])])
+def test_an_answer_much_larger_than_the_mask_needs_the_neighbours_assent(
+    analytic: AnalyticScene, monkeypatch: pytest.MonkeyPatch, right: bool, asked: list[bool]
+) -> None:
+    monkeypatch.setattr("sa3d.correction.MUCH_LARGER", 1.5)
+    monkeypatch.setattr("sa3d.user_prompts._DISCS", np.inf)
+    session = finished_session(analytic)
+    exact = analytic.masks["ball"][0]
+    segmenter = session.segmenter
+    segmenter.__class__ = _Bold
+    assert isinstance(segmenter, _Bold)
+    segmenter.bold, segmenter.asked = exact if right else np.ones_like(exact), []
+    session.add_prompts([correction(analytic, "points", view=0)])
+    list(session.run())
+    assert segmenter.asked == asked  # with the earlier mask: for less
+    record = session.result().object("ball").views[0]
+    assert record.mask is not None
+    assert iou(record.mask, exact) > 0.95
 
 
 def test_only_the_neighbours_of_a_corrected_view_are_asked_while_masks_stay(

@@ -38,16 +38,19 @@ def large_view(still_life: AnalyticScene) -> View:
     return replace(view, camera=replace(view.camera, width=96, height=72))
 
 
-def ask(still_life: AnalyticScene, area: int, x: float, y: float, label: int) -> Recorder:
+def ask(
+    still_life: AnalyticScene, area: int, x: float, y: float, label: int, *, cautious: bool = False
+) -> Recorder:
     view = large_view(still_life)
     segmenter = Recorder(area)
     click = Prompt(view.name, "ball", points=((x, y),), labels=(label,))
-    segment_user_prompts(segmenter, view, [click], BEFORE.astype(np.float32))  # type: ignore[arg-type]
+    before = BEFORE.astype(np.float32)
+    segment_user_prompts(segmenter, view, [click], before, cautious=cautious)  # type: ignore[arg-type]
     return segmenter
 
 
 def test_a_click_near_the_mask_refines_the_mask(still_life: AnalyticScene) -> None:
-    for y, label in ((32.0, 1), (25.0, 0)):  # 3 pixels beside it; in the middle of it
+    for y, label in ((31.0, 1), (25.0, 0)):  # 2 pixels beside it; in the middle of it
         [(box, logits)] = ask(still_life, 450, 40.0, y, label).asked
         assert box is None
         assert logits is not None
@@ -93,25 +96,22 @@ def test_a_click_after_a_painted_mask_corrects_it(still_life: AnalyticScene) -> 
         assert mask.sum() == 300
 
 
-def test_an_answer_of_another_size_is_not_believed(still_life: AnalyticScene) -> None:
-    for area in (200, 4000):
-        asked = ask(still_life, area, 40.0, 49.0, 1).asked
-        assert len(asked) == 2
-        assert asked[1][0] is None
-        assert asked[1][1] is not None
-
-
-@pytest.mark.parametrize(("earlier", "asked"), [(None, 2), (0, 2), (1, 1)])
-def test_who_clicks_again_on_the_object_means_something_large(
-    still_life: AnalyticScene, earlier: int | None, asked: int
+@pytest.mark.parametrize(
+    ("area", "y", "cautious", "asked"),
+    [
+        (200, 49.0, False, 2),  # half of what was seen
+        (2500, 49.0, False, 1),  # 6 times as large
+        (2500, 49.0, True, 2),
+        (1500, 49.0, True, 1),  # not quite 4 times
+        (72 * 96, 41.0, False, 2),  # 12 pixels away, and more than 8 discs of that radius
+    ],
+)
+def test_an_answer_of_another_size_is_not_believed(
+    still_life: AnalyticScene, area: int, y: float, cautious: bool, asked: int
 ) -> None:
-    view, seen = large_view(still_life), BEFORE.astype(np.float32)
-    given = [Prompt(view.name, points=((40.0, 49.0),), labels=(1,))]
-    if earlier is not None:
-        given.insert(0, Prompt(view.name, points=((90.0, 5.0),), labels=(earlier,)))
-    segmenter = Recorder(2500)  # 6 times as large as what was seen
-    segment_user_prompts(segmenter, view, given, seen)  # type: ignore[arg-type]
-    assert len(segmenter.asked) == asked
+    prompts = ask(still_life, area, 40.0, y, 1, cautious=cautious).asked
+    assert len(prompts) == asked
+    assert (prompts[-1][0] is None) == (asked == 2)
 
 
 def test_background_points_alone_are_refused_where_nothing_is_corrected(
