@@ -134,7 +134,7 @@ class ObjectLoop:
         )
 
     def _evidence_in_result(self) -> Evidence:
-        """The evidence with doubt about far elements as light as the prior, made once per change."""
+        """The evidence, doubt about far elements as light as the prior; made once per change."""
         seen, config = self.state.evidence.snapshot(), self.config
         if self._given is None or self._given[0] is not seen.total:
             doubt = DOUBT * (config.prompt_prior_weight - config.prior_weight)

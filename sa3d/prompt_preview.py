@@ -11,7 +11,7 @@ from sa3d.correction import seen_by_user
 from sa3d.object_loop import ObjectLoop
 from sa3d.prompts import Prompt
 from sa3d.segmenter import MaskPrediction
-from sa3d.user_prompts import ask_user_prompts
+from sa3d.user_prompts import ask_user_prompts, mask_corrected
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ def preview_prompts(loop: ObjectLoop, prompts: Sequence[Prompt]) -> PromptPrevie
     here = [prompt for prompt in prompts if loop.scene.view_index(prompt.view) == index]
     before = seen_by_user(loop, index) if loop.state.votes else None
     mask, score, _ = loop.user_mask(index, prompts, before)
-    corrects = before is not None and prompts[-1].box is None and bool((before > 0.5).any())
     candidates = None
-    if not corrects and all(prompt.mask is None for prompt in here):
+    drawn = any(prompt.mask is not None for prompt in here)
+    if not drawn and mask_corrected(before, prompts[-1]) is None:
         candidates = ask_user_prompts(loop.segmenter, here, multimask_output=True)
     return PromptPreview(index, mask, score, candidates)

@@ -56,9 +56,9 @@ def segment_user_prompts(
         if prompts[-1].mask is not None:
             return (drawn if before is None else masks[-1]), 1.0
         before = drawn.astype(np.float32) if before is None else before
-    if before is not None and prompts[-1].box is None and (before > 0.5).any():
+    if (wrong := mask_corrected(before, prompts[-1])) is not None:
         points, labels, _ = _arrays(prompts)
-        prediction = _corrected(segmenter, before, points, labels, prompts[-1], cautious)
+        prediction = _corrected(segmenter, wrong, points, labels, prompts[-1], cautious)
         wanted = None
     else:
         points, _, box = _arrays(prompts)
@@ -74,6 +74,12 @@ def segment_user_prompts(
             f"{view.name!r}: add points on the object, or a box around it"
         )
     return prediction.masks[best], float(prediction.scores[best])
+
+
+def mask_corrected(before: np.ndarray | None, last: Prompt) -> np.ndarray | None:
+    """The mask [H, W] the user saw, if the last prompt corrects it; None if it asks for another."""
+    asks_anew = before is None or last.box is not None or not (before > 0.5).any()
+    return None if asks_anew else before
 
 
 def ask_user_prompts(

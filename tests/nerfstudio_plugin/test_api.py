@@ -12,7 +12,7 @@ from nerfstudio_plugin import marked_prompts
 from nerfstudio_plugin.exports import export_class
 from sa3d.checkpoint import load_segmentation
 from sa3d.config import Settings
-from sa3d.events import Finished
+from sa3d.events import Finished, ViewDone
 from sa3d.export.mesh import MeshConfig
 from sa3d.export.pointcloud import PointCloudConfig
 from sa3d.mask_overlap import iou
@@ -72,6 +72,20 @@ def test_every_event_is_told(command_line):
     scene.segment(points=[ON_BALL], view=VIEW, progress=told.append)
     assert sum(isinstance(event, ViewPrepared) for event in told) == 12
     assert isinstance(told[-1], Finished)
+
+
+def test_what_was_interrupted_is_gone_on_with(scene, saved_ball):
+    def stop(event):
+        if isinstance(event, ViewDone) and event.round == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scene.segment(points=[ON_BALL], view=VIEW, name="ball", progress=stop)
+    ball = scene["ball"]
+    assert ball.verdict == "stopped before the end"
+    scene.finish()
+    saved = load_segmentation(saved_ball / "ball").segmentation
+    assert torch.equal(ball.probability, saved.probability("ball"))
 
 
 def test_names_are_given_and_never_taken_twice(scene, photographed):
