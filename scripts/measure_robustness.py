@@ -157,7 +157,8 @@ def draw(curves: Curves, path: Path) -> None:
         for method, by_share in by_method.items():
             x = [100 * float(share) for share in by_share]
             values = np.array(list(by_share.values()))
-            axis.plot(x, values.mean(axis=1), marker="o", markersize=3, label=method)
+            style = "--" if method == METHODS[1] else "-"  # mostly the same as ours
+            axis.plot(x, values.mean(axis=1), style, marker="o", markersize=3, label=method)
             low, high = np.quantile(values, (0.25, 0.75), axis=1)
             axis.fill_between(x, low, high, alpha=0.15)
         axis.set_title(kind)
