@@ -6,12 +6,15 @@ on, until the mean IoU over views is 0.95. The four ways differ in the view:
 
 - *worst view*: the one with the lowest IoU; the click goes on from what is there.
 - *proposed view*: the one that ``sa3d next-view`` proposes; the same.
-- *random view*: any that shows an error, drawn from ``--seed``; the same.
+- *random view*: any that shows an error, once for each of ``--seeds``; the same.
 - *one view, rerun*: always the first one, and each click starts the whole loop afresh.
 
     python scripts/measure_corrections.py --demo room --prepare.ray-side 128
     python scripts/measure_corrections.py --load-config RUN/config.yml --data DATA \
         --masks skull=DATA/masks_gt
+
+With ``--output`` each row is written when it is measured; run again, what is there is skipped, and
+rows of several scenes come together in one table.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.segmenters import load_segmenter
 from sa3d.session import Session
+from sa3d.storage import atomic_path
 from sa3d.testing.simulated_user import next_click
 
 GOALS = (0.85, 0.90, 0.95)
@@ -49,7 +53,7 @@ class Options(measure_scene.Options):
     """Corrections at most."""
     how: tuple[str, ...] = HOW
     """Ways to go on."""
-    seed: int = 0
+    seeds: tuple[int, ...] = (0, 1, 2)
     """Of the random views."""
     box: bool = False
     """Start with a box instead of a click."""
@@ -68,13 +72,19 @@ class Run:
 
 
 def simulate(
-    scene: Scene, start: Prompt, exact: measure_scene.Masks, options: Options, how: str
+    first: Session, exact: measure_scene.Masks, options: Options, how: str, seed: int
 ) -> Run:
-    """One user at work on one object."""
+    """One user at work on one object.
+
+    Args:
+        first: has found the object from the first prompt alone; not changed.
+        seed: of random views.
+    """
+    scene, (name,) = first.scene, first.result().objects
+    prompts, random = first.prompts(name), np.random.default_rng(seed)
+    start = prompts[0]
     session = Session(scene, load_segmenter("graphcut"), options.loop)
-    random = np.random.default_rng(options.seed)
-    prompts = [start]
-    session.add_prompts(prompts)
+    session.resume(first.result())
     run = Run([], [])
     while True:
         started = time.perf_counter()
@@ -124,6 +134,15 @@ def chosen_view(
     return min(wrong, key=lambda index: ious[index])
 
 
+def segmented(scene: Scene, start: Prompt, options: Options) -> Session:
+    """A session that has found an object from its first prompt."""
+    session = Session(scene, load_segmenter("graphcut"), options.loop)
+    session.add_prompts([start])
+    for _ in session.run():
+        pass
+    return session
+
+
 def first_prompt(scene: Scene, name: str, exact: measure_scene.Masks, box: bool) -> Prompt:
     """A click in the middle of the object, or its box, in the view that shows most of it."""
     view = max(exact, key=lambda index: int(exact[index].sum()))
@@ -134,12 +153,13 @@ def first_prompt(scene: Scene, name: str, exact: measure_scene.Masks, box: bool)
     return Prompt(scene.views[view].name, name, points=(click[0],), labels=(1,))
 
 
-def row(name: str, how: str, run: Run) -> dict[str, Any]:
+def row(name: str, how: str, seed: int, run: Run) -> dict[str, Any]:
     """A line of the table."""
     goals = {f"clicks_to_{goal:.2f}": run.clicks_to(goal) for goal in GOALS}
     per_click = float(np.median(run.seconds[1:])) if len(run.seconds) > 1 else None
     said = {"start": run.ious[0], "best": max(run.ious), "end": run.ious[-1], "ious": run.ious}
-    return {"object": name, "how": how, **goals, **said, "seconds_per_click": per_click}
+    which = {"object": name, "how": how, "seed": seed}
+    return {**which, **goals, **said, "seconds_per_click": per_click}
 
 
 def print_table(rows: Sequence[dict[str, Any]]) -> None:
@@ -152,24 +172,58 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
         values = " | ".join(f"{one[key]:.3f}" for key in ("best", "end"))
         seconds = one["seconds_per_click"]
         last = "-" if seconds is None else f"{seconds:.1f}"
-        first = f"{one['object']} | {one['how']} | {one['start']:.3f}"
+        how = f"{one['how']} {one['seed']}" if one["how"] == HOW[2] else one["how"]
+        first = f"{one['object']} | {how} | {one['start']:.3f}"
         print(f"| {first} | {clicks} | {values} | {last} |")
+
+
+def print_summary(rows: Sequence[dict[str, Any]], clicks: int) -> None:
+    """Print a line per way: means over objects, each object's runs averaged first.
+
+    Clicks to a goal are means over the runs that reached it, with the share of them behind. A run
+    that ended early, content or without an error left, keeps its last mean IoU.
+    """
+    print(
+        "\n| | clicks to .85 | .90 | .95 | "
+        + " | ".join(f"IoU after {n}" for n in range(clicks + 1))
+    )
+    print("|---" * (5 + clicks) + "|")
+    for how in dict.fromkeys(one["how"] for one in rows):
+        mine = [one for one in rows if one["how"] == how]
+        objects = [[r for r in mine if r["object"] == n] for n in {r["object"] for r in mine}]
+        cells = []
+        for goal in GOALS:
+            found = [r[f"clicks_to_{goal:.2f}"] for r in mine]
+            reached = [value for value in found if value is not None]
+            mean = f"{np.mean(reached):.1f}" if reached else "-"
+            cells.append(f"{mean} ({len(reached)}/{len(found)})")
+        for n in range(clicks + 1):
+            values = [np.mean([r["ious"][min(n, len(r["ious"]) - 1)] for r in o]) for o in objects]
+            cells.append(f"{np.mean(values):.3f}")
+        print(f"| {how} | " + " | ".join(cells) + " |")
 
 
 def main(options: Options) -> None:
     """Measure all objects in all ways."""
     scene, masks, _ = measure_scene.open_target(options)
-    rows = []
+    path = options.output / "corrections.json" if options.output else None
+    rows = json.loads(path.read_text()) if path and path.exists() else []
+    ways = [(how, s) for how in options.how for s in (options.seeds if how == HOW[2] else (0,))]
     for name in options.objects or masks:
-        start = first_prompt(scene, name, masks[name], options.box)
-        for how in options.how:
-            run = simulate(scene, start, masks[name], options, how)
-            rows.append(row(name, how, run))
-            print(name, how, " ".join(f"{value:.3f}" for value in run.ious), flush=True)
+        done = {(one["how"], one["seed"]) for one in rows if one["object"] == name}
+        left = [way for way in ways if way not in done]
+        if not left:
+            continue
+        first = segmented(scene, first_prompt(scene, name, masks[name], options.box), options)
+        for how, seed in left:
+            run = simulate(first, masks[name], options, how, seed)
+            rows.append(row(name, how, seed, run))
+            print(name, how, seed, " ".join(f"{value:.3f}" for value in run.ious), flush=True)
+            if path:
+                with atomic_path(path) as temporary:
+                    temporary.write_text(json.dumps(rows, indent=1))
     print_table(rows)
-    if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / "corrections.json").write_text(json.dumps(rows, indent=1))
+    print_summary(rows, options.clicks)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
+import shutil
 import tempfile
 
 import libusb_package
@@ -15,6 +17,7 @@ from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene, voted_seg
 # Tests mean the same on every machine: no downloaded weights are found, and none are fetched.
 os.environ["HF_HUB_CACHE"] = tempfile.mkdtemp(prefix="sa3d-no-hub-")
 os.environ["HF_HUB_OFFLINE"] = "1"
+atexit.register(shutil.rmtree, os.environ["HF_HUB_CACHE"], ignore_errors=True)
 
 # Open3D, which ns-export imports as well, wants a libusb that bare machines lack.
 os.environ["LD_PRELOAD"] = str(libusb_package.get_library_path())

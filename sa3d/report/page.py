@@ -27,6 +27,7 @@ from sa3d.scene import Scene
 from sa3d.segmentation import ObjectSegmentation, Segmentation, ViewRecord
 
 _WHY = {
+    "rejected": "agrees too little with the other views: is under the gate",
     "held out": "measures, does not vote",
     "unseen": "the object is not in it",
     "no prompt": "nothing certain enough to prompt with",
@@ -215,10 +216,9 @@ class _ObjectPage:
         return (self._row(index, record) if record else told) | {"picture": uri}
 
     def _row(self, index: int, record: ViewRecord) -> dict[str, Any]:
-        why = _WHY.get(record.outcome, "")
-        if record.outcome == "rejected":
-            why = f"IoU {record.agreement:.2f} with the other views is under the gate"
-            why += "" if self.min_agreement is None else f" of {self.min_agreement:g}"
+        why = record.reason or _WHY.get(record.outcome, "")
+        if why.endswith("under the gate") and self.min_agreement is not None:
+            why += f" of {self.min_agreement:g}"
         said = record.outcome not in ("unseen", "no prompt")
         return {
             "view": self.scene.views[index].name,

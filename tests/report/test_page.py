@@ -17,7 +17,12 @@ def test_page_says_why_views_were_rejected_and_escapes_names(
     still_life: AnalyticScene, voted: Segmentation
 ) -> None:
     one = voted.object("ball")
-    views = one.views | {3: replace(one.views[3], outcome="rejected", agreement=0.31)}
+    rejected = replace(one.views[3], outcome="rejected", agreement=0.31)
+    views = one.views | {
+        3: replace(rejected, reason="IoU 0.31 with the other views is under the gate"),
+        4: replace(rejected, reason=""),  # as in folders of the first versions
+        5: replace(one.views[5], reason="kept: IoU 0.97 with the other views"),
+    }
     name = "<b>ball"
     changed = replace(voted, objects={name: replace(one, name=name, views=views, converged=False)})
     told: list[str] = []
@@ -33,9 +38,11 @@ def test_page_says_why_views_were_rejected_and_escapes_names(
     assert "<b>ball" not in page
     assert "&lt;b&gt;ball" in page
     assert "IoU 0.31 with the other views is under the gate of 0.5" in page
+    assert "agrees too little with the other views: is under the gate of 0.5" in page
+    assert "kept: IoU 0.97 with the other views" in page
     assert 'class="verdict bad"' in page
     assert page.count("data:image/webp") == 1
-    assert len(told) == 3 + 1 + 1 + 2 <= pictures_per_object(QUICK)
+    assert len(told) == 3 + 1 + 2 + 2 <= pictures_per_object(QUICK)
     assert "http" not in page
 
 
