@@ -117,6 +117,13 @@ class Studio(StudioWork):
 
         self.do("", clear)
 
+    def _views(self) -> list[int]:
+        """Photos that marks and prompts of the selected object are in, the latest first."""
+        name = self.state.desk.selected
+        prompted = [self.scene.view_index(p.view) for p in self.session.prompts(name)]
+        marked = [mark.view for mark in self.state.desk.marks]
+        return list(dict.fromkeys(reversed([*prompted, *marked])))
+
     # Objects -------------------------------------------------------------------------------------
 
     def new_object(self, name: str) -> None:

@@ -58,7 +58,6 @@ class StudioWork:
         self._tried: Step | None = None
         self._segment_waits = False
         self._visited, self._to_visit = 0, 1
-        self.session  # noqa: B018  a segmenter that cannot be had is told before there is a panel
         desk = Desk("object", {"object": object_colour(0)})
         self.state = StudioState(desk, self._colours(desk), folder)
 
@@ -135,10 +134,8 @@ class StudioWork:
 
     def replace_objects(self, opened: OpenScene, desk: Desk, action: str) -> None:
         """Put other objects in place of these; can be undone; for the worker's jobs only."""
-        before = Step(action, self.state.desk, self.opened, 0, self.state.folder)
-        self.opened = opened
         self._set(preview=None)
-        self._remember(before, desk)
+        self._act(action, desk, opened=opened)
         self.worker.submit(self._build)
 
     def tell(self, notice: Notice) -> None:
@@ -162,8 +159,7 @@ class StudioWork:
         return {name: colour for name, colour in empty.items() if not self.session.prompts(name)}
 
     def _prepare(self) -> None:
-        for done in self.scene.prepare():
-            self._set(progress=(done.index + 1) / done.total)
+        self.opened.prepare(lambda done: self._set(progress=(done.index + 1) / done.total))
         self._set(ready=True)
         self.refresh()
 
@@ -179,13 +175,6 @@ class StudioWork:
                 raise SA3DError(f"no object {name!r} here; there are: {there}")
         return self.state.desk
 
-    def _views(self) -> list[int]:
-        """Photos that marks and prompts of the selected object are in, the latest first."""
-        name = self.state.desk.selected
-        prompted = [self.scene.view_index(p.view) for p in self.session.prompts(name)]
-        marked = [mark.view for mark in self.state.desk.marks]
-        return list(dict.fromkeys(reversed([*prompted, *marked])))
-
     def _new_prompts(self) -> list[Prompt]:
         desk, views = self.state.desk, self.scene.views
         return prompts_of(desk.marks, views, desk.selected, desk.candidate)
@@ -200,17 +189,20 @@ class StudioWork:
 
     def _preview(self) -> None:
         """Show what the marks select, and the choice there is."""
-        seen = self.session.preview(self._new_prompts())
-        desk = self.state.desk
+        seen, desk = self.session.preview(self._new_prompts()), self.state.desk
         self._set(preview=preview_of(self.scene, seen, desk, self.state.colours[desk.selected]))
 
-    def _act(self, action: str, desk: Desk, session_steps: int = 0) -> None:
-        """Note an action in the history; the session's own steps are done already."""
-        state = self.state
-        self._remember(Step(action, state.desk, self.opened, session_steps, state.folder), desk)
+    def _act(
+        self, action: str, desk: Desk, session_steps: int = 0, opened: OpenScene | None = None
+    ) -> None:
+        """Note an action in the history; the session's own steps are done already.
 
-    def _remember(self, before: Step, desk: Desk) -> None:
-        self._history.remember(before)
+        Args:
+            opened: other objects, in place of these.
+        """
+        state = self.state
+        self._history.remember(Step(action, state.desk, self.opened, session_steps, state.folder))
+        self.opened = opened or self.opened
         self._lay(desk, saved=False)
         self.refresh()
 
@@ -238,8 +230,7 @@ class StudioWork:
     def _segment(self) -> None:
         """Segment what has new prompts; makes room for other commands between two views."""
         self._segment_waits = False
-        went_well = self._attempt(self._visit)
-        if not went_well and self._tried is not None and self._history.last is self._tried:
+        if not self._attempt(self._visit) and self._tried and self._history.last is self._tried:
             self._attempt(self._take_back)  # the marks were no good
         self._set(busy="", progress=0.0)
         self._build()
