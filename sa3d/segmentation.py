@@ -83,11 +83,11 @@ class ObjectSegmentation:
 
 
 def held_out_agreement(views: Mapping[int, ViewRecord]) -> float | None:
-    """How well a view agrees with what is rendered without it: the median IoU of believed views.
+    """IoU with what is rendered without a view, as three quarters of the believed views reach it.
 
-    Without its whole fold where that was asked for, else without its own vote alone. Views that are
-    rejected, or in which the segmenter erred, do not spoil the result, nor a median. It predicts
-    the true IoU better than the few views that never vote do (measured, docs/stop.md).
+    Without its whole fold where that was asked for, else without its own vote alone. The quartile
+    predicts the true IoU better than median and mean, and much better than the few views that never
+    vote (measured, docs/stop.md).
 
     Args:
         views: what they said, by index.
@@ -100,7 +100,7 @@ def held_out_agreement(views: Mapping[int, ViewRecord]) -> float | None:
         return None
     prompted = [r for r in views.values() if r.outcome == "prompted"]
     folds = [r.fold_agreement for r in (*asked, *prompted) if r.fold_agreement is not None]
-    return float(np.median(folds or [r.agreement for r in asked]))
+    return float(np.quantile(folds or [r.agreement for r in asked], 0.25))
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from sa3d.segmentation import held_out_agreement
 from sa3d.testing.erring_runs import KINDS, ErringRun, erring_run
 
 MEASURES = {
-    "held_out": "every believed view without its own vote, median (in verdicts)",
-    "folds": "every believed view without its fold, median (in verdicts where folds are asked for)",
+    "held_out": "every believed view without its own vote, lower quartile (in verdicts)",
+    "folds": "every believed view without its fold, lower quartile (in verdicts if asked for)",
     "never": "the tenth of the views that never votes, mean",
     "prompt": "the others with the user's mask",
     "voters": "accepted views with the others, mean",

@@ -90,23 +90,27 @@ def record_of(outcome: Outcome, agreement: float, fold: float | None = None) -> 
     return ViewRecord(outcome, agreement, 0.9, 1.0, None, fold_agreement=fold)
 
 
-def test_held_out_agreement_is_the_median_of_believed_views() -> None:
+def test_held_out_agreement_is_what_three_quarters_of_believed_views_reach() -> None:
     views = [
         record_of("prompted", 1.0),
+        record_of("accepted", 0.95),
         record_of("accepted", 0.9),
-        record_of("accepted", 0.6),
+        record_of("accepted", 0.85),
+        record_of("accepted", 0.4),
         record_of("held out", 0.8),
         record_of("rejected", 0.1),
         record_of("unseen", 0.0),
     ]
     assert held_out_agreement(dict(enumerate(views))) == pytest.approx(0.8)
-    assert held_out_agreement({0: views[0], 4: views[4]}) is None
+    assert held_out_agreement({0: views[0], 6: views[6]}) is None
 
 
 def test_held_out_agreement_is_that_of_folds_where_asked_for() -> None:
     views = [
         record_of("prompted", 1.0, 0.7),
         record_of("accepted", 0.9, 0.8),
+        record_of("accepted", 0.9, 0.85),
+        record_of("accepted", 0.9, 0.95),
         record_of("held out", 0.9, 0.9),
         record_of("rejected", 0.9, 0.1),
     ]
