@@ -215,7 +215,7 @@ class SA3DPipeline(VanillaPipeline):
     def _finish(self) -> None:
         assert self._steps is not None
         if self._steps.lifted:
-            self.opened.save(self.config.segmentation, overwrite=True)
+            self._steps.opened.save(self.config.segmentation, overwrite=True)
             _say(f"Segmentation saved to {self.config.segmentation}")
         else:
             _say("Stopped before the object was lifted: nothing to save.")

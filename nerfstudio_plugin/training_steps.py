@@ -58,15 +58,20 @@ class SegmentingSteps:
         self._shown: ShownObjects | None = None
 
     @property
+    def opened(self) -> OpenScene:
+        """The scene and its objects; the panel's user may have opened others in their place."""
+        return self._opened if self._panel is None else self._panel.opened
+
+    @property
     def most_steps(self) -> int:
         """How many steps it takes if no object's loop converges."""
-        rounds = self._opened.settings.loop.convergence.max_rounds
-        return len(self._opened.scene.views) * (1 + rounds * len(self.names)) + len(self._prompts)
+        rounds = self.opened.settings.loop.convergence.max_rounds
+        return len(self.opened.scene.views) * (1 + rounds * len(self.names)) + len(self._prompts)
 
     @property
     def lifted(self) -> bool:
-        """Whether there is something to save: a view was lifted."""
-        return self._shown is not None
+        """Whether there is something to save: a view was lifted, and its object not deleted."""
+        return self._shown is not None and bool(self.opened.objects)
 
     def accompany(self, panel: Studio) -> None:
         """Tell a panel what happens, and do between two steps what its user wants."""
@@ -84,12 +89,12 @@ class SegmentingSteps:
             SA3DError: see :meth:`sa3d.scene.Scene.prepare`, :meth:`sa3d.session.Session.run` and
                 :meth:`sa3d.text_prompts.WordSearch.result`.
         """
-        for done in self._opened.scene.prepare():
+        for done in self.opened.scene.prepare():
             verb = "was prepared before" if done.cached else "prepared"
             yield Step(f"{done.view}: {verb} ({done.index + 1} of {done.total} views)")
-        prompts, choices = self._opened.find_words(self._prompts, self._detector, self._words)
+        prompts, choices = self.opened.find_words(self._prompts, self._detector, self._words)
         heading = [_choice_text(choice) for choice in choices]
-        self._opened.session.add_prompts(prompts)
+        self.opened.session.add_prompts(prompts)
         if self._panel is not None:
             self._panel.adopt(prompts)
         for event in self._events():
@@ -112,14 +117,14 @@ class SegmentingSteps:
 
     def _events(self) -> Iterator[Event]:
         """The session's events; what the panel's user wants is done between two of them."""
-        events = self._opened.session.run()
+        events = self.opened.session.run()
         while (event := next(events, None)) is not None:
             yield event
             if self._panel is not None and self._panel.worker.run_pending():
-                events = self._opened.session.run()  # goes on from what is there now
+                events = self.opened.session.run()  # goes on from what is there now
 
     def _update(self, *, blocks: bool) -> None:
-        scene, result = self._opened.scene, self._opened.segmentation
+        scene, result = self.opened.scene, self.opened.segmentation
         self._shown = shown_objects(scene, result, self._shown, build=blocks)
         self._show(self._shown)
 

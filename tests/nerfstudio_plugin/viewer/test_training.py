@@ -1,9 +1,12 @@
 """The panel beside ``ns-train sa3d``: what its user wants is done between two steps."""
 
+from pathlib import Path
+
 import pytest
 from desktop import a_run, opened_scene
 
 from nerfstudio_plugin.training_steps import SegmentingSteps
+from nerfstudio_plugin.viewer.files import Files
 from nerfstudio_plugin.viewer.marks import Mark
 from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.studio_work import Listeners
@@ -15,8 +18,9 @@ CLICK = Prompt("frame_00000", "ball", ((26.0, 17.0),), (1,))
 
 
 @pytest.fixture
-def panel(still_life, tmp_path):
+def panel(still_life, tmp_path, monkeypatch):
     """Steps of a training that segments the ball, and the studio of its panel."""
+    monkeypatch.chdir(tmp_path)
     opened = opened_scene(still_life.scene, GraphCutSegmenter(), a_run(tmp_path))
     steps = SegmentingSteps(opened, [CLICK], lambda _: None)
     told = []
@@ -65,6 +69,23 @@ def test_what_the_user_marks_meanwhile_is_segmented_too(panel, still_life):
         assert one.converged or one.rounds, one.name
         assert sum(record.outcome == "accepted" for record in one.views.values()) > 5
     assert not studio.worker.waiting
+
+
+def test_what_the_user_opens_meanwhile_takes_the_place_of_what_is_trained(panel, still_life):
+    steps, studio, told = panel
+    files = Files(studio)
+    saved = opened_scene(still_life.scene, GraphCutSegmenter(), steps.opened.run)
+    saved.segment(mask=still_life.masks["crate"][0], view="frame_00000", name="crate")
+    saved.save("kept")
+    for step in steps.run():
+        if "accepted" in step.text and "crate" not in studio.state.colours:
+            files.open(Path("kept"))
+    assert [notice for notice in told if notice.kind == "error"] == []
+    assert steps.lifted
+    assert list(steps.opened.objects) == ["crate"]
+    studio.remove_object("crate")
+    studio.worker.run_pending()
+    assert not steps.lifted
 
 
 def test_after_the_training_the_worker_goes_on_alone(panel, still_life):
