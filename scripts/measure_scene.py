@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 import tyro
+from scipy.stats import rankdata
 
 from nerfstudio_plugin.cli_pictures import overlay_sheet
 from nerfstudio_plugin.demo_data import open_demo
@@ -179,7 +180,7 @@ def main(options: Options) -> None:
         scores, result = measure(scene, prompts, masks, options.loop)
         for name, by_stage in scores.items():
             row = {"object": name, "reference": label, **by_stage, "upper_bound": bounds[name]}
-            rows.append(row)
+            rows.append(row | {"held_out_agreement": result.object(name).held_out_agreement})
             cells = [f"{row[c]:.3f}" if row[c] is not None else "-" for c in COLUMNS]
             print(f"| {name} | {label} | " + " | ".join(cells) + " |", flush=True)
         if options.output:
@@ -192,6 +193,14 @@ def main(options: Options) -> None:
         f"worst {min(gains):+.3f}, {sum(g < 0 for g in gains)} below the lifted view; "
         f"mean converged {np.mean([row['converged'] for row in rows]):.3f}"
     )
+    kept = [row for row in rows if row["held_out_agreement"] is not None]
+    if len(kept) > 2:
+        pairs = np.array([(row["held_out_agreement"], row["converged"]) for row in kept]).T
+        ranks = np.stack([rankdata(column) for column in pairs])
+        print(
+            f"held-out agreement and converged IoU, {len(kept)} runs that kept their votes: "
+            f"Pearson {np.corrcoef(pairs)[0, 1]:.2f}, Spearman {np.corrcoef(ranks)[0, 1]:.2f}"
+        )
     if options.output:
         numbers = {"rows": rows, "loop": asdict(options.loop), "prepare": asdict(options.prepare)}
         (options.output / "numbers.json").write_text(json.dumps(numbers, indent=1))
