@@ -134,7 +134,7 @@ def box_the_mug(page, camera, mug):
 
 def another_tab_comes_and_goes(chromium, url, pictures):
     other = ViewPage(chromium, url, pictures)
-    assert other.value("Object") == MUG
+    other.holds("Object", MUG)
     other.page.close()
 
 

@@ -117,6 +117,13 @@ class ViewPage:
         """What a field holds."""
         return self.field(label).input_value()
 
+    def holds(self, label: str, value: str) -> None:
+        """Wait until a field holds a value."""
+        until = time.monotonic() + LONG / SECOND
+        while (found := self.value(label)) != value:
+            assert time.monotonic() < until, f"{label} is still {found!r}"
+            self.page.wait_for_timeout(100)
+
     def open_folder(self, name: str) -> None:
         """Open a folder of the panel."""
         self.page.get_by_text(name, exact=True).click()
