@@ -8,35 +8,32 @@ Medians of several repetitions; absolute seconds are left to the machine's owner
 from __future__ import annotations
 
 import json
-import os
-import platform
 import resource
-import statistics
+import shlex
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import tyro
 from bench_correction import correction_seconds
+from bench_operators import growth_rows, pruning_rows, update_rows
+from bench_table import markdown
+from bench_timing import Stopwatch, median_seconds, synchronise
 
 from nerfstudio_plugin.demo_data import open_demo
 from nerfstudio_plugin.scene_loading import open_scene
 from sa3d.events import ViewDone
-from sa3d.geometry import Camera
-from sa3d.inverse_rendering import Evidence, Vote, sa3d_gradient_step
 from sa3d.prompts import Prompt
-from sa3d.radiance_field import RadianceField
 from sa3d.scene import PrepareConfig, Scene
+from sa3d.segmenter import PromptableSegmenter
 from sa3d.segmenters import load_segmenter
 from sa3d.session import Session
-from sa3d.view_operator import ViewOperator, build_view_operator
-
-LAM = 1.0
 
 
 @dataclass
@@ -55,51 +52,33 @@ class Options:
     """Rays along the longer side of each view."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where to compute."""
+    sam: str = "sam2.1-tiny"
+    """A model of true size and random weights whose decoder is timed beside; empty: none."""
     output: Path = Path("docs/benchmark.md")
     """The table; the numbers behind it go to the same name with .json."""
 
 
-@dataclass
-class Stopwatch:
-    """Seconds and calls by label."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    calls: dict[str, int] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, label: str) -> Iterator[None]:
-        """Add the time spent inside."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            _synchronise()
-            self.seconds[label] = self.seconds.get(label, 0.0) + time.perf_counter() - start
-            self.calls[label] = self.calls.get(label, 0) + 1
-
-    def wrap(self, label: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, timed."""
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            with self(label):
-                return function(*args, **kwargs)
-
-        return timed
+def timed_segmenter(watch: Stopwatch, device: str) -> PromptableSegmenter:
+    """The embedded segmenter; all time in it goes to ``segmenter``."""
+    segmenter = load_segmenter("graphcut", device)
+    for method in ("set_image", "predict", "sample_appearance", "restore_state"):
+        setattr(segmenter, method, watch.wrap("segmenter", getattr(segmenter, method)))
+    return segmenter
 
 
-def _synchronise() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def sam_prompt_seconds(options: Options) -> float:
+    """A prompt to a SAM of true size whose image is encoded."""
+    from sa3d.segmenters.sam_loading import SEGMENTER_OF_TYPE
+    from sa3d.testing.random_sam import family_of, true_size_sam
 
-
-def _median_seconds(function: Callable[[], object], repeats: int) -> float:
-    times = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        function()
-        _synchronise()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])  # the first warms up
+    family = family_of(options.sam)
+    model, processor = true_size_sam(options.sam)
+    segmenter = SEGMENTER_OF_TYPE[family](model, processor, options.sam, options.device)
+    segmenter.set_image(np.random.default_rng(0).integers(0, 255, (409, 512, 3), np.uint8))
+    box = np.array([100, 100, 300, 250])
+    return median_seconds(
+        lambda: segmenter.predict(box=box, multimask_output=True), options.repeats
+    )
 
 
 def run_session(
@@ -111,9 +90,7 @@ def run_session(
         Seconds in all and by part, and how often a view was asked about an object.
     """
     watch = Stopwatch()
-    segmenter = load_segmenter("graphcut", device)
-    for method in ("set_image", "predict", "sample_appearance", "restore_state"):
-        setattr(segmenter, method, watch.wrap("segmenter", getattr(segmenter, method)))
+    segmenter = timed_segmenter(watch, device)
     original = scene.field.render
     scene.field.render = watch.wrap("NeRF", original)  # type: ignore[method-assign]
     start = time.perf_counter()
@@ -122,7 +99,7 @@ def run_session(
     session = Session(scene, segmenter)
     session.add_prompts(prompts)
     visits = sum(isinstance(event, ViewDone) for event in session.run())
-    _synchronise()
+    synchronise()
     total = time.perf_counter() - start
     scene.field.render = original  # type: ignore[method-assign]
     return total, watch, visits
@@ -130,10 +107,8 @@ def run_session(
 
 def correction_rows(options: Options, scene: Scene, prompt: Prompt) -> dict[str, float]:
     """Seconds of a correction, with and without the segmenter."""
-    watch, segmenter = Stopwatch(), load_segmenter("graphcut", options.device)
-    for method in ("set_image", "predict", "sample_appearance", "restore_state"):
-        setattr(segmenter, method, watch.wrap("segmenter", getattr(segmenter, method)))
-    session = Session(scene, segmenter)
+    watch = Stopwatch()
+    session = Session(scene, timed_segmenter(watch, options.device))
     session.add_prompts([prompt])
     for _ in session.run():
         pass
@@ -142,7 +117,7 @@ def correction_rows(options: Options, scene: Scene, prompt: Prompt) -> dict[str,
 
 
 def objects_rows(options: Options, scene: Scene) -> dict[str, list[dict[str, float]]]:
-    """Seconds per object and view, the segmenter's and all others, for several objects in one pass.
+    """Seconds in the segmenter and in all else, for several objects in one pass.
 
     Each prompted in a view of its own (the demo's objects, then the first ones again), and all in
     the same view (the same object under several names).
@@ -156,115 +131,16 @@ def objects_rows(options: Options, scene: Scene) -> dict[str, list[dict[str, flo
         found[kind] = []
         for count in options.counts:
             total, watch, visits = run_session(scene, prompts[:count], options.device)
-            decoder = watch.seconds["segmenter"]
+            segmenter = watch.seconds["segmenter"]
             found[kind].append(
                 {
                     "objects": count,
-                    "decoder": decoder / visits,
-                    "else": (total - decoder) / visits,
-                    "seconds": total,
+                    "visits": visits,
+                    "segmenter": segmenter,
+                    "else": total - segmenter,
                 }
             )
     return found
-
-
-def dense_autograd_step(operator: ViewOperator, volume: torch.Tensor, mask: torch.Tensor) -> None:
-    """One update as autograd does it on a dense mask grid [V]: render, loss, backward, step."""
-    volume.requires_grad_(True)
-    ray = torch.repeat_interleave(
-        torch.arange(operator.num_rays, device=mask.device), operator.crow.diff()
-    )
-    values = volume[operator.keys[operator.col]] * operator.weight
-    rendered = torch.zeros_like(mask).index_add(0, ray, values)
-    loss = -(mask * rendered).sum() + LAM * ((1 - mask) * rendered).sum()
-    (gradient,) = torch.autograd.grad(loss, volume)
-    with torch.no_grad():
-        volume -= gradient
-    volume.requires_grad_(False)
-
-
-def update_rows(options: Options, scene: Scene) -> dict[str, float]:
-    """One view's update: closed form, by autograd, and by autograd with the NeRF evaluated."""
-    prepared = scene.prepared(0)
-    operator, camera = prepared.operator, prepared.camera
-    mask = (torch.rand(operator.num_rays) > 0.5).float().to(scene.device)
-    evidence = Evidence.none(len(scene.elements), scene.device)
-    vote = Vote(mask, torch.ones_like(mask))
-    volume = torch.zeros(scene.config.resolution**3, device=scene.device)
-
-    def with_nerf() -> None:
-        fresh, _ = build_view_operator(
-            scene.field, camera, scene.grid, min_weight=scene.config.min_weight
-        )
-        dense_autograd_step(fresh.to(scene.device), volume, mask)
-
-    return {
-        "closed form, vote (F and T)": _median_seconds(
-            lambda: evidence.add(operator, vote), options.repeats
-        ),
-        "closed form, gradient step": _median_seconds(
-            lambda: sa3d_gradient_step(operator, mask, LAM), options.repeats
-        ),
-        "autograd on the dense grid": _median_seconds(
-            lambda: dense_autograd_step(operator, volume, mask), options.repeats
-        ),
-        "autograd, NeRF evaluated as SA3D does": _median_seconds(
-            with_nerf, max(1, options.repeats // 2)
-        ),
-    }
-
-
-def growth_rows(options: Options, scene: Scene) -> list[tuple[str, str, float]]:
-    """Memory of operators and evidence as views, resolution and objects grow, in MiB."""
-    rows = []
-    for views in (len(scene.views) // 4, len(scene.views) // 2, len(scene.views)):
-        operators = [scene.prepared(i).operator for i in range(views)]
-        elements = len(torch.unique(torch.cat([o.keys for o in operators])))
-        rows.append((f"{views} views", f"{elements:,} elements", _operator_mib(operators)))
-    camera: Camera = scene.prepared(0).camera
-    field_: RadianceField = scene.field
-    for resolution in (128, 256, 512):
-        grid = type(scene.grid)(field_.bounds, resolution)
-        operator, _ = build_view_operator(field_, camera, grid, min_weight=scene.config.min_weight)
-        text = f"{len(operator.keys):,} elements of {resolution**3:,} voxels"
-        rows.append((f"one view at {resolution}^3", text, _operator_mib([operator])))
-    for objects in (1, 5, 10):
-        mib = objects * 2 * 4 * len(scene.elements) / 2**20
-        rows.append((f"{objects} objects' evidence", f"{len(scene.elements):,} elements", mib))
-    return rows
-
-
-def _operator_mib(operators: list[ViewOperator]) -> float:
-    tensors = [t for o in operators for t in (o.crow, o.col, o.weight, o.keys, o.element_ids)]
-    return sum(t.numel() * t.element_size() for t in tensors) / 2**20
-
-
-def pruning_rows(options: Options, scene: Scene) -> list[tuple[float, float, float, float]]:
-    """What pruning costs: threshold, entries per ray, mean and 99th percentile mask error."""
-    camera = scene.prepared(0).camera
-    whole, _ = build_view_operator(scene.field, camera, scene.grid, min_weight=0.0)
-    generator = torch.Generator().manual_seed(0)
-    coarse = torch.rand((1, 1, 8, 8, 8), generator=generator)
-    cells = scene.grid.cells(whole.keys).float() / scene.config.resolution * 2 - 1
-    values = torch.nn.functional.grid_sample(
-        coarse, cells.flip(-1)[None, None, None], align_corners=True
-    ).reshape(-1)
-    bound = whole.bind(whole.keys)
-    exact = bound.render(values) / bound.accumulation.clamp_min(1e-6)
-    rows = []
-    for threshold in (0.001, 0.003, 0.01, 0.03, 0.1):
-        pruned, _ = build_view_operator(scene.field, camera, scene.grid, min_weight=threshold)
-        kept = pruned.bind(whole.keys)
-        error = (kept.render(values) / kept.accumulation.clamp_min(1e-6) - exact).abs()
-        rows.append(
-            (
-                threshold,
-                len(pruned.col) / pruned.num_rays,
-                float(error.mean()),
-                float(error.quantile(0.99)),
-            )
-        )
-    return rows
 
 
 def main(options: Options) -> None:
@@ -295,9 +171,10 @@ def main(options: Options) -> None:
             "correction": correction_rows(options, scene, prompts[0][0])
             | {"nerf_view": watch.seconds["NeRF"] / len(scene.views)},
             "objects": objects_rows(options, scene),
-            "updates": update_rows(options, scene),
-            "growth": growth_rows(options, scene),
-            "pruning": pruning_rows(options, scene),
+            "sam": {"name": options.sam, "prompt": options.sam and sam_prompt_seconds(options)},
+            "updates": update_rows(scene, options.repeats),
+            "growth": growth_rows(scene),
+            "pruning": pruning_rows(scene),
         }
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     numbers["peak_gib"] = peak_kib / 2**20
@@ -305,95 +182,10 @@ def main(options: Options) -> None:
         numbers["peak_gpu_gib"] = torch.cuda.max_memory_allocated() / 2**30
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.with_suffix(".json").write_text(json.dumps(numbers, indent=1))
-    text = _markdown(options, numbers)
+    command = f"python scripts/{Path(__file__).name} {shlex.join(sys.argv[1:])}".strip()
+    text = markdown(command, numbers)
     options.output.write_text(text)
     print(text)
-
-
-def _markdown(options: Options, numbers: dict[str, Any]) -> str:
-    first, second, cached = numbers["first"], numbers["second_object"], numbers["cached"]
-    parts = first["parts"]
-    other = first["seconds"] - sum(parts.values())
-    updates = numbers["updates"]
-    closed = updates["closed form, vote (F and T)"]
-    lines = [
-        "# Benchmark",
-        "",
-        f"Made by `python scripts/bench.py --scene {options.scene} --device {options.device} "
-        f"--ray-side {options.ray_side}`; {os.cpu_count()} cores, torch {torch.__version__}, "
-        f"{platform.machine()}. All of one table is from one run.",
-        "",
-        "| one object, from nothing | share of the time |",
-        "|---|---|",
-        *(f"| {part} | {seconds / first['seconds']:.1%} |" for part, seconds in parts.items()),
-        f"| everything else | {other / first['seconds']:.1%} |",
-        "",
-        "| run | time, first = 1 | NeRF calls |",
-        "|---|---|---|",
-        f"| first object, nothing cached | 1 | {first['nerf_calls']} |",
-        f"| second object | {second['seconds'] / first['seconds']:.3f} | {second['nerf_calls']} |",
-        f"| first object again, cached | {cached['seconds'] / first['seconds']:.3f} "
-        f"| {cached['nerf_calls']} |",
-        "",
-        *_correction_lines(numbers["correction"]),
-        *_objects_table(numbers["objects"], first["seconds"]),
-        "| one view's update | time, closed-form vote = 1 |",
-        "|---|---|",
-        *(f"| {name} | {seconds / closed:.1f} |" for name, seconds in updates.items()),
-        "",
-        "| weights below are pruned | entries per ray | mean mask error | 99th percentile |",
-        "|---|---|---|---|",
-        *(
-            f"| {t:g} | {n:.1f} | {mean:.5f} | {high:.5f} |"
-            for t, n, mean, high in numbers["pruning"]
-        ),
-        "",
-        "| memory | | MiB |",
-        "|---|---|---|",
-        *(f"| {name} | {text} | {mib:.1f} |" for name, text, mib in numbers["growth"]),
-        f"| peak of the whole process | | {numbers['peak_gib'] * 1024:.0f} |",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _correction_lines(row: dict[str, float]) -> list[str]:
-    view = row["nerf_view"]
-    return [
-        "| a correction (one click in a view not prompted before) | time, NeRF evaluation of one "
-        "view = 1 | seconds here |",
-        "|---|---|---|",
-        f"| in all, {row['views_asked']:.0f} views asked | {row['seconds'] / view:.2f} "
-        f"| {row['seconds']:.2f} |",
-        f"| besides the segmenter | {row['besides_segmenter'] / view:.2f} "
-        f"| {row['besides_segmenter']:.2f} |",
-        "",
-    ]
-
-
-def _objects_table(rows: dict[str, list[dict[str, float]]], first: float) -> list[str]:
-    """Time per object and view in units of that of the first object alone, and the tenth's."""
-    unit = {kind: of[0]["decoder"] + of[0]["else"] for kind, of in rows.items()}
-    lines = [
-        "| objects in one pass, time per object and view, one object = 1 | in views of their own: "
-        "segmenter | everything else | in the same view: segmenter | everything else |",
-        "|---|---|---|---|---|",
-    ]
-    for own, one in zip(rows["own"], rows["one"], strict=True):
-        parts = [own[p] / unit["own"] for p in ("decoder", "else")]
-        parts += [one[p] / unit["one"] for p in ("decoder", "else")]
-        shown = " | ".join(f"{part:.3f}" for part in parts)
-        lines.append(f"| {own['objects']} | {shown} |")
-    alone, most = rows["one"][0], rows["one"][-1]
-    further = (most["seconds"] - alone["seconds"]) / max(most["objects"] - alone["objects"], 1)
-    share = most["decoder"] / (most["decoder"] + most["else"])
-    return [
-        *lines,
-        "",
-        f"A further object in the same view: {further / first:.3f} of the first one from nothing, "
-        f"{share:.0%} of it the segmenter.",
-        "",
-    ]
 
 
 if __name__ == "__main__":

@@ -42,15 +42,17 @@ def run_program(*command: str) -> str:
 
 def test_bench_writes_ratios(tmp_path: Path) -> None:
     output = tmp_path / "benchmark.md"
-    run("bench.py", "--ray-side", "32", "--repeats", "1", "--counts", "1", "--output", str(output))
+    options = ("--ray-side", "32", "--repeats", "1", "--counts", "1", "2", "--sam", "")
+    run("bench.py", *options, "--output", str(output))
     numbers = json.loads(output.with_suffix(".json").read_text())
     assert numbers["first"]["nerf_calls"] >= 48
     assert numbers["second_object"]["nerf_calls"] == 0
     assert numbers["cached"]["nerf_calls"] == 0
     correction = numbers["correction"]
     assert 0 < correction["besides_segmenter"] < correction["seconds"]
-    (alone,) = numbers["objects"]["own"]
-    assert alone["seconds"] > 48 * (alone["decoder"] + alone["else"])
+    alone, both = numbers["objects"]["one"]
+    assert both["visits"] == 2 * alone["visits"] >= 96
+    assert "A further object in the same view: " in output.read_text()
     updates = numbers["updates"]
     assert updates["autograd on the dense grid"] > updates["closed form, vote (F and T)"]
     errors = [mean for _, _, mean, _ in numbers["pruning"]]
@@ -73,27 +75,40 @@ def test_measure_scene_prints_every_stage(tmp_path: Path) -> None:
 
 
 def test_measure_corrections_goes_on_and_runs_again(tmp_path: Path) -> None:
-    table = run(
-        *(
-            "measure_corrections.py",
-            "--demo",
-            "room",
-            "--objects",
-            "vase",
-            "--clicks",
-            "1",
-            "--box",
-        ),
-        *("--how", "proposed view", "one view, rerun"),
+    arguments = (
+        *("measure_corrections.py", "--demo", "room", "--objects", "vase", "--clicks", "1"),
+        *("--box", "--how", "proposed view", "one view, rerun"),
         *("--prepare.ray-side", "48", "--cache-dir", str(tmp_path / "cache")),
         *("--output", str(tmp_path / "out")),
     )
-    rows = json.loads((tmp_path / "out" / "corrections.json").read_text())
+    table = run(*arguments)
+    path = tmp_path / "out" / "corrections.json"
+    rows = json.loads(path.read_text())
     assert [row["how"] for row in rows] == ["proposed view", "one view, rerun"]
     assert len({row["start"] for row in rows}) == 1
     assert rows[0]["start"] > 0.5
     assert all(row["best"] == max(row["ious"]) for row in rows)
     assert f"| vase | proposed view | {rows[0]['start']:.3f} |" in table
+    path.write_text(json.dumps([rows[0] | {"start": 0.25}]))  # stopped after the first row
+    again = run(*arguments)
+    assert "| vase | proposed view | 0.250 |" in again
+    kept, measured = json.loads(path.read_text())
+    assert kept["start"] == 0.25
+    assert measured["ious"] == rows[1]["ious"]
+
+
+def test_measure_uncertainty_fits_checks_and_draws(exact_book: Path, tmp_path: Path) -> None:
+    masks = open_demo("room").folder / "masks_gt"
+    table = run(
+        *("measure_uncertainty.py", "--seeds", "1", "--output", str(tmp_path)),
+        *("--check", f"{exact_book}={masks}"),
+    )
+    assert (tmp_path / "table.md").read_text().endswith(table[table.index("| scene") :])
+    [row] = [line for line in table.splitlines() if line.startswith("| room |")]
+    share, calibrated, *_ = (float(cell) for cell in row.split("|")[2:-1])
+    assert 0 < calibrated < share < 0.2  # it votes as the truth does, and says so too modestly
+    with Image.open(tmp_path / "reliability.png") as picture:
+        assert picture.width > 600
 
 
 def test_measure_robustness_draws_curves(tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""What operators cost: updates, memory and pruning; a part of ``bench.py``."""
+
+from __future__ import annotations
+
+import torch
+from bench_timing import median_seconds
+
+from sa3d.geometry import Camera
+from sa3d.inverse_rendering import Evidence, Vote, sa3d_gradient_step
+from sa3d.radiance_field import RadianceField
+from sa3d.scene import Scene
+from sa3d.view_operator import ViewOperator, build_view_operator
+
+LAM = 1.0
+
+
+def dense_autograd_step(operator: ViewOperator, volume: torch.Tensor, mask: torch.Tensor) -> None:
+    """One update as autograd does it on a dense mask grid [V]: render, loss, backward, step."""
+    volume.requires_grad_(True)
+    ray = torch.repeat_interleave(
+        torch.arange(operator.num_rays, device=mask.device), operator.crow.diff()
+    )
+    values = volume[operator.keys[operator.col]] * operator.weight
+    rendered = torch.zeros_like(mask).index_add(0, ray, values)
+    loss = -(mask * rendered).sum() + LAM * ((1 - mask) * rendered).sum()
+    (gradient,) = torch.autograd.grad(loss, volume)
+    with torch.no_grad():
+        volume -= gradient
+    volume.requires_grad_(False)
+
+
+def update_rows(scene: Scene, repeats: int) -> dict[str, float]:
+    """One view's update: closed form, by autograd, and by autograd with the NeRF evaluated."""
+    prepared = scene.prepared(0)
+    operator, camera = prepared.operator, prepared.camera
+    mask = (torch.rand(operator.num_rays) > 0.5).float().to(scene.device)
+    evidence = Evidence.none(len(scene.elements), scene.device)
+    vote = Vote(mask, torch.ones_like(mask))
+    volume = torch.zeros(scene.config.resolution**3, device=scene.device)
+
+    def with_nerf() -> None:
+        fresh, _ = build_view_operator(
+            scene.field, camera, scene.grid, min_weight=scene.config.min_weight
+        )
+        dense_autograd_step(fresh.to(scene.device), volume, mask)
+
+    return {
+        "closed form, vote (F and T)": median_seconds(
+            lambda: evidence.add(operator, vote), repeats
+        ),
+        "closed form, gradient step": median_seconds(
+            lambda: sa3d_gradient_step(operator, mask, LAM), repeats
+        ),
+        "autograd on the dense grid": median_seconds(
+            lambda: dense_autograd_step(operator, volume, mask), repeats
+        ),
+        "autograd, NeRF evaluated as SA3D does": median_seconds(with_nerf, max(1, repeats // 2)),
+    }
+
+
+def growth_rows(scene: Scene) -> list[tuple[str, str, float]]:
+    """Memory of operators and evidence as views, resolution and objects grow, in MiB."""
+    rows = []
+    for views in (len(scene.views) // 4, len(scene.views) // 2, len(scene.views)):
+        operators = [scene.prepared(i).operator for i in range(views)]
+        elements = len(torch.unique(torch.cat([o.keys for o in operators])))
+        rows.append((f"{views} views", f"{elements:,} elements", _operator_mib(operators)))
+    camera: Camera = scene.prepared(0).camera
+    field_: RadianceField = scene.field
+    for resolution in (128, 256, 512):
+        grid = type(scene.grid)(field_.bounds, resolution)
+        operator, _ = build_view_operator(field_, camera, grid, min_weight=scene.config.min_weight)
+        text = f"{len(operator.keys):,} elements of {resolution**3:,} voxels"
+        rows.append((f"one view at {resolution}^3", text, _operator_mib([operator])))
+    for objects in (1, 5, 10):
+        mib = objects * 2 * 4 * len(scene.elements) / 2**20
+        rows.append((f"{objects} objects' evidence", f"{len(scene.elements):,} elements", mib))
+    return rows
+
+
+def _operator_mib(operators: list[ViewOperator]) -> float:
+    tensors = [t for o in operators for t in (o.crow, o.col, o.weight, o.keys, o.element_ids)]
+    return sum(t.numel() * t.element_size() for t in tensors) / 2**20
+
+
+def pruning_rows(scene: Scene) -> list[tuple[float, float, float, float]]:
+    """What pruning costs: threshold, entries per ray, mean and 99th percentile mask error."""
+    camera = scene.prepared(0).camera
+    whole, _ = build_view_operator(scene.field, camera, scene.grid, min_weight=0.0)
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand((1, 1, 8, 8, 8), generator=generator)
+    cells = scene.grid.cells(whole.keys).float() / scene.config.resolution * 2 - 1
+    values = torch.nn.functional.grid_sample(
+        coarse, cells.flip(-1)[None, None, None], align_corners=True
+    ).reshape(-1)
+    bound = whole.bind(whole.keys)
+    exact = bound.render(values) / bound.accumulation.clamp_min(1e-6)
+    rows = []
+    for threshold in (0.001, 0.003, 0.01, 0.03, 0.1):
+        pruned, _ = build_view_operator(scene.field, camera, scene.grid, min_weight=threshold)
+        kept = pruned.bind(whole.keys)
+        error = (kept.render(values) / kept.accumulation.clamp_min(1e-6) - exact).abs()
+        rows.append(
+            (
+                threshold,
+                len(pruned.col) / pruned.num_rays,
+                float(error.mean()),
+                float(error.quantile(0.99)),
+            )
+        )
+    return rows
