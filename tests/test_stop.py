@@ -163,6 +163,17 @@ def test_a_saved_report_is_whole_and_version_1_opens(
     assert old.views[3].reason == ""
 
 
+def test_half_wrong_masks_in_some_views_do_not_bring_the_lifted_view_back(tmp_path: Path) -> None:
+    run = erring_run(tmp_path, 75)
+    assert (run.kind, round(run.rate, 2)) == ("missing", 0.31)
+    one = run.segmentation.object(run.name)
+    last = one.rounds[-1]
+    assert (last.agreement + last.prompt_agreement) / 2 < 0.875  # parts missing in a third
+    assert last.best_agreement > 0.98
+    assert one.kept_round > 0
+    assert run.iou() > 0.9
+
+
 @pytest.mark.parametrize("seed", range(8))  # one for each kind of error
 def test_generated_runs_end_with_a_verdict(seed: int, tmp_path: Path) -> None:
     run = erring_run(tmp_path, seed)
