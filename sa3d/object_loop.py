@@ -230,6 +230,7 @@ class ObjectLoop:
             self.segmenter, LearnsAppearance
         ):
             known = clicked_surface(self.scene, index, here)
+            cautious = True  # there are no other views yet that could assent
         self.encode(index)
         mask, score = segment_user_prompts(
             self.segmenter, self.scene.views[index], here, known, cautious=cautious
