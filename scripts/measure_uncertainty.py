@@ -21,11 +21,15 @@ import numpy as np
 import torch
 import tyro
 
-from nerfstudio_plugin.segmented_scene import reopen
+from nerfstudio_plugin.segmented_scene import SegmentedScene, reopen
 from sa3d.calibration import FITTED, Calibration, Reliability, reliability
 from sa3d.evaluation import upper_bound
+from sa3d.final_masks import final_mask
 from sa3d.inverse_rendering import Evidence
+from sa3d.next_view import next_views
 from sa3d.object_extent import Extent
+from sa3d.rendering import tinted
+from sa3d.report.pictures import doubt_picture
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 from sa3d.testing.erring_runs import erring_run
@@ -46,7 +50,7 @@ class Options:
     refit: bool = True
     """Fit anew; otherwise check the constants as they are."""
     output: Path | None = None
-    """Folder for table.md and reliability.png."""
+    """Folder for table.md, reliability.png and, of the first one to check, doubt.jpg."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +107,7 @@ def generated(first: int, count: int) -> Judged:
 
 def saved(folder: Path, masks: Path) -> Judged:
     """A saved segmentation with exact masks for every view."""
-    opened = reopen(folder)
-    for _ in opened.scene.prepare():
-        pass
+    opened = _prepared(folder)
     parts = []
     for name in opened.segmentation.objects:
         here = masks / name if (masks / name).is_dir() else masks
@@ -113,6 +115,13 @@ def saved(folder: Path, masks: Path) -> Judged:
         in_order = [exact[index] for index in range(len(opened.scene.views))]
         parts.append(judge(opened.scene, opened.segmentation, name, in_order))
     return Judged.joined(parts)
+
+
+def _prepared(folder: Path) -> SegmentedScene:
+    opened = reopen(folder)
+    for _ in opened.scene.prepare():
+        pass
+    return opened
 
 
 def fitted(data: Judged) -> Calibration:
@@ -174,6 +183,28 @@ def draw(all_curves: Mapping[str, tuple[Reliability, Reliability]], path: Path) 
     pyplot.close(figure)
 
 
+def draw_doubt(folder: Path, path: Path, count: int = 4) -> None:
+    """Views of a saved segmentation where clicks help most, another one for each object.
+
+    Above with the mask, below with the doubt, as ``sa3d report`` shows it.
+    """
+    from PIL import Image
+
+    opened = _prepared(folder)
+    scene, segmentation = opened.scene, opened.segmentation
+    ranked = [(one, n) for n in segmentation.objects for one in next_views(scene, segmentation, n)]
+    best: dict[int, str] = {}
+    for one, name in sorted(ranked, key=lambda pair: -pair[0].score):
+        if name not in best.values() and len(best) < count:
+            best.setdefault(one.index, name)
+    columns = []
+    for index, name in best.items():
+        mask, _ = final_mask(scene, segmentation, name, index)
+        shown = tinted(scene.views[index].image(), mask, segmentation.colours[name])
+        columns.append(np.concatenate([shown, doubt_picture(scene, segmentation, name, index)]))
+    Image.fromarray(np.concatenate(columns, axis=1)).save(path, quality=85)
+
+
 def main(options: Options) -> None:
     """Fit, check, print and write."""
     calibration, found = FITTED, {}
@@ -192,6 +223,8 @@ def main(options: Options) -> None:
         options.output.mkdir(parents=True, exist_ok=True)
         (options.output / "table.md").write_text(f"{calibration}\n\n{table(found)}")
         draw(found, options.output / "reliability.png")
+        for entry in options.check[:1]:
+            draw_doubt(Path(entry.split("=", 1)[0]), options.output / "doubt.jpg")
 
 
 if __name__ == "__main__":

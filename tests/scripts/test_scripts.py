@@ -109,6 +109,8 @@ def test_measure_uncertainty_fits_checks_and_draws(exact_book: Path, tmp_path: P
     assert 0 < calibrated < share < 0.2  # it votes as the truth does, and says so too modestly
     with Image.open(tmp_path / "reliability.png") as picture:
         assert picture.width > 600
+    with Image.open(tmp_path / "doubt.jpg") as picture:
+        assert picture.size == (320, 2 * 256)
 
 
 def test_measure_robustness_draws_curves(tmp_path: Path) -> None:
