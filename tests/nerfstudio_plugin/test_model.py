@@ -120,7 +120,9 @@ def test_what_is_removed_lets_light_through(prepared):
     assert inside.max() > 0.02
     kept = run.field.render_bundle(bundle, lambda x: (~block.contains(x)).float())
     assert (kept.weights * block.contains(kept.positions)).sum() == 0
-    assert (kept.accumulation <= whole.accumulation + 0.05).all()
+    more = kept.accumulation - whole.accumulation
+    assert more.mean() < -0.05
+    assert more.quantile(0.95) < 0.05  # what stays has samples of its own: not of every single ray
 
 
 def test_boxes_miss_no_ray_that_meets_the_object(prepared):
