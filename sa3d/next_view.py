@@ -15,6 +15,7 @@ from torch import Tensor
 from sa3d.calibration import calibrated_probability, rendered_certainty
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation, ViewRecord
+from sa3d.view_schedule import camera_distances
 
 BORDER = 0.04
 """Doubt narrower than this share of the object's size (sqrt of its area) on all sides is its
@@ -26,6 +27,8 @@ NEAR = 0.25
 """Doubt further from the object than this share of its size is about something else."""
 AGAIN = 0.5
 """Every prompt that a view has already lowers its score so."""
+AROUND = 4
+"""So many nearest views gain from a click, too: they are asked again."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,11 @@ class NextView:
 
     Attributes:
         index, view: which one, by position and by name.
-        score: area expected to be wrong, as a share of the object's largest area in any view.
-        doubt: the part of it in which the elements' votes leave doubt.
-        disagreement: the part in which the view's own mask and the other views differ.
+        score: area expected to be wrong, here and on average in the views around, as a share of the
+            object's largest area in any view; less where the user was before.
+        doubt: the area here in which the elements' votes leave doubt, as such a share.
+        disagreement: that in which the view's own mask and the other views differ.
+        around: what is expected to be wrong in the nearest views, on average, as such a share.
         seen: the object's area here as a share of its largest.
         reason: in words.
     """
@@ -46,6 +51,7 @@ class NextView:
     score: float
     doubt: float
     disagreement: float
+    around: float
     seen: float
     reason: str
 
@@ -73,16 +79,15 @@ def next_views(
         for index in range(len(scene.views))
     ]
     prompts = Counter(scene.view_index(prompt.view) for prompt in one.prompts if prompt.view)
-    largest = max(max(area for area, _, _ in measured), 1e-6)
+    shares = torch.tensor(measured) / max(max(area for area, _, _ in measured), 1e-6)
+    again = torch.tensor([AGAIN ** prompts[index] for index in range(len(measured))])
+    wrong = shares[:, 1:].sum(dim=1) * again
+    distances = camera_distances([view.camera for view in scene.views])
+    nearest = distances.fill_diagonal_(torch.inf).argsort(dim=1, stable=True)[:, :AROUND]
+    around = wrong[nearest].mean(dim=1)
     ranked = [
-        _next_view(
-            scene,
-            index,
-            records.get(index),
-            (s / largest, d / largest, x / largest),
-            prompts[index],
-        )
-        for index, (s, d, x) in enumerate(measured)
+        _next_view(scene, index, records.get(index), (*row, float(near)), prompts[index])
+        for index, (row, near) in enumerate(zip(shares.tolist(), around, strict=True))
     ]
     ranked.sort(key=lambda one: (-one.score, one.index))
     return ranked[:count]
@@ -120,19 +125,21 @@ def _next_view(
     scene: Scene,
     index: int,
     record: ViewRecord | None,
-    shares: tuple[float, float, float],
+    shares: tuple[float, ...],
     prompts: int,
 ) -> NextView:
-    seen, doubt, disagreement = shares
-    score = (doubt + disagreement) * AGAIN**prompts
+    seen, doubt, disagreement, around = shares
+    score = (doubt + disagreement + around) * AGAIN**prompts
     said = [f"sees {seen:.0%} of the object"]
     if doubt > 0.01:
         said.append(f"the votes leave doubt about {doubt / max(seen, doubt):.0%} of it")
     if record is not None and disagreement > 0.01:
         said.append(f"its own mask and the others differ (IoU {record.agreement:.2f})")
+    if around > 0.02:
+        said.append(f"in the views around it {around:.0%} of the object seem wrong")
     if record is not None and record.outcome in ("rejected", "no prompt"):
         said.append("its mask was not believed" if record.mask is not None else "it has no mask")
     if prompts:
         said.append(f"marked {prompts} time{'s' * (prompts > 1)} before")
     view = scene.views[index].name
-    return NextView(index, view, score, doubt, disagreement, seen, "; ".join(said))
+    return NextView(index, view, score, doubt, disagreement, around, seen, "; ".join(said))

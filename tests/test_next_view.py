@@ -9,10 +9,11 @@ import pytest
 
 from sa3d.errors import SA3DError
 from sa3d.inverse_rendering import Evidence
-from sa3d.next_view import AGAIN, next_views
+from sa3d.next_view import AGAIN, AROUND, next_views
 from sa3d.prompts import Prompt
 from sa3d.segmentation import ObjectSegmentation, Segmentation, ViewRecord
 from sa3d.testing.analytic_scene import AnalyticScene
+from sa3d.view_schedule import camera_distances
 
 
 def changed(voted: Segmentation, **values: object) -> Segmentation:
@@ -46,6 +47,24 @@ def test_where_nobody_has_voted_there_is_doubt(
     assert len(unsure) == 3
     assert unsure[0].doubt > 0.3 > 0.1 > sure[0].doubt
     assert "doubt" in unsure[0].reason
+
+
+def test_doubt_in_the_views_around_counts(still_life: AnalyticScene, voted: Segmentation) -> None:
+    views = dict(voted.object("ball").views)
+    cameras = [view.camera for view in still_life.scene.views]
+    nearest = camera_distances(cameras)[5].argsort()[1 : AROUND + 1].tolist()
+    for index in nearest:
+        half = still_life.masks["ball"][index].copy()
+        half[: int(np.nonzero(half)[0].mean()) + 1] = False
+        views[index] = replace(views[index], mask=half)
+    found = next_views(still_life.scene, changed(voted, views=views), "ball")
+    ranked = {one.index: one for one in found}
+    wrong = [ranked[index].doubt + ranked[index].disagreement for index in nearest]
+    assert ranked[5].around == pytest.approx(np.mean(wrong))
+    assert ranked[5].around > 0.2
+    own = ranked[5].doubt + ranked[5].disagreement
+    assert ranked[5].score == pytest.approx(own + ranked[5].around)
+    assert "views around it" in ranked[5].reason
 
 
 def test_a_view_marked_before_gains_less(still_life: AnalyticScene, voted: Segmentation) -> None:
