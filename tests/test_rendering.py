@@ -42,6 +42,16 @@ def test_photograph(still_life: AnalyticScene, voted: Segmentation, ball: ViewPi
     assert ball.photograph(2, "removed").shape == photo.shape
 
 
+def test_an_object_is_tinted_in_its_own_colour(
+    still_life: AnalyticScene, voted: Segmentation
+) -> None:
+    painted = voted.painted("ball", (1, 2, 3))
+    picture = ViewPicture(still_life.scene, painted, "ball").photograph(2, "overlay")
+    mask, _ = final_mask(still_life.scene, painted, "ball", 2)
+    photo = still_life.scene.views[2].image()
+    np.testing.assert_array_equal(picture, tinted(photo, mask, (1, 2, 3)))
+
+
 def test_free_camera(still_life: AnalyticScene, ball: ViewPicture) -> None:
     rays = FREE.image_rays()
     truth = (still_life.field.instances(rays) == 0).reshape(30, 40).numpy()

@@ -14,6 +14,7 @@ from nerfstudio_plugin.scene_loading import open_scene
 from nerfstudio_plugin.shown_objects import ShownObjects
 from sa3d.errors import SA3DError
 from sa3d.mask_rendering import render_share
+from sa3d.object_colours import object_colour
 from sa3d.scene import PrepareConfig
 
 RESOLUTION = 32
@@ -174,12 +175,16 @@ def test_objects_survive_as_tensors(prepared, tmp_path):
     run, scene = prepared
     shown = shown_where(scene, top=above, bottom=below)
     shown = replace(
-        shown, blocks={"none": None, **shown.blocks}, shares=torch.rand(len(scene.elements), 3)
+        shown,
+        blocks={"none": None, **shown.blocks},
+        shares=torch.rand(len(scene.elements), 3),
+        colours={"top": (1, 2, 3)},
     )
     torch.save(shown.tensors(), tmp_path / "objects.ckpt")
     read = torch.load(tmp_path / "objects.ckpt", weights_only=True)
     back = ShownObjects.from_tensors(read, torch.device("cpu"))
     assert back.names == ["none", "top", "bottom"]
+    assert back.palette([1, 0]) == [(1, 2, 3), object_colour(0)]
     assert back.field == run.field.fingerprint
     first, second = (outputs_of(model_of(run, one), run) for one in (shown, back))
     for name, image in first.items():

@@ -71,6 +71,23 @@ def test_colour(command_line, both):
     assert "#0a0b0c" in command_line.succeeds("objects", "list", "--segmentation", both)
 
 
+def test_pictures_and_exports_tell_the_colour(command_line, ball, photographed):
+    colour, one = [1, 250, 3], ("--segmentation", ball)
+    command_line.succeeds("objects", "colour", "ball", "1,250,3", *one)
+    sheet = np.asarray(Image.open(ball / "overlay.png").convert("RGB")).astype(int)
+    size = photographed.scene.views[0].image().shape[:2]
+    first = sheet[: size[0], : size[1]][photographed.masks["ball"][0]]
+    assert (first[:, 1] > first[:, 0]).mean() > 0.5  # the ball is red
+    command_line.succeeds("export", "box", *one, "--output", "box.json")
+    (entry,) = json.loads((command_line.folder / "box.json").read_text())["objects"]
+    assert entry["colour"] == colour
+    told = json.loads((command_line.folder / "box.json.manifest.json").read_text())
+    assert told["objects"][0]["colour"] == colour
+    command_line.succeeds("export", "masks", *one, "--output", "c.json", "--layout", "coco")
+    (category,) = json.loads((command_line.folder / "c.json").read_text())["categories"]
+    assert category["color"] == colour
+
+
 def test_an_object_keeps_its_colour_whatever_becomes_of_others(command_line, both):
     twin = objects(both)["twin"].colour
     command_line.succeeds("objects", "delete", "ball", "--segmentation", both)
