@@ -111,7 +111,7 @@ class Segmentation:
         scene_key: names the prepared scene (field, cameras, settings) the elements belong to.
         elements: the N elements.
         objects: by name, in the order of their prompts.
-        prior, prior_weight, lam: see :class:`sa3d.session.SessionConfig`.
+        prior, prior_weight, lam: see :class:`sa3d.loop_config.LoopConfig`.
     """
 
     scene_key: str
