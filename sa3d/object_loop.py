@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
@@ -14,7 +13,6 @@ from sa3d.errors import SA3DError
 from sa3d.events import Event, Finished, RoundDone, ViewDone
 from sa3d.inverse_rendering import Evidence
 from sa3d.loop_config import LoopConfig
-from sa3d.mask_rendering import agreement
 from sa3d.object_state import DOUBT, ObjectState, Progress
 from sa3d.prompts import Prompt
 from sa3d.rounds import run_rounds
@@ -281,24 +279,13 @@ class ObjectLoop:
             rejected=len(of["rejected"]),
             agreement=_mean(of["accepted"]),
             unvoted_agreement=_mean(of["held out"]) if of["held out"] else None,
-            prompt_agreement=_mean(
-                [self._prompt_agreement(index) for index in self.state.prompted]
-            ),
+            prompt_agreement=_mean([self.state.prompt_agreement(i) for i in self.state.prompted]),
             changed_views=changed,
             seconds=seconds,
             best_agreement=best_tenth([*of["accepted"], *of["held out"]]),
         )
         self.state.rounds.append(done)
         return done
-
-    def _prompt_agreement(self, index: int) -> float:
-        """IoU of the user's mask with what all the *other* views say about that view: drift."""
-        vote = self.state.retract(index)
-        assert vote is not None
-        others = self.state.render(index)
-        self.state.put(index, vote)
-        said = (vote.confidence > 0).to(others.known)
-        return agreement(vote.mask, replace(others, known=others.known * said))
 
 
 def _mean(values: Sequence[float]) -> float:

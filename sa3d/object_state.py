@@ -15,7 +15,7 @@ from sa3d.events import Finished, Outcome, RoundDone
 from sa3d.final_masks import at_photo_size
 from sa3d.inverse_rendering import Evidence, Vote
 from sa3d.loop_config import LoopConfig
-from sa3d.mask_rendering import RenderedMask, render_mask
+from sa3d.mask_rendering import RenderedMask, agreement, render_mask
 from sa3d.object_extent import Extent, own_surface
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
@@ -201,6 +201,15 @@ class ObjectState:
             prior=self.config.prior,
             prior_weight=self.config.prompt_prior_weight,
         )
+
+    def prompt_agreement(self, index: int) -> float:
+        """IoU of the user's mask with what all the *other* views say about that view: drift."""
+        vote = self.retract(index)
+        assert vote is not None
+        others = self.render(index)
+        self.put(index, vote)
+        said = (vote.confidence > 0).to(others.known)
+        return agreement(vote.mask, replace(others, known=others.known * said))
 
     def mask(self, index: int) -> np.ndarray:
         """The mask [H, W] bool a view voted for; else what all others show there."""
