@@ -183,10 +183,8 @@ def print_summary(rows: Sequence[dict[str, Any]], clicks: int) -> None:
     Clicks to a goal are means over the runs that reached it, with the share of them behind. A run
     that ended early, content or without an error left, keeps its last mean IoU.
     """
-    print(
-        "\n| | clicks to .85 | .90 | .95 | "
-        + " | ".join(f"IoU after {n}" for n in range(clicks + 1))
-    )
+    after = " | ".join(f"IoU after {n}" for n in range(clicks + 1))
+    print(f"\n| | clicks to .85 | .90 | .95 | {after} |")
     print("|---" * (5 + clicks) + "|")
     for how in dict.fromkeys(one["how"] for one in rows):
         mine = [one for one in rows if one["how"] == how]
