@@ -1,7 +1,7 @@
 """A view the user did not prompt is asked about objects: K columns through one sparse matrix.
 
-Per view the encoding is loaded once and all objects' masks are rendered and voted with by one
-product each; only the segmenter's decoder is asked for every object.
+Per view the encoding is loaded once and all objects' masks are rendered and voted with together;
+only the segmenter's decoder is asked for every object.
 """
 
 from __future__ import annotations
