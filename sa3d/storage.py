@@ -119,9 +119,15 @@ def _writing_failed(path: Path, error: OSError) -> SA3DError:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compress: bool = False) -> None:
-    """Write an ``.npz`` atomically; uncompressed by default, which is faster to read."""
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        (np.savez_compressed if compress else np.savez)(file, **dict(arrays))
+    """Write an ``.npz`` atomically; uncompressed by default, which is faster to read.
+
+    Not by ``np.savez``: interrupted, that leaves its archive open, which complains at the end.
+    """
+    kind = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", kind) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -52,11 +53,11 @@ def test_a_failed_file_changes_nothing(tmp_path: Path, failure: type[BaseExcepti
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_arrays(tmp_path / "a.npz", {"x": np.zeros(3)})
 
-    def full(file, **arrays: np.ndarray) -> None:
+    def full(file, array: np.ndarray, **_: object) -> None:
         file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(np.lib.format, "write_array", full)
     with pytest.raises(SA3DError, match="the disk is full"):
         save_arrays(tmp_path / "a.npz", {"x": np.ones(3)})
     assert names(tmp_path) == ["a.npz"]
@@ -171,3 +172,19 @@ def test_existing_files_are_refused(tmp_path: Path) -> None:
         refuse_existing(tmp_path / "a.ply", overwrite=False)
     with pytest.raises(SA3DError, match="is a folder"):
         refuse_existing(tmp_path, overwrite=True)
+
+
+def test_what_is_interrupted_leaves_nothing_and_says_nothing_later(tmp_path: Path) -> None:
+    class Interrupted:
+        def __array__(self, *_: object, **__: object) -> np.ndarray:
+            raise KeyboardInterrupt
+
+    arrays: dict = {"one": np.arange(3), "two": Interrupted()}
+    for compress in (False, True):
+        with pytest.raises(KeyboardInterrupt):
+            save_arrays(tmp_path / "x.npz", arrays, compress=compress)
+    gc.collect()  # an archive left open would complain now, and warnings are errors
+    assert list(tmp_path.iterdir()) == []
+    save_arrays(tmp_path / "x.npz", {"one": np.arange(3)}, compress=True)
+    with np.load(tmp_path / "x.npz") as stored:
+        np.testing.assert_array_equal(stored["one"], [0, 1, 2])
