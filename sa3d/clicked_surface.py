@@ -42,12 +42,14 @@ def clicked_surface(scene: Scene, index: int, prompts: Sequence[Prompt]) -> np.n
     photo = scene.views[index].camera
     clusters = _clusters(scene, index)
     height, width = clusters.shape
-    clicked = {
-        int(clusters[int(y * height / photo.height), int(x * width / photo.width)])
-        for prompt in prompts
-        for (x, y), label in zip(prompt.points, prompt.labels, strict=True)
-        if label == 1
-    }
+    clicked: set[int] = set()
+    for prompt in prompts:
+        for (x, y), label in zip(prompt.points, prompt.labels, strict=True):
+            row, column = int(y * height / photo.height), int(x * width / photo.width)
+            beside = clusters[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+            # At the edge of a thing clicked before, that is meant, not the next one.
+            if label == 1 and clicked.isdisjoint(set(beside.flatten().tolist()) - {_NOTHING}):
+                clicked.add(int(clusters[row, column]))
     mask = torch.isin(clusters, torch.tensor(sorted(clicked - {_NOTHING}), dtype=clusters.dtype))
     if not mask.any() or float(mask.float().mean()) > _TOO_LARGE:
         return None

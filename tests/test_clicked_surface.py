@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sa3d import clicked_surface as module
 from sa3d.clicked_surface import clicked_surface
@@ -44,6 +45,21 @@ def test_clicks_on_two_things_mean_both(scene: AnalyticScene) -> None:
     surface = clicked_surface(scene.scene, 1, [click(scene, "ball"), click(scene, "crate")])
     assert surface is not None
     assert iou(surface > 0.5, scene.masks["ball"][1] | scene.masks["crate"][1]) > 0.75
+
+
+@pytest.mark.parametrize(("x", "meant"), [(50, 1), (75, 2)])
+def test_a_click_at_the_edge_of_what_was_clicked_means_nothing_else(
+    scene: AnalyticScene, monkeypatch: pytest.MonkeyPatch, x: float, meant: int
+) -> None:
+    found = torch.full((6, 8), -1)
+    found[1:4, 1:4], found[1:4, 4:7] = 0, 1  # side by side; 12 pixels of the photo each way
+    monkeypatch.setattr(module, "_clusters", lambda _, __: found)
+    clicks = Prompt(scene.scene.views[1].name, "it", points=((30, 30), (x, 30)), labels=(1, 1))
+    surface = clicked_surface(scene.scene, 1, [clicks])
+    assert surface is not None
+    inside = torch.nn.functional.max_pool2d(torch.from_numpy(surface)[None], 12)[0] > 0.9
+    assert int(inside[2, :4].sum()) == 3
+    assert int(inside[2, 4:].sum()) == 3 * (meant - 1)
 
 
 def test_nothing_where_nothing_stands_out_or_the_size_is_said(scene: AnalyticScene) -> None:
