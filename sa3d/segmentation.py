@@ -85,9 +85,8 @@ class ObjectSegmentation:
 def held_out_agreement(views: Mapping[int, ViewRecord]) -> float | None:
     """IoU with what is rendered without a view, as three quarters of the believed views reach it.
 
-    Without its whole fold where that was asked for, else without its own vote alone. The quartile
-    predicts the true IoU better than median and mean, and much better than the few views that never
-    vote (measured, docs/stop.md).
+    Without its whole fold where that was asked for, else without its own vote alone. Of
+    what was measured (docs/stop.md) the quartile orders results best, on generated and demo scenes.
 
     Args:
         views: what they said, by index.
