@@ -69,7 +69,7 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
     yield loop.finish(converged, number, said)
 
 
-def _take_corrections(loop: ObjectLoop, views: Sequence[int], number: int) -> list[Event]:
+def _take_corrections(loop: ObjectLoop, views: Sequence[int], number: int) -> Sequence[Event]:
     """Let the corrected views vote.
 
     An answer to clicks that is much larger than what the user saw is tried first: where the nearest
