@@ -75,26 +75,25 @@ def test_measure_scene_prints_every_stage(tmp_path: Path) -> None:
 
 
 def test_measure_corrections_goes_on_and_runs_again(tmp_path: Path) -> None:
-    arguments = (
+    kept = {"object": "vase", "how": "worst view", "seed": 0, "seconds_per_click": None}
+    kept |= {"start": 0.25, "best": 0.75, "end": 0.75, "ious": [0.25, 0.75]}
+    kept |= {f"clicks_to_{goal}": None for goal in ("0.85", "0.90", "0.95")}
+    path = tmp_path / "corrections.json"
+    path.write_text(json.dumps([kept]))  # as if it had been stopped after this row
+    table = run(
         *("measure_corrections.py", "--demo", "room", "--objects", "vase", "--clicks", "1"),
-        *("--box", "--how", "proposed view", "one view, rerun"),
+        *("--box", "--how", "worst view", "proposed view", "one view, rerun"),
         *("--prepare.ray-side", "48", "--cache-dir", str(tmp_path / "cache")),
-        *("--output", str(tmp_path / "out")),
+        *("--output", str(tmp_path)),
     )
-    table = run(*arguments)
-    path = tmp_path / "out" / "corrections.json"
-    rows = json.loads(path.read_text())
+    first, *rows = json.loads(path.read_text())
+    assert first == kept
     assert [row["how"] for row in rows] == ["proposed view", "one view, rerun"]
     assert len({row["start"] for row in rows}) == 1
     assert rows[0]["start"] > 0.5
     assert all(row["best"] == max(row["ious"]) for row in rows)
     assert f"| vase | proposed view | {rows[0]['start']:.3f} |" in table
-    path.write_text(json.dumps([rows[0] | {"start": 0.25}]))  # stopped after the first row
-    again = run(*arguments)
-    assert "| vase | proposed view | 0.250 |" in again
-    kept, measured = json.loads(path.read_text())
-    assert kept["start"] == 0.25
-    assert measured["ious"] == rows[1]["ious"]
+    assert "| worst view | - (0/1) | - (0/1) | - (0/1) | 0.250 | 0.750 |" in table
 
 
 def test_measure_uncertainty_fits_checks_and_draws(exact_book: Path, tmp_path: Path) -> None:
