@@ -77,9 +77,9 @@ class Session:
         """
         if segmentation.scene_key != self.scene.key:
             raise SA3DError("this segmentation was made in another scene: open that one")
+        for name in segmentation.objects:
+            self._loops.check_free(name)
         for name, one in segmentation.objects.items():
-            if name in self._loops:
-                raise SA3DError(f"there is an object {name!r} here already")
             loop = self._loops.new(name, one.prompts)
             loop.resume(one)
             self._loops.add(name, loop, segmentation.colours[name])
@@ -119,7 +119,7 @@ class Session:
         self._loops.known(name)
         self._loops.check_free(new)
         parts = [one for one, loop in self._loops.items() if loop.state.whole == name]
-        self._history.remember(self._loops.now([name, new, *parts]))
+        self._history.remember(self._loops.now([name, new]))
         order = [new if one == name else one for one in self._loops]
         state = self._loops[name].state.renamed(new)
         colours = {new if one == name else one: c for one, c in self.colours.items()}

@@ -56,8 +56,11 @@ class SessionObjects(dict[str, ObjectLoop]):
             self.colours[name] = colour or free_colour(self.colours.values())
 
     def remove(self, name: str) -> None:
-        """Take an object away."""
+        """Take an object away; a part that is being split off it is an object like any other now."""
         del self[name], self.colours[name]
+        for loop in self.values():
+            if loop.state.whole == name:
+                loop.state.whole = None
 
     def known(self, name: str) -> ObjectLoop:
         """An object's loop.
@@ -92,8 +95,14 @@ class SessionObjects(dict[str, ObjectLoop]):
             raise SA3DError(f"there is an object {name!r} already: give another name")
 
     def now(self, names: Iterable[str]) -> Step:
-        """How things are: copies of the named objects, and the order and colours of all."""
-        objects = {name: self[name].state.copy() if name in self else None for name in names}
+        """How things are: copies of the named objects, and the order and colours of all.
+
+        A part and what it is being split off change together, so both are copied.
+        """
+        touched = set(names)
+        pairs = [{name, loop.state.whole} for name, loop in self.items() if loop.state.whole]
+        touched |= {name for pair in pairs if pair & touched for name in pair if name in self}
+        objects = {name: self[name].state.copy() if name in self else None for name in touched}
         return Step(objects, list(self), dict(self.colours))
 
     def put_back(self, step: Step) -> None:
@@ -104,10 +113,11 @@ class SessionObjects(dict[str, ObjectLoop]):
             else:
                 self[name] = self.new(name, state.prompts)
                 self[name].state = state
-        self.colours = dict(step.colours)
         ordered = {name: self[name] for name in step.order if name in self} | self
         self.clear()
         self.update(ordered)
+        colours = self.colours | dict(step.colours)
+        self.colours = {name: colours[name] for name in self}
 
     def swap(self, step: Step) -> Step:
         """:meth:`put_back`, and give how they were until then."""

@@ -288,6 +288,36 @@ def test_a_split_is_undone_with_the_rounds_that_followed(
     assert same(bits(session), after)
 
 
+def test_a_part_outlives_what_it_is_split_off(bottle: AnalyticScene, in_one: Segmentation) -> None:
+    session = reopened(bottle, in_one)
+    session.split_object("bottle", [click(bottle, "cap", 3)], "cap")
+    session.remove_object("bottle")
+    list(session.run())
+    assert not session.unfinished
+    assert mean_iou(bottle, session, "cap", "cap") > 0.9
+    session.rename_object("cap", "bottle")  # finished: it may be edited
+    session.undo()
+    session.undo()
+    list(session.run())
+    assert mean_iou(bottle, session, "bottle", "body") > 0.9
+
+
+def test_a_correction_during_a_split_is_undone_for_both(
+    bottle: AnalyticScene, in_one: Segmentation
+) -> None:
+    session = reopened(bottle, in_one)
+    session.split_object("bottle", [click(bottle, "cap", 3)], "cap")
+    session.add_prompts([click(bottle, "body", 6, "bottle")])
+    list(session.run())
+    after = bits(session)
+    assert session.undo()
+    assert session.unfinished  # the bottle is whole again, the cap still to be taken out of it
+    list(session.run())
+    assert mean_iou(bottle, session, "bottle", "body") > 0.9
+    assert session.redo()
+    assert same(bits(session), after)
+
+
 def test_edits_that_cannot_be_made_change_nothing(
     bottle: AnalyticScene, in_one: Segmentation
 ) -> None:

@@ -462,7 +462,7 @@ def test_a_saved_segmentation_is_corrected_like_a_live_one(
     one, two = (s.result().object("ball") for s in (live, reopened))
     assert len(one.rounds) == len(two.rounds)
     assert [r.outcome for r in one.views.values()] == [r.outcome for r in two.views.values()]
-    with pytest.raises(SA3DError, match="here already"):
+    with pytest.raises(SA3DError, match="'ball' already: give another name"):
         reopened.resume(live.result())
     with pytest.raises(SA3DError, match="another scene"):
         reopened.resume(replace(live.result(), scene_key="other"))

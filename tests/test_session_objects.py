@@ -93,6 +93,28 @@ def test_a_new_object_may_be_given_a_colour(still_life: AnalyticScene) -> None:
     assert session.colours["ball"] == COLOURS[0]  # it has one
 
 
+def test_objects_that_were_resumed_stay_when_earlier_actions_are_undone(
+    both: Session, still_life: AnalyticScene
+) -> None:
+    session = Session(still_life.scene, oracle(still_life))
+    session.add_prompts([marked(still_life, "other")])
+    session.resume(both.result())
+    assert session.undo()
+    assert session.colours == {"ball": COLOURS[0], "crate": COLOURS[1]}
+    assert session.redo()
+    assert list(session.colours) == ["other", "ball", "crate"]
+
+
+def test_what_cannot_be_resumed_as_a_whole_is_not_resumed(
+    both: Session, still_life: AnalyticScene
+) -> None:
+    session = Session(still_life.scene, oracle(still_life))
+    session.add_prompts([marked(still_life, "crate")])
+    with pytest.raises(SA3DError, match="'crate' already: give another name"):
+        session.resume(both.result())
+    assert list(session.colours) == ["crate"]
+
+
 colour = st.tuples(*[st.integers(0, 255)] * 3)
 actions = st.lists(
     st.one_of(
