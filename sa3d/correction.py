@@ -38,13 +38,12 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
     yield RoundStarted(loop.name, number, len(loop.scene.views))
     before = state.evidence.labels(config.lam)
     prompted = set(state.prompted)
-    for index in views:
-        if index not in prompted:
-            state.retract(index)
-            state.records.pop(index, None)
+    go_on = state.finished is not None and state.finished.chosen_round > 0
+    for index in sorted(prompted - state.records.keys()) if go_on else ():
+        visit([loop], index)  # a prompt was taken back: what would it say without any?
     yield from _take_corrections(loop, [i for i in views if i in prompted], number)
     state = loop.state
-    if state.finished is None or state.finished.chosen_round == 0:
+    if not go_on:
         # The others were not asked to the end, or had found something else: all are asked again.
         loop.begin_rounds()
         yield from run_rounds([loop])

@@ -81,7 +81,7 @@ def split_off(whole: ObjectLoop, prompts: Sequence[Prompt], name: str) -> Object
         corrected = mask.copy()
         if record is not None and record.corrected is not None and record.mask is not None:
             corrected |= record.corrected & (record.mask == rest)
-        _remove_from_drawn(whole, index, mask)
+        _remove_from_prompts(whole, index, mask)
         whole.state.prompts.append(_not_there(whole, part, index, mask))
         whole.encode(index)
         whole.take_user_mask(index, rest, 1.0, corrected)
@@ -103,7 +103,7 @@ def let_go(whole: ObjectLoop, part: ObjectLoop) -> Iterator[Event]:
             continue
         if record.outcome == "accepted" and index in part.state.votes:
             _replace_mask(part, index, mask & record.mask)
-        _remove_from_drawn(whole, index, mask)
+        _remove_from_prompts(whole, index, mask)
         _replace_mask(whole, index, record.mask & ~mask)
     for loop in (part, whole):
         loop.state.measure_extent()
@@ -233,7 +233,7 @@ def _not_there(whole: ObjectLoop, part: ObjectLoop, index: int, mask: np.ndarray
         point
         for prompt in here
         for point, label in zip(prompt.points, prompt.labels, strict=True)
-        if label == 1
+        if label == 1 and mask[int(point[1]), int(point[0])]
     ]
     if not points:
         depth = np.asarray(distance_transform_edt(np.pad(mask, 1)))[1:-1, 1:-1]
@@ -243,16 +243,17 @@ def _not_there(whole: ObjectLoop, part: ObjectLoop, index: int, mask: np.ndarray
     return Prompt(view, whole.name, points=tuple(points), labels=(0,) * len(points))
 
 
-def _remove_from_drawn(whole: ObjectLoop, index: int, mask: np.ndarray) -> None:
-    """Take a part [H, W] out of what the user drew in a view."""
+def _remove_from_prompts(whole: ObjectLoop, index: int, mask: np.ndarray) -> None:
+    """Take a part [H, W] out of what the user drew in a view; points on it are beside the rest."""
     camera = whole.scene.views[index].camera
     for position, prompt in enumerate(whole.state.prompts):
-        if prompt.mask is None or whole.scene.view_index(prompt.view) != index:
+        if whole.scene.view_index(prompt.view) != index:
             continue
         drawn = prompt.load_mask(camera.width, camera.height)
-        assert drawn is not None
-        if (drawn & ~mask).any():
-            whole.state.prompts[position] = replace(prompt, mask=drawn & ~mask)
+        rest = prompt.mask if drawn is None or not (drawn & ~mask).any() else drawn & ~mask
+        points = zip(prompt.points, prompt.labels, strict=True)
+        labels = tuple(0 if mask[int(y), int(x)] else label for (x, y), label in points)
+        whole.state.prompts[position] = replace(prompt, mask=rest, labels=labels)
 
 
 def _measure_agreement(loop: ObjectLoop) -> None:

@@ -141,10 +141,15 @@ class ObjectState:
         return self.finished is None or bool(self.waiting) or self.whole is not None
 
     def change_prompts(self, prompts: Sequence[Prompt]) -> None:
-        """Take these prompts, and note in which views they are not those there were."""
-        kept = {id(prompt) for prompt in self.prompts} & {id(prompt) for prompt in prompts}
-        changed = [prompt for prompt in [*self.prompts, *prompts] if id(prompt) not in kept]
-        views = {self.scene.view_index(prompt.view) for prompt in changed}
+        """Take these prompts, and note in which views they are not those there were.
+
+        Where one was taken back, what the view said because of it goes at once.
+        """
+        gone, new = _without(self.prompts, prompts), _without(prompts, self.prompts)
+        views = {self.scene.view_index(prompt.view) for prompt in [*gone, *new]}
+        for index in {self.scene.view_index(prompt.view) for prompt in gone}:
+            self.retract(index)
+            self.records.pop(index, None)
         self.prompts = list(prompts)
         self.waiting = (self.waiting or frozenset()) | views
 
@@ -222,7 +227,7 @@ class ObjectState:
 
         Their votes are cast anew: on what shows through a handle the user has no say.
         """
-        prompted = self.prompted
+        prompted = sorted(i for i, r in self.records.items() if r.outcome == "prompted")
         masks = {index: self.votes[index].mask.cpu() > 0.5 for index in prompted}
         surfaces = [
             own_surface(self.scene.prepared(index), mask)
@@ -244,3 +249,9 @@ class ObjectState:
     def at_rays(self, index: int, mask: np.ndarray) -> Tensor:
         """A mask [H, W] at operator resolution: share of each pixel covered, [R]."""
         return self.scene.prepared(index).at_rays(mask).to(self.scene.device)
+
+
+def _without(prompts: Sequence[Prompt], others: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts that are not among others: these very ones, as equal ones may be there twice."""
+    known = {id(prompt) for prompt in others}
+    return [prompt for prompt in prompts if id(prompt) not in known]

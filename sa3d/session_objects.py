@@ -56,7 +56,7 @@ class SessionObjects(dict[str, ObjectLoop]):
             self.colours[name] = colour or free_colour(self.colours.values())
 
     def remove(self, name: str) -> None:
-        """Take an object away; a part that is being split off it is an object like any other now."""
+        """Take an object away; a part being split off it is an object like any other then."""
         del self[name], self.colours[name]
         for loop in self.values():
             if loop.state.whole == name:

@@ -16,6 +16,7 @@ from sa3d.evaluation import iou, mean_iou_over_views
 from sa3d.events import Finished, ViewDone
 from sa3d.export.masks import PhotoMasks
 from sa3d.final_masks import final_masks
+from sa3d.loop_config import LoopConfig
 from sa3d.mask_refinement import RefinementConfig
 from sa3d.prompts import Prompt
 from sa3d.scene import PrepareConfig, Scene
@@ -228,6 +229,45 @@ def test_a_part_that_a_user_drew_is_taken_out_of_the_drawing(
     np.testing.assert_array_equal(first.mask, bottle.masks["body"][0])
     mask = final_masks(bottle.scene, session.result(), 0)["bottle"][0]
     assert not (mask & bottle.masks["cap"][0]).any()
+
+
+def test_points_of_the_whole_on_a_part_are_beside_the_rest(
+    bottle: AnalyticScene, in_one: Segmentation
+) -> None:
+    session = reopened(bottle, in_one)
+    on_cap = [click(bottle, "cap", view, "bottle") for view in (3, 7)]
+    session.add_prompts(on_cap)
+    list(session.run())
+    session.split_object("bottle", [replace(on_cap[0], object="cap")], "cap")  # the same pixel
+    list(session.run())
+    said = [(p.points, p.labels) for p in session.prompts("bottle") if p.mask is None]
+    assert said == [(p.points, (0,)) for p in (*on_cap, on_cap[0])]
+    session.add_prompts([click(bottle, "body", 3, "bottle")])
+    list(session.run())
+    assert mean_iou(bottle, session, "bottle", "body") > 0.9
+
+
+def test_a_click_taken_back_leaves_nothing_behind_in_its_view(bottle: AnalyticScene) -> None:
+    session = Session(bottle.scene, session_in(bottle).segmenter, LoopConfig(neighbours=0))
+    session.add_prompts([drawn(bottle, "body", 0)])
+    list(session.run())
+    before = bits(session)
+    for part in ("body", "cap"):  # the second is wrong
+        session.add_prompts([click(bottle, part, 7, "body")])
+        list(session.run())
+    record = session.result().object("body").views[7]
+    assert record.mask is not None
+    assert (record.mask & bottle.masks["cap"][7]).any()
+    session.remove_prompt("body", 2)
+    list(session.run())
+    record = session.result().object("body").views[7]
+    assert record.outcome == "prompted"
+    assert record.mask is not None
+    assert iou(record.mask, bottle.masks["body"][7]) > 0.95
+    assert mean_iou(bottle, session, "body", "body") > 0.95
+    for _ in range(3):
+        assert session.undo()
+    assert same(bits(session), before)
 
 
 def test_a_renamed_object_is_the_same_object(bottle: AnalyticScene, in_parts: Segmentation) -> None:
