@@ -198,6 +198,7 @@ def _object_to_json(one: ObjectSegmentation) -> dict[str, Any]:
         "kept_round": one.kept_round,
         "cycle": one.cycle,
         "colour": one.colour,
+        "held_out": sorted(one.held_out),
     }
 
 
@@ -255,6 +256,7 @@ def _object_from_json(
     device: torch.device,
 ) -> ObjectSegmentation:
     name = entry["name"]
+    seen_held_out = [v["index"] for v in entry["views"] if v["outcome"] == "held out"]
     return ObjectSegmentation(
         name=name,
         prompts=[
@@ -269,6 +271,7 @@ def _object_from_json(
         kept_round=entry.get("kept_round", 0),
         cycle=entry.get("cycle", 0),
         colour=tuple(entry["colour"]) if entry.get("colour") else object_colour(i),
+        held_out=frozenset(entry.get("held_out", seen_held_out)),
     )
 
 

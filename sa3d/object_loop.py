@@ -104,8 +104,7 @@ class ObjectLoop:
         """
         state, names = self.state, [view.name for view in self.scene.views]
         state.recount(dict(state.votes))
-        if self.config.folds:
-            state.records = with_fold_agreements(state, self.config.folds)
+        state.records = with_fold_agreements(state, self.config.folds)
         if (agreed := held_out_agreement(state.records)) is not None:
             said += f"; held-out agreement {agreed:.2f}"
         trusted = {names[i]: r.trusted for i, r in state.records.items() if r.mask is not None}
@@ -129,6 +128,7 @@ class ObjectLoop:
             verdict=finished.verdict if finished else "stopped before the end",
             kept_round=finished.chosen_round if finished else len(state.rounds),
             cycle=finished.cycle if finished else 0,
+            held_out=state.held_out,
         )
 
     def _evidence_in_result(self) -> Evidence:
@@ -141,10 +141,17 @@ class ObjectLoop:
         return self._given[1].snapshot()
 
     def resume(self, one: ObjectSegmentation) -> None:
-        """Bring back the state that ended with this result, bit for bit: votes are cast again."""
+        """Bring back the state that ended with this result, bit for bit: votes are cast again.
+
+        Views prompted since are corrections still to be made; a lift that was stopped begins anew.
+        """
         state = self.state
+        lifted = {index for index, record in one.views.items() if record.outcome == "prompted"}
+        waiting = frozenset(state.prompted) - lifted
+        if waiting and not one.rounds and len(lifted) == len(one.views):
+            return
         state.records, state.rounds = dict(one.views), list(one.rounds)
-        state.held_out = frozenset(i for i, r in one.views.items() if r.outcome == "held out")
+        state.held_out = one.held_out
         for index, record in sorted(one.views.items()):
             if record.mask is None or record.outcome not in ("prompted", "accepted"):
                 continue
@@ -154,12 +161,11 @@ class ObjectLoop:
             state.put(index, state.vote_of(index))
         state.measure_extent()
         state.recount(dict(state.votes))
-        only_lifted = all(record.outcome == "prompted" for record in one.views.values())
-        kept = 0 if only_lifted else one.kept_round or len(state.rounds)
+        kept = 0 if len(lifted) == len(one.views) else one.kept_round or len(state.rounds)
         state.finished = Finished(
             self.name, one.converged, len(state.rounds), kept, one.verdict, one.cycle
         )
-        state.waiting = frozenset()
+        state.waiting = waiting
 
     def ask_user(
         self,
@@ -242,12 +248,6 @@ class ObjectLoop:
         """A view's record as an event of round ``number``."""
         name, r = self.scene.views[index].name, self.state.records[index]
         return ViewDone(self.name, number, name, r.outcome, r.agreement, r.score, r.reason)
-
-    def confidence(self, probability: Tensor, known: Tensor) -> float:
-        """How much a view's vote counts: how far its prompts, a rendered mask [h, w], rest on real
-        evidence, ``known`` [h, w], rather than on the prior; in [0.1, 1]."""
-        share = float((probability * known).sum() / probability.sum().clamp_min(1e-6))
-        return max(0.1, share)
 
     def encode(self, index: int) -> None:
         """Make a view the segmenter's image, and tell it what nearby views taught."""

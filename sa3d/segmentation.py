@@ -55,8 +55,9 @@ class ViewRecord:
 class ObjectSegmentation:
     """One object: its prompts, its evidence (both [N]), its views by index, and the report.
 
-    ``kept_round`` and ``cycle``: see :class:`sa3d.events.Finished`. Without a ``colour`` of its own
-    it has one by its place, see :attr:`Segmentation.colours`.
+    ``kept_round`` and ``cycle``: see :class:`sa3d.events.Finished`. ``held_out``: views that never
+    vote, whatever became of them. Without a ``colour`` of its own it has one by its place, see
+    :attr:`Segmentation.colours`.
     """
 
     name: str
@@ -69,6 +70,7 @@ class ObjectSegmentation:
     kept_round: int = 0
     cycle: int = 0
     colour: Colour | None = None
+    held_out: frozenset[int] = frozenset()
 
     def renamed(self, name: str) -> ObjectSegmentation:
         """The same under another name."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sa3d.inverse_rendering import Evidence
 from sa3d.mask_rendering import agreement
 from sa3d.object_state import ObjectState
 from sa3d.segmentation import ViewRecord
@@ -13,13 +12,14 @@ from sa3d.segmentation import ViewRecord
 def with_fold_agreements(state: ObjectState, folds: int) -> dict[int, ViewRecord]:
     """A loop's records, each mask compared with what is rendered without the views of its fold.
 
-    Every ``folds``-th view that has a mask belongs to the same fold. Only operators are needed:
-    each fold's votes are taken out of a copy of the evidence, and nothing is segmented again.
+    What was measured before, with other votes, is forgotten. Every ``folds``-th view that has a
+    mask belongs to the same fold. Only operators are needed: each fold's votes are taken out of a
+    copy of the evidence, and nothing is segmented again.
 
     Args:
-        folds: 1 or more; with as many as there are views each is left out alone.
+        folds: 0 compares none; with as many as there are views each is left out alone.
     """
-    records = dict(state.records)
+    records = {i: replace(record, fold_agreement=None) for i, record in state.records.items()}
     masked = [index for index in sorted(records) if records[index].mask is not None]
     for fold in (masked[start::folds] for start in range(folds)):
         if not set(state.votes) - set(fold):
@@ -40,7 +40,7 @@ def with_fold_agreements(state: ObjectState, folds: int) -> dict[int, ViewRecord
 
 def _without(state: ObjectState, views: list[int]) -> ObjectState:
     """The state as if some views had not voted; the given one stays as it is."""
-    evidence = Evidence(state.evidence.object.clone(), state.evidence.total.clone())
+    evidence = state.evidence.snapshot()
     for index in views:
         if (vote := state.votes.get(index)) is not None:
             evidence.add(state.scene.prepared(index).operator, vote, sign=-1)

@@ -466,3 +466,43 @@ def test_a_saved_segmentation_is_corrected_like_a_live_one(
         reopened.resume(live.result())
     with pytest.raises(SA3DError, match="another scene"):
         reopened.resume(replace(live.result(), scene_key="other"))
+
+
+@pytest.mark.parametrize("events", [0, 1, 9])
+def test_what_was_saved_in_the_middle_is_gone_on_with(
+    analytic: AnalyticScene, tmp_path: Path, events: int
+) -> None:
+    """Saved before anything is lifted, after one of two views, and in the first round."""
+    session = Session(analytic.scene, oracle(analytic))
+    session.add_prompts([prompt(analytic, view=view) for view in (0, 5)])
+    run = session.run()
+    for _ in range(events):
+        next(run)
+    if events == 9:
+        session.add_prompts([prompt(analytic, view=8)])
+    save_segmentation(session.result(), tmp_path / "ball")
+    reopened = Session(analytic.scene, oracle(analytic))
+    reopened.resume(load_segmentation(tmp_path / "ball").segmentation)
+    assert reopened.unfinished
+    list(reopened.run())
+    records = reopened.result().object("ball").views
+    prompted = [i for i, r in records.items() if r.outcome == "prompted"]
+    assert sorted(prompted) == ([0, 5, 8] if events == 9 else [0, 5])
+    assert mean_iou(analytic, reopened, "ball") > 0.95
+    assert not reopened.unfinished
+
+
+def test_views_held_out_stay_so_when_reopened(analytic: AnalyticScene, tmp_path: Path) -> None:
+    """Even one whose mask was rejected: asked again it may agree, and must not vote."""
+    session = Session(analytic.scene, oracle(analytic, OracleErrors(wrong=0.4, seed=2)))
+    session.add_prompts([prompt(analytic)])
+    list(session.run())
+    save_segmentation(session.result(), tmp_path / "ball")
+    one = load_segmentation(tmp_path / "ball").segmentation.object("ball")
+    assert [one.views[index].outcome for index in one.held_out] == ["rejected"]
+    reopened = Session(analytic.scene, oracle(analytic), LoopConfig(neighbours=13))
+    reopened.resume(load_segmentation(tmp_path / "ball").segmentation)
+    reopened.add_prompts([prompt(analytic, view=6)])
+    list(reopened.run())
+    records = reopened.result().object("ball").views
+    assert {i for i, r in records.items() if r.outcome == "held out"} == one.held_out

@@ -86,6 +86,15 @@ def test_folds_judge_every_view_and_change_nothing_else(still_life: AnalyticScen
         assert f"held-out agreement {result.held_out_agreement:.2f}" in result.verdict
 
 
+def test_folds_of_votes_that_were_changed_since_are_forgotten(still_life: AnalyticScene) -> None:
+    folded, plain = (loop_of(still_life, LoopConfig(folds=folds)) for folds in (4, 0))
+    list(folded.run())
+    plain.resume(folded.result())
+    assert all(record.fold_agreement is not None for record in plain.state.records.values())
+    plain.finish(True, 1, "corrected")
+    assert all(record.fold_agreement is None for record in plain.state.records.values())
+
+
 def record_of(outcome: Outcome, agreement: float, fold: float | None = None) -> ViewRecord:
     return ViewRecord(outcome, agreement, 0.9, 1.0, None, fold_agreement=fold)
 
