@@ -118,6 +118,8 @@ def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool, cycle: in
     text = f"{how} after {len(rounds)} round{'s' if len(rounds) > 1 else ''}"
     if chosen == 0:
         last = rounds[-1]
+        if not last.accepted and not last.rejected and last.unvoted_agreement is None:
+            return f"{text}, but no other view shows what was marked so far: prompt another view"
         return (
             f"{text}, but the views found something else than what was marked (the best tenth of"
             f" them agrees {last.best_agreement:.2f} with the others, all of them"

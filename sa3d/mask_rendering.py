@@ -76,8 +76,11 @@ def agreement(mask: Tensor, rendered: RenderedMask) -> float:
     """IoU of a view's mask [R] with what other views say there, counting only what they know.
 
     A pixel counts as far as its light comes from elements with evidence: a view that is the first
-    to see an object's back does not disagree with anybody. 0 when nothing is shared.
+    to see an object's back does not disagree with anybody. 0 when nothing is shared; 1 when both
+    say that the object is not there.
     """
     mine, theirs = mask > 0.5, rendered.probability > 0.5
+    if not (mine | theirs).any():
+        return float(rendered.known.any())
     shared = (rendered.known * (mine & theirs)).sum()
     return float(shared / (rendered.known * (mine | theirs)).sum().clamp_min(1e-6))

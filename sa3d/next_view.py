@@ -83,11 +83,12 @@ def next_views(
     again = torch.tensor([AGAIN ** prompts[index] for index in range(len(measured))])
     wrong = shares[:, 1:].sum(dim=1) * again
     distances = camera_distances([view.camera for view in scene.views])
-    nearest = distances.fill_diagonal_(torch.inf).argsort(dim=1, stable=True)[:, :AROUND]
-    around = wrong[nearest].mean(dim=1)
+    nearest = distances.fill_diagonal_(torch.inf).argsort(dim=1, stable=True)
+    near = nearest[:, : min(AROUND, len(nearest) - 1)]
+    around = wrong[near].mean(dim=1).nan_to_num(0.0)  # a lone view has none around
     ranked = [
-        _next_view(scene, index, records.get(index), (*row, float(near)), prompts[index])
-        for index, (row, near) in enumerate(zip(shares.tolist(), around, strict=True))
+        _next_view(scene, index, records.get(index), (*row, float(beside)), prompts[index])
+        for index, (row, beside) in enumerate(zip(shares.tolist(), around, strict=True))
     ]
     ranked.sort(key=lambda one: (-one.score, one.index))
     return ranked[:count]

@@ -54,7 +54,7 @@ def _close_and_open(loop: ObjectLoop) -> Iterator[Event]:
         if progress.labels is None:
             rounds = loop.state.rounds[progress.earlier :]
             config = loop.config.convergence
-            converged = is_converged(rounds, config)
+            converged = is_converged(rounds, config) or not progress.order
             cycle = 0 if converged else cycle_length(progress.passed, config)
             if converged or cycle or len(rounds) >= config.max_rounds:
                 yield _finish(loop, progress, converged, cycle)
@@ -92,7 +92,8 @@ def _finish(loop: ObjectLoop, progress: Progress, converged: bool, cycle: int) -
     rounds = state.rounds[progress.earlier :]
     chosen = best_round(rounds, loop.config.convergence)
     if chosen < len(rounds):
-        state.records, votes = progress.kept[chosen]
+        records, votes = progress.kept[chosen]
+        state.records = dict(records)
         state.recount(votes)
     kept = chosen and progress.earlier + chosen
     return loop.finish(converged, kept, verdict(rounds, chosen, converged, cycle), cycle)

@@ -122,6 +122,8 @@ def test_verdict_names_what_a_user_should_know() -> None:
     assert "the best tenth of them agrees 0.97 with the others" in lost
     assert "0.48 with the prompt" in lost
     assert "prompt another view" in lost
+    nobody = replace(ROUND, accepted=0, rejected=0, unvoted_agreement=None)
+    assert "no other view shows what was marked" in verdict([nobody], 0, converged=True)
 
 
 def state(*on: int, outcome: Outcome = "accepted") -> RoundState:

@@ -78,3 +78,7 @@ def test_agreement_of_masks_that_share_nothing_is_zero() -> None:
     rendered = RenderedMask(torch.tensor([1.0, 0.0]), torch.ones(2))
     assert agreement(torch.tensor([0.0, 1.0]), rendered) == 0
     assert agreement(torch.zeros(2), RenderedMask(torch.zeros(2), torch.zeros(2))) == 0
+
+
+def test_masks_that_both_show_nothing_agree() -> None:
+    assert agreement(torch.zeros(2), RenderedMask(torch.tensor([0.2, 0.0]), torch.ones(2))) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sa3d.inverse_rendering import Evidence
 from sa3d.next_view import AGAIN, AROUND, next_views
 from sa3d.prompts import Prompt
 from sa3d.segmentation import ObjectSegmentation, Segmentation, ViewRecord
-from sa3d.testing.analytic_scene import AnalyticScene
+from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene, voted_segmentation
 from sa3d.view_schedule import camera_distances
 
 
@@ -80,6 +81,17 @@ def test_a_view_marked_before_gains_less(still_life: AnalyticScene, voted: Segme
 def replace_prompts(segmentation: Segmentation, prompts: list[Prompt]) -> Segmentation:
     one = replace(segmentation.object("ball"), prompts=prompts)
     return replace(segmentation, objects={"ball": one})
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_views_around_are_others(tmp_path: Path, count: int) -> None:
+    few = analytic_scene(tmp_path, num_views=count)
+    masks = {"ball": few.masks["ball"]}
+    segmentation = changed(voted_segmentation(few.scene, masks), views={}, prompts=())
+    found = next_views(few.scene, segmentation, "ball")
+    for one in found:
+        others = [other.doubt for other in found if other is not one]
+        assert one.around == pytest.approx(np.mean(others) if others else 0.0)
 
 
 def test_an_unknown_object_is_refused(still_life: AnalyticScene, voted: Segmentation) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
+from sa3d.convergence import ConvergenceConfig
 from sa3d.events import Event, Finished, RoundDone, RoundStarted, ViewDone
+from sa3d.loop_config import LoopConfig
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.segmentation import ObjectSegmentation
@@ -197,3 +200,32 @@ def test_a_correction_that_was_stopped_is_made_again(still_life: AnalyticScene) 
     assert isinstance(done[-1], Finished)
     assert session.result().object("ball").views[6].outcome == "prompted"
     assert list(session.run()) == []
+
+
+def test_a_round_that_was_kept_is_not_changed_by_what_follows(still_life: AnalyticScene) -> None:
+    only_lifted = LoopConfig(convergence=ConvergenceConfig(min_trust=1.1))
+    segmenter = session_in(still_life).segmenter
+    session = Session(still_life.scene, segmenter, only_lifted)
+    session.add_prompts([prompt(still_life, "ball", 0)])
+    events = session.run()
+    for _ in range(16):
+        next(events)
+    session.rename_object("ball", "orb")  # in the middle of the rounds
+    list(session.run())
+    before = session.result().object("orb")
+    assert set(before.views) == {0}
+    session.add_prompts([replace(prompt(still_life, "ball", 6), object="orb")])
+    list(session.run())
+    assert session.undo()
+    assert session.undo()
+    list(session.run())
+    assert set(session.result().object("ball").views) == {0}
+
+
+def test_an_object_prompted_in_all_views_is_lifted_from_them(still_life: AnalyticScene) -> None:
+    prompts = [prompt(still_life, "ball", view) for view in range(len(still_life.scene.views))]
+    session = session_in(still_life, *prompts)
+    assert not [event for event in session.run() if isinstance(event, RoundDone)]
+    one = session.result().object("ball")
+    assert one.converged
+    assert one.verdict == "lifted from the prompted views alone"
