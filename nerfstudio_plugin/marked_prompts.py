@@ -42,24 +42,67 @@ def marked_prompts(
     Raises:
         SA3DError: nothing is marked, or it is not said where.
     """
-    marked = len(points) or box is not None or mask is not None
+    pixels = _numbers("points", points, "[(x, y), ...]", (-1, 2))
+    signs = _numbers("labels", labels, "[1, 0, ...]", (-1,)) if labels is not None else None
+    marked = pixels or box is not None or mask is not None
     if marked and view is None:
         raise SA3DError("say with view= which photograph the prompt is in")
+    if view is not None and not isinstance(view, str | Path):
+        raise SA3DError(f"view={view!r}: give the name of a photograph (scene.views lists them)")
     named = [replace(prompt, object=name) for prompt in prompts]
     if not marked and text is None:
         if not named:
             raise SA3DError("no prompt given: points, a box, a mask or words, with view=")
         return named
+    corners = None
+    if box is not None:
+        x0, y0, x1, y1 = _numbers("box", box, "(x0, y0, x1, y1)", (4,))
+        corners = (x0, y0, x1, y1)
     typed = Prompt(
-        view=view or "",
+        view=str(view or ""),
         object=name,
-        points=tuple((float(x), float(y)) for x, y in points),
-        labels=tuple(labels) if labels is not None else (1,) * len(points),
-        box=box,
-        mask=mask,
+        points=tuple((x, y) for x, y in pixels),
+        labels=tuple(int(one) if one in (0, 1) else one for one in signs or [1] * len(pixels)),
+        box=corners,
+        mask=None if mask is None else _mask(mask),
         text=text,
     )
     return [typed, *named]
+
+
+def _numbers(what: str, given: Any, example: str, shape: tuple[int, ...]) -> list[Any]:
+    """What a caller gave, as nested lists of floats of that shape; -1 takes any number.
+
+    Raises:
+        SA3DError: it is of another shape, or not of numbers.
+    """
+    try:
+        numbers = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.empty(())
+    if numbers.shape == (0,) and shape[0] < 0:
+        return []
+    fits = [wanted in (-1, there) for wanted, there in zip(shape, numbers.shape, strict=False)]
+    if numbers.ndim != len(shape) or not all(fits):
+        raise SA3DError(f"{what}={given!r} cannot be: give {what}={example}")
+    return numbers.tolist()
+
+
+def _mask(given: Any) -> Path | np.ndarray:
+    """A mask as :class:`sa3d.prompts.Prompt` takes it.
+
+    Raises:
+        SA3DError: it is neither a file nor an array [H, W].
+    """
+    if isinstance(given, str | Path):
+        return Path(given)
+    array = np.asarray(given)
+    if array.ndim != 2 or array.dtype.kind not in "biuf":
+        raise SA3DError(
+            f"mask= is an array of shape {array.shape}: give one value per pixel, [H, W], "
+            "non-zero on the object, or the file of such an image"
+        )
+    return array
 
 
 def detector_for(prompts: Sequence[Prompt], name: str, device: str) -> TextDetector | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ class SegmentedObject:
         name: of the object.
     """
 
-    scene: OpenScene
+    scene: OpenScene = field(repr=False)
     name: str
 
     @property

@@ -148,6 +148,14 @@ def test_what_is_refused_changes_nothing(ball, scene):
         ({"view": VIEW, "points": [(500, 1)]}, "outside the image"),
         ({"view": "nowhere", "points": [(1, 1)]}, "no view is called"),
         ({"view": VIEW, "points": [(1, 1)], "labels": [0]}, "background points only"),
+        ({"view": VIEW, "points": ON_BALL}, r"points=\(52, 34\) cannot be: give points=\[\(x, y\)"),
+        ({"view": VIEW, "points": [(1, 1), (2,)]}, "give points="),
+        ({"view": VIEW, "points": [("a", 1)]}, "give points="),
+        ({"view": VIEW, "points": [ON_BALL], "labels": 1}, "labels=1 cannot be: give labels="),
+        ({"view": VIEW, "points": [ON_BALL], "labels": [0.5]}, "labels must be 1"),
+        ({"view": VIEW, "box": (1, 2, 3)}, r"give box=\(x0, y0, x1, y1\)"),
+        ({"view": VIEW, "mask": np.ones((72, 96, 3))}, r"shape \(72, 96, 3\): give one value per"),
+        ({"view": 0, "points": [ON_BALL]}, "view=0: give the name of a photograph"),
     ]
     for marked, words in refused:
         with pytest.raises(sa3d.SA3DError, match=words):
@@ -169,6 +177,18 @@ def test_what_fails_on_the_way_is_not_done_again(ball, scene, monkeypatch):
     assert not scene.redo()
     assert scene.undo()
     assert list(scene.objects) == []
+
+
+def test_arrays_mark_as_tuples_do():
+    def marked(**given):
+        given = {"points": (), "labels": None, "box": None, "mask": None, **given}
+        [prompt] = marked_prompts.marked_prompts("it", VIEW, text=None, prompts=(), **given)
+        return prompt
+
+    clicked = marked(points=np.array([ON_BALL]), labels=np.array([False]))
+    assert (clicked.points, clicked.labels) == (((52.0, 34.0),), (0,))
+    assert marked(box=np.array([1, 2, 3, 4])).box == (1.0, 2.0, 3.0, 4.0)
+    np.testing.assert_array_equal(marked(mask=[[0, 1]]).mask, [[0, 1]])
 
 
 def test_prompts_of_several_views_are_one_object(scene):
@@ -240,6 +260,8 @@ def test_a_segmenter_of_ones_own(command_line, saved_ball):
     assert scene.segmenter is own
     assert scene.settings.segmenter == own.name
     named = sa3d.open("config.yml", automatic, segmenter="graphcut", device="cpu")
+    with pytest.raises(sa3d.SA3DError, match="unknown segmenter 'scissors'"):
+        sa3d.open("config.yml", automatic, segmenter="scissors")
     assert named.settings.segmenter == "graphcut"
 
 
