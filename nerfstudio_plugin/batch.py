@@ -11,9 +11,9 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
@@ -21,19 +21,25 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from nerfstudio_plugin.api import open as open_run
-from nerfstudio_plugin.batch_file import Batch, Job
-from nerfstudio_plugin.marked_prompts import detector_for
+from nerfstudio_plugin.batch_file import RESULTS, SEGMENTATION, Batch, Job
+from nerfstudio_plugin.batch_places import remove_partial, remove_places, written_places
+from nerfstudio_plugin.marked_prompts import Progress, detector_for
 from nerfstudio_plugin.open_scene import OpenScene
 from sa3d.errors import SA3DError
 from sa3d.segmenter import PromptableSegmenter
 
-RESULTS = "results.jsonl"
 _LOCKS = ".locks"
 _TRACEBACK_LINES = 12
 
+Watch = Callable[[Job], AbstractContextManager[Progress]]
+"""Entered while a job is prepared and segmented; gives who is told its events."""
+
 
 def run_batch(
-    batch: Batch, output: Path, device: Literal["auto", "cpu", "cuda"] = "auto"
+    batch: Batch,
+    output: Path,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    watch: Watch | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Run all jobs that are not done and that no other process is at; yield their results.
 
@@ -41,6 +47,7 @@ def run_batch(
 
     Args:
         output: folder for ``<job>/`` and ``results.jsonl``.
+        watch: who is told how each job goes.
 
     Raises:
         SA3DError: the folder cannot be written to.
@@ -49,7 +56,7 @@ def run_batch(
         (output / _LOCKS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SA3DError(f"cannot write to {output}: {error.strerror}") from error
-    return _run(batch, output, _Worker(batch, output, device), read_results(output))
+    return _run(batch, output, _Worker(batch, output, device, watch), read_results(output))
 
 
 def _run(
@@ -70,15 +77,19 @@ def _run(
 
 def read_results(output: Path) -> dict[str, dict[str, Any]]:
     """The last result of every job, by its name; what was half written is passed over."""
-    found = {}
+    return {result["job"]: result for result in _lines(output)}
+
+
+def _lines(output: Path) -> Iterator[dict[str, Any]]:
+    """All results ever written there, in their order."""
     path = output / RESULTS
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             result = json.loads(line)
-            found[result["job"]] = result
+            hash(result["job"])
         except (ValueError, LookupError, TypeError):
             continue
-    return found
+        yield result
 
 
 def is_done(job: Job, results: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -90,8 +101,14 @@ def is_done(job: Job, results: Mapping[str, Mapping[str, Any]]) -> bool:
 class _Worker:
     """One process at work; keeps the scene of the last job open, and the segmenters loaded."""
 
-    def __init__(self, batch: Batch, output: Path, device: Literal["auto", "cpu", "cuda"]) -> None:
-        self._batch, self._output = batch, output
+    def __init__(
+        self,
+        batch: Batch,
+        output: Path,
+        device: Literal["auto", "cpu", "cuda"],
+        watch: Watch | None,
+    ) -> None:
+        self._batch, self._output, self._watch = batch, output, watch
         self._device: Literal["auto", "cpu", "cuda"] = device
         self._opened: tuple[Any, OpenScene] | None = None
         self._segmenters: dict[str, PromptableSegmenter] = {}
@@ -115,39 +132,62 @@ class _Worker:
     def _results(self, job: Job) -> dict[str, Any]:
         """Do it, and tell what came out."""
         stages: dict[str, float] = {}
-        with _timed(stages, "prepare"):
-            opened = self._open(job)
-            opened.scene.cache.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{opened.scene.cache}.lock"):  # others wait, and then only read
-                opened.prepare()
-        with _timed(stages, "segment"):
-            if job.prompts:
-                detector = detector_for(job.prompts, job.detector, opened.device)
-                opened.follow_prompts(opened.find_words(job.prompts, detector)[0])
-            else:
-                opened.segment_everything()
+        with self._watch(job) if self._watch else nullcontext() as progress:
+            opened = self._segmented(job, stages, progress)
         folder = self._output / job.name
-        written = []
+        remove_partial(folder)
         with _timed(stages, "write"):
-            report = opened.save(folder / "segmentation", overwrite=True)
-            made = opened.segmented
-            for entry in job.exports:
-                export = entry.below(folder, job.name)
-                names = entry.objects or tuple(made.segmentation.objects)
-                report_of = export.report(list(export.write(made, names)))
-                written.append({"output": str(export.output), **report_of})
+            report = opened.save(folder / SEGMENTATION, overwrite=True)
+            exports = self._exported(job, opened, folder)
         objects = {
             one["name"]: {key: one[key] for key in ("converged", "verdict")}
             | {"rounds": len(one["rounds"])}
             for one in report["objects"]
         }
         return {
-            "segmentation": str(folder / "segmentation"),
+            "segmentation": str(folder / SEGMENTATION),
             "segmenter": opened.settings.segmenter,
             "objects": objects,
-            "exports": written,
+            "exports": exports,
             "stages": stages,
         }
+
+    def _segmented(
+        self, job: Job, stages: dict[str, float], progress: Progress | None
+    ) -> OpenScene:
+        """The job's scene with its objects."""
+        with _timed(stages, "prepare"):
+            opened = self._open(job)
+            opened.scene.cache.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{opened.scene.cache}.lock"):  # others wait, and then only read
+                opened.prepare(progress)
+        with _timed(stages, "segment"):
+            if job.prompts:
+                detector = detector_for(job.prompts, job.detector, opened.device)
+                prompts, _ = opened.find_words(job.prompts, detector, progress=progress)
+                opened.follow_prompts(prompts, progress)
+            else:
+                opened.segment_everything(progress=progress)
+        return opened
+
+    def _exported(self, job: Job, opened: OpenScene, folder: Path) -> list[dict[str, Any]]:
+        """Write the job's exports, and remove those it made before and does not ask for any more.
+
+        Returns:
+            What there is to know of each, as JSON holds it.
+        """
+        made = replace(opened.segmented, folder=folder / SEGMENTATION)
+        exports: list[dict[str, Any]] = []
+        for entry in job.exports:
+            export = entry.below(folder, job.name)
+            written = list(export.write(made, entry.objects or tuple(made.segmentation.objects)))
+            places = [path for one in written for path in written_places(one.place, folder)]
+            exports.append(
+                {"output": str(export.output), "places": places, **export.report(written)}
+            )
+        earlier = [one for one in _lines(self._output) if one["job"] == job.name]
+        remove_places(folder, _places(earlier), _places([{"exports": exports}]))
+        return exports
 
     def _open(self, job: Job) -> OpenScene:
         """The job's scene with no objects in it yet."""
@@ -171,6 +211,12 @@ class _Worker:
         opened.segmenter = self._segmenters.get(name) or opened.segmenter
         self._segmenters[name] = opened.segmenter
         return opened
+
+
+def _places(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """All that results say was written, relative to the job's folder."""
+    exports = [export for result in results for export in result.get("exports", ())]
+    return [place for export in exports for place in export.get("places", ())]
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,15 @@ from nerfstudio_plugin.exports import ExportOptions, export_class
 from sa3d.config import Settings, load_settings, with_values
 from sa3d.errors import SA3DError
 from sa3d.prompts import Prompt, prompt_from_json
+from sa3d.segmenters import check_segmenter
 from sa3d.segmenters.registry import AUTO
 
 SCHEMA = Path(__file__).with_name("batch.schema.json")
 """The format, in JSON Schema: editors check and complete by it."""
+RESULTS = "results.jsonl"
+"""In the output folder, beside the jobs' folders."""
+SEGMENTATION = "segmentation"
+"""In a job's folder, beside its exports."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,13 @@ class Batch:
     scenes: Mapping[str, SceneEntry]
     jobs: tuple[Job, ...]
 
+    def absent_files(self) -> list[Path]:
+        """Files and folders it names that are not there (yet)."""
+        named = [path for scene in self.scenes.values() for path in (scene.load_config, scene.data)]
+        named += [prompt.mask for job in self.jobs for prompt in job.prompts]
+        paths = dict.fromkeys(path for path in named if isinstance(path, Path))
+        return [path for path in paths if not path.exists()]
+
 
 def read_batch(path: Path) -> Batch:
     """Read ``jobs.json``.
@@ -102,6 +114,8 @@ def read_batch(path: Path) -> Batch:
         origin = f"{path.name}, jobs[{position}]"
         if entry["name"] in jobs:
             raise SA3DError(f"{origin}: there is a job {entry['name']!r} already: rename one")
+        if entry["name"] == RESULTS:
+            raise SA3DError(f"{origin}: {RESULTS} is the file of all results: rename the job")
         if entry["scene"] not in scenes:
             raise SA3DError(
                 f"{origin}: no scene {entry['scene']!r}; there are: {', '.join(scenes)}"
@@ -130,16 +144,45 @@ def _job(entry: Mapping[str, Any], folder: Path, origin: str, key: str) -> Job:
         for one in entry.get("exports", ())
     ]
     for position, export in enumerate(exports):
-        export.below(folder / ".nowhere", f"{origin}.exports[{position}]")
+        where = f"{origin}.exports[{position}]"
+        export.below(folder / ".nowhere", where)
+        _check_place(export, exports[:position], where)
+        _check_objects(export, prompts, where)
+    settings = replace(settings, segmenter=entry.get("segmenter", settings.segmenter))
+    try:
+        check_segmenter(settings.segmenter)
+    except SA3DError as error:
+        raise SA3DError(f"{origin}: {error}") from error
     return Job(
         name=entry["name"],
         scene=entry["scene"],
         prompts=tuple(prompts),
         exports=tuple(exports),
-        settings=replace(settings, segmenter=entry.get("segmenter", settings.segmenter)),
+        settings=settings,
         detector=entry.get("detector", AUTO),
         key=key,
     )
+
+
+def _check_place(export: ExportEntry, others: Sequence[ExportEntry], where: str) -> None:
+    """Check that an export has a place of its own in the job's folder."""
+    parts = export.output.parts
+    if not parts or parts[0] == SEGMENTATION:
+        raise SA3DError(
+            f"{where}: {str(export.output)!r} is where the segmentation lies: give another output"
+        )
+    if export.output in [other.output for other in others]:
+        raise SA3DError(
+            f"{where}: {str(export.output)!r} is the output of an export before: give another"
+        )
+
+
+def _check_objects(export: ExportEntry, prompts: Sequence[Prompt], where: str) -> None:
+    """Check that the objects are marked, where it is known before what there will be."""
+    there = dict.fromkeys(prompt.object for prompt in prompts)
+    for name in export.objects if prompts else ():
+        if name not in there:
+            raise SA3DError(f"{where}: no object {name!r} in this job: {', '.join(there)}")
 
 
 def _check(content: Any, path: Path) -> None:

@@ -6,16 +6,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from nerfstudio_plugin.batch import RESULTS, is_done, read_results, run_batch
-from nerfstudio_plugin.batch_file import Batch, read_batch
+from nerfstudio_plugin.batch import is_done, read_results, run_batch
+from nerfstudio_plugin.batch_file import RESULTS, Batch, Job, read_batch
 from nerfstudio_plugin.cli_options import parse
-from nerfstudio_plugin.cli_progress import ERR, OUT
+from nerfstudio_plugin.cli_progress import ERR, OUT, EventBar, event_bar
+from sa3d.errors import SA3DError
 
 _HELP = """Run many jobs without a screen: scenes and objects from a file, files as results.
 
@@ -59,7 +61,7 @@ class BatchCommand:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes a GPU if there is one."""
     check: bool = False
-    """Only check the file, run nothing."""
+    """Only check the file, and whether the runs and masks it names are there; run nothing."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -73,7 +75,13 @@ def main(arguments: Sequence[str]) -> int:
     """
     command = parse(BatchCommand, arguments, "sa3d batch", _HELP)
     batch = read_batch(command.jobs)
+    if command.workers < 1:
+        raise SA3DError(f"at least one process is needed, not --workers {command.workers}")
     if command.check:
+        if absent := batch.absent_files():
+            raise SA3DError(
+                f"{command.jobs} names what is not there: {', '.join(map(str, absent))}"
+            )
         OUT.print(f"{command.jobs}: {len(batch.jobs)} jobs in {len(batch.scenes)} scenes")
         return 0
     if _WORKER in os.environ:
@@ -96,9 +104,13 @@ def _work(command: BatchCommand, batch: Batch) -> None:
 
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get(_WORKER, 0)) % torch.cuda.device_count())
-    with ERR.status("running jobs"):
-        for result in run_batch(batch, command.output, command.device):
-            OUT.print(_told(result), markup=False)
+    watch = None if _WORKER in os.environ else _bar  # bars of several would overwrite each other
+    for result in run_batch(batch, command.output, command.device, watch):
+        OUT.print(_told(result), markup=False)
+
+
+def _bar(job: Job) -> AbstractContextManager[EventBar]:
+    return event_bar(f"{job.name}: ")
 
 
 def _launch(command: BatchCommand) -> None:

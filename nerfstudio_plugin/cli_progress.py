@@ -47,17 +47,22 @@ def progress_bar() -> Progress:
 
 
 @contextmanager
-def event_bar() -> Iterator[EventBar]:
-    """A bar to be given as ``progress`` to whatever tells events."""
+def event_bar(title: str = "") -> Iterator[EventBar]:
+    """A bar to be given as ``progress`` to whatever tells events.
+
+    Args:
+        title: put before what is being done.
+    """
     with progress_bar() as bar:
-        yield EventBar(bar)
+        yield EventBar(bar, title)
 
 
 class EventBar:
     """Shows what events tell: preparing, proposing, looking for words, segmenting."""
 
-    def __init__(self, bar: Progress) -> None:
-        self._bar, self._task, self._shown = bar, bar.add_task("prompted views", total=None), ""
+    def __init__(self, bar: Progress, title: str = "") -> None:
+        self._bar, self._title, self._shown = bar, title, ""
+        self._task = bar.add_task(f"{title}prompted views", total=None)
         self._objects: set[str] = set()
         self._finished = self._done = self._total = 0
 
@@ -95,7 +100,9 @@ class EventBar:
         if work != self._shown:
             self._bar.reset(self._task)
             self._shown = work
-        self._bar.update(self._task, completed=done, total=total, description=said or work)
+        self._bar.update(
+            self._task, completed=done, total=total, description=self._title + (said or work)
+        )
 
 
 def prepare_with_progress(scene: Scene) -> dict[str, int]:

@@ -12,6 +12,7 @@ from PIL import Image
 from nerfstudio_plugin import cli_batch, marked_prompts
 from nerfstudio_plugin.batch import run_batch
 from nerfstudio_plugin.batch_file import SCHEMA, read_batch
+from nerfstudio_plugin.batch_places import remove_places
 from nerfstudio_plugin.open_scene import OpenScene
 from sa3d.errors import SA3DError
 from sa3d.mask_overlap import iou
@@ -125,6 +126,46 @@ def test_a_job_that_changed_is_run_again_and_one_elsewhere_is_left(command_line)
 
 
 @pytest.mark.usefixtures("ball")
+def test_what_a_job_does_not_export_any_more_goes(command_line):
+    """And only that: what is exported still, and what others have put there, stays."""
+    crate = {"object": "crate", "view": "frame_00003", "points": [[62, 36]]}
+    exports = [{"output": "a/box.json"}, {"output": "masks"}, {"output": "kept.json"}]
+    write(command_line.folder, {**BALL, "prompts": [CLICK, crate], "exports": exports})
+    assert run(command_line)[0] == 0
+    job = command_line.folder / "out/ball"
+    assert {path.name for path in (job / "masks").iterdir()} == {
+        *("ball", "ball.manifest.json", "crate", "crate.manifest.json")
+    }
+    told = json.loads((job / "kept.json.manifest.json").read_text())
+    assert told["source"]["segmentation"] == str(job / "segmentation")
+    (job / "notes.txt").write_text("mine")
+    (job / "masks/.partial-1").mkdir()
+    (job / "masks/.partial-1/half.png").touch()
+
+    lost = {**BALL, "prompts": [{**CLICK, "view": "nowhere"}]}
+    write(command_line.folder, lost)  # what fails in between removes nothing
+    assert run(command_line)[0] == 1
+    assert (job / "a/box.json").is_file()
+
+    exports = [{"output": "masks", "objects": ["ball"]}, {"output": "kept.json"}]
+    write(command_line.folder, {**BALL, "exports": exports})
+    assert run(command_line)[0] == 0
+    assert {path.name for path in job.iterdir()} == {
+        *("segmentation", "masks", "kept.json", "kept.json.manifest.json", "notes.txt")
+    }
+    assert {path.name for path in (job / "masks").iterdir()} == {"ball", "ball.manifest.json"}
+
+
+def test_only_the_jobs_own_folder_is_tidied(tmp_path):
+    job = tmp_path / "job"
+    (job / "new").mkdir(parents=True)
+    for path in (tmp_path / "other", job / "old", job / "new/file"):
+        path.touch()
+    remove_places(job, ["../other", ".", "old", "gone", "new"], ["new/file"])
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "job", "new", "other"]
+
+
+@pytest.mark.usefixtures("ball")
 def test_what_failed_elsewhere_meanwhile_is_not_tried_again(command_line):
     lost = [{**BALL, "name": name, "prompts": [{**CLICK, "view": "none"}]} for name in "abc"]
     batch = read_batch(write(command_line.folder, *lost))
@@ -148,7 +189,7 @@ def test_words_and_unforeseen_failures(command_line, photographed, monkeypatch):
     words = {**BALL, "name": "words", "prompts": [{"object": "it", "text": "ball"}]}
     broken = {**BALL, "name": "broken", "everything": True}
     del broken["prompts"]
-    monkeypatch.setattr(OpenScene, "segment_everything", lambda _: 1 / 0)
+    monkeypatch.setattr(OpenScene, "segment_everything", lambda *_, **__: 1 / 0)
     write(command_line.folder, broken, words)
     code, *_, results = run(command_line)
     assert code == 1
@@ -218,6 +259,22 @@ def without(job, key):
             {},
             "'overwrite' is no option",
         ),
+        *(
+            ([{**BALL, "exports": [{"output": one, "kind": "masks"}]}], {}, "segmentation lies")
+            for one in (".", "segmentation", "segmentation/masks")
+        ),
+        (
+            [{**BALL, "exports": [{"output": "a.glb"}, {"output": "./a.glb"}]}],
+            {},
+            r"exports\[1\]: 'a.glb' is the output of an export before",
+        ),
+        (
+            [{**BALL, "exports": [{"output": "a.glb", "objects": ["bell"]}]}],
+            {},
+            "no object 'bell' in this job: ball",
+        ),
+        ([{**BALL, "segmenter": "scissors"}], {}, r"jobs\[0\]: unknown segmenter 'scissors'"),
+        ([{**BALL, "name": "results.jsonl"}], {}, "is the file of all results: rename the job"),
         ([BALL, BALL], {}, r"jobs\[1\]: there is a job 'ball' already"),
         ([{**BALL, "scene": "attic"}], {}, "no scene 'attic'; there are: table"),
         ([{**BALL, "config": "outdoors"}], {}, "no config 'outdoors'"),
@@ -235,7 +292,13 @@ def test_a_wrong_file_runs_nothing(command_line):
     assert "not valid JSON" in command_line.refuses("batch", "jobs.json", "--output", "out")
     assert not (command_line.folder / "out").exists()
     write(command_line.folder, BALL)
-    out = command_line.succeeds("batch", "jobs.json", "--output", "out", "--check")
+    check = ("batch", "jobs.json", "--output", "out", "--check")
+    line = command_line.refuses(*check)
+    assert line.startswith("error: jobs.json names what is not there: ")
+    assert line.endswith("config.yml")
+    (command_line.folder / "config.yml").touch()
+    assert "not --workers 0" in command_line.refuses(*check, "--workers", "0")
+    out = command_line.succeeds(*check)
     assert out.strip() == "jobs.json: 1 jobs in 1 scenes"
     assert not (command_line.folder / "out").exists()
 
