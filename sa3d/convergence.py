@@ -30,6 +30,9 @@ class ConvergenceConfig:
     """The same where the others agree less than this (IoU) with the user's own masks."""
     look_at: float = 0.75
     """Views whose mask agrees less than this with the others are named in the verdict."""
+    look_beyond: float = 0.15
+    """The verdict says so where more than this share of an object lies outside the pictures it was
+    marked in: what is there nobody has confirmed, and agreement does not tell (docs/stop.md)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,3 +154,14 @@ def to_look_at(trusted: Mapping[str, float], config: ConvergenceConfig, most: in
     if len(doubtful) > most:
         return f"{len(doubtful)} views disagree, most of all {listed}: look at them"
     return f"views {listed} disagree: look at them"
+
+
+def beyond_pictures(share: float, config: ConvergenceConfig) -> str:
+    """A remark where much of an object lies outside the pictures it was marked in; else empty.
+
+    Args:
+        share: of the object, in [0, 1].
+    """
+    if share <= config.look_beyond:
+        return ""
+    return f"{share:.0%} of it lies outside the pictures it was marked in: mark it in one more"

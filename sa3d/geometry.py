@@ -114,6 +114,12 @@ class Camera:
         y = self.fy * plane[:, 1] + self.cy
         return torch.stack([x, y], dim=-1), z
 
+    def frames(self, points_world: Tensor) -> Tensor:
+        """Whether points [N, 3] (world) are in front of the camera and within its picture: [N]."""
+        xy, z = self.project(points_world)
+        limit = torch.tensor([self.width, self.height]).to(xy)
+        return ((xy >= 0) & (xy < limit)).all(dim=-1) & (z > 0)
+
     def _radial_and_tangential(self, plane: Tensor) -> tuple[Tensor, Tensor]:
         """Distortion as a factor [N, 1] and an offset [N, 2] (OpenCV's model, y down)."""
         assert self.distortion is not None

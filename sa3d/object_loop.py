@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from sa3d.clicked_surface import clicked_surface
-from sa3d.convergence import best_tenth, to_look_at
+from sa3d.convergence import best_tenth, beyond_pictures, to_look_at
 from sa3d.errors import SA3DError
 from sa3d.events import Event, Finished, RoundDone, ViewDone
 from sa3d.inverse_rendering import Evidence
@@ -108,8 +108,12 @@ class ObjectLoop:
         if (agreed := held_out_agreement(state.records)) is not None:
             said += f"; held-out agreement {agreed:.2f}"
         trusted = {names[i]: r.trusted for i, r in state.records.items() if r.mask is not None}
-        look = to_look_at(trusted, self.config.convergence)
-        said += f"; {look}" if look else ""
+        limits = self.config.convergence
+        looks = (
+            to_look_at(trusted, limits),
+            beyond_pictures(state.share_unframed(), limits),
+        )
+        said += "".join(f"; {look}" for look in looks if look)
         rounds = len(state.rounds)
         state.finished = Finished(self.name, converged, rounds, chosen_round, said, cycle)
         state.waiting, state.progress = frozenset(), None

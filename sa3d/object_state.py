@@ -183,6 +183,15 @@ class ObjectState:
         for index in sorted(votes):
             self.put(index, votes[index])
 
+    def share_unframed(self) -> float:
+        """Share of the object's evidence on what lies outside the pictures of prompted views."""
+        labels = self.evidence.labels(self.config.lam)
+        light = self.evidence.object[labels].cpu()
+        points = self.scene.elements.positions_world[labels].cpu()
+        cameras = [self.scene.views[index].camera for index in self.prompted]
+        framed = torch.stack([camera.frames(points) for camera in cameras]).any(dim=0)
+        return float(light[~framed].sum() / light.sum().clamp_min(1e-9))
+
     def vote_of(self, index: int) -> Vote:
         """The vote that the record of a prompted or accepted view casts."""
         record = self.records[index]

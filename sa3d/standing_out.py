@@ -157,9 +157,7 @@ def in_many_frames(scene: Scene, points: Tensor) -> Tensor:
     """Share of the views in whose frame points [N, 3] lie, hidden or not: [N]."""
     inside = torch.zeros(len(points))
     for view in scene.views:
-        xy, z = view.camera.project(points)
-        limit = torch.tensor([view.camera.width, view.camera.height])
-        inside += ((xy >= 0) & (xy < limit)).all(dim=-1) & (z > 0)
+        inside += view.camera.frames(points)
     return inside / len(scene.views)
 
 

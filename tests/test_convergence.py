@@ -15,6 +15,7 @@ from sa3d.convergence import (
     RoundState,
     best_round,
     best_tenth,
+    beyond_pictures,
     cycle_length,
     is_converged,
     to_look_at,
@@ -155,3 +156,9 @@ def test_at_most_three_views_are_named_worst_first() -> None:
     assert to_look_at({"a": 0.7, "b": 0.2}, CONFIG) == "views b and a disagree: look at them"
     many = {name: i / 10 for i, name in enumerate("abcde")}
     assert to_look_at(many, CONFIG) == "5 views disagree, most of all a, b and c: look at them"
+
+
+def test_what_lies_beyond_the_pictures_is_told_where_it_is_much() -> None:
+    assert beyond_pictures(0.15, CONFIG) == ""
+    said = "22% of it lies outside the pictures it was marked in: mark it in one more"
+    assert beyond_pictures(0.219, CONFIG) == said

@@ -37,6 +37,20 @@ def test_points_behind_have_negative_z() -> None:
     assert torch.isfinite(xy).all()
 
 
+def test_frames_by_hand() -> None:
+    # Two units ahead the picture is 1.6 by 2.4 wide; its middle is (1, 2).
+    ahead = [
+        [1.0, 2.0, 1.0],
+        [1.79, 2.0, 1.0],
+        [1.81, 2.0, 1.0],
+        [1.0, 3.19, 1.0],
+        [1.0, 3.21, 1.0],
+    ]
+    behind = [1.0, 2.0, 5.0]
+    inside = PLAIN.frames(torch.tensor([*ahead, behind]))
+    assert inside.tolist() == [True, True, False, True, False, False]
+
+
 def test_rays_by_hand() -> None:
     rays = PLAIN.pixel_rays(torch.tensor([[39, 29], [139, 29]]))
     assert rays.origins.tolist() == [[1.0, 2.0, 3.0]] * 2

@@ -19,7 +19,12 @@ from sa3d.object_loop import ObjectLoop
 from sa3d.prompts import Prompt
 from sa3d.segmentation import Segmentation, ViewRecord, held_out_agreement
 from sa3d.segmenter import MaskPrediction
-from sa3d.testing.analytic_scene import AnalyticScene
+from sa3d.testing.analytic_scene import (
+    AnalyticScene,
+    analytic_scene,
+    look_at,
+    spiral_camera,
+)
 from sa3d.testing.erring_runs import erring_run
 from sa3d.testing.oracle_segmenter import OracleSegmenter
 
@@ -69,6 +74,27 @@ def test_a_loop_that_goes_in_a_circle_is_stopped_and_says_so(still_life: Analyti
     trusts = [(r.agreement + r.prompt_agreement) / 2 for r in rounds]
     assert trusts[last.chosen_round - 1] >= max(trusts) - 0.005
     assert loop.result().cycle == 2
+
+
+def test_an_object_cut_off_by_the_prompted_picture_is_told_of(tmp_path: Path) -> None:
+    size = (48, 36)
+    aside = look_at((2.4, 0.0, 0.3), (0.0, 1.5, -0.15), size, 0)  # half of the ball is cut off
+    cameras = [aside, *(spiral_camera(i, 12, size) for i in range(1, 12))]
+    cut_off = analytic_scene(tmp_path, cameras=cameras, size=size)
+    loop = loop_of(cut_off, LoopConfig())
+    *_, last = loop.run()
+    assert isinstance(last, Finished)
+    share = loop.state.share_unframed()
+    assert 0.2 < share < 0.8
+    assert f"{share:.0%} of it lies outside the pictures it was marked in" in last.verdict
+
+
+def test_an_object_whole_in_the_picture_has_nothing_outside(still_life: AnalyticScene) -> None:
+    loop = loop_of(still_life, LoopConfig())
+    *_, last = loop.run()
+    assert loop.state.share_unframed() == 0
+    assert isinstance(last, Finished)
+    assert "outside" not in last.verdict
 
 
 def test_folds_judge_every_view_and_change_nothing_else(still_life: AnalyticScene) -> None:
