@@ -14,6 +14,8 @@ ROBUST = 0.02
 """Share of the points left out at either end of each axis."""
 THICK = 0.1
 """A mask with at least this share of its pixels inside its border is not thin."""
+NEAREST = 0.5
+"""What is apart from the body and less than this share of its depth away is a floater."""
 STEEP = 8.0
 """Neighbouring pixels of one surface lie at most this many pixel widths apart in space."""
 
@@ -52,7 +54,8 @@ def own_surface(view: PreparedView, mask: Tensor) -> Tensor:
     """Surface points [n, 3] of the object under a mask [R] bool.
 
     Less the mask's border, which sees beyond, and less what shows through holes that the mask
-    overlooks, such as a mug's handle: that lies apart from the greater part of the surface, behind.
+    overlooks, such as a mug's handle, and a NeRF's floaters before it: these lie apart from the greater part of
+    the surface, behind it or far before it.
     """
     claimed = mask.reshape(view.camera.height, view.camera.width)
     outside = torch.nn.functional.max_pool2d((~claimed)[None].float(), 3, 1, 1)[0]
@@ -66,6 +69,6 @@ def own_surface(view: PreparedView, mask: Tensor) -> Tensor:
     pixel = float(view.render.depth[claimed].median()) / view.camera.fx
     body = connected_surface(claimed, seed, view.points_world, STEEP * pixel)
     if 2 * int(body.sum()) > int(claimed.sum()) and bool((inner & body).any()):
-        depth = view.render.depth
-        inner = inner & (body | (depth < depth[body].median()))
+        share = view.render.depth / view.render.depth[body].median()
+        inner = inner & (body | ((share > NEAREST) & (share < 1)))
     return view.points_world[inner]

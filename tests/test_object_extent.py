@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from sa3d.object_extent import Extent, own_surface
@@ -34,18 +35,24 @@ def test_own_surface_leaves_the_border_out(still_life: AnalyticScene) -> None:
     assert len(own_surface(view, single)) == 1
 
 
-def test_what_shows_through_a_hole_is_no_part_of_the_surface(still_life: AnalyticScene) -> None:
+@pytest.mark.parametrize("share", [6.0, 0.1], ids=["through a hole", "floater in front"])
+def test_what_is_far_behind_or_before_is_no_part_of_the_surface(
+    still_life: AnalyticScene, share: float
+) -> None:
     view = still_life.scene.prepared(0)
     ball = view.at_rays(still_life.masks["ball"][0]) > 0.5
     shape = (view.camera.height, view.camera.width)
     rows, columns = torch.nonzero(ball.reshape(shape), as_tuple=True)
     y, x = int(rows.float().mean()), int(columns.float().mean())
-    points = view.points_world.clone()
-    points[y - 1 : y + 2, x - 1 : x + 2] += 50.0  # a hole in the ball shows what is far behind
-    depth = view.render.depth.clone()
-    depth[y - 1 : y + 2, x - 1 : x + 2] += 50.0
-    holed = replace(view, points_world=points, render=replace(view.render, depth=depth))
-    assert Extent.of(own_surface(holed, ball)).size < 1.05 * Extent.of(own_surface(view, ball)).size
+    patch = (slice(y - 1, y + 2), slice(x - 1, x + 2))
+    points, depth = view.points_world.clone(), view.render.depth.clone()
+    eye = view.camera.position
+    points[patch] = eye + share * (points[patch] - eye)
+    depth[patch] *= share
+    other = replace(view, points_world=points, render=replace(view.render, depth=depth))
+    size = Extent.of(own_surface(view, ball)).size
+    assert Extent.of(points.reshape(-1, 3)[ball]).size > 2 * size
+    assert Extent.of(own_surface(other, ball)).size < 1.05 * size
 
 
 def test_a_surface_in_pieces_is_kept_whole(still_life: AnalyticScene) -> None:
