@@ -53,8 +53,8 @@ class Extent:
 def own_surface(view: PreparedView, mask: Tensor) -> Tensor:
     """Surface points [n, 3] of the object under a mask [R] bool.
 
-    Less the mask's border, which sees beyond, and less what shows through holes that the mask
-    overlooks, such as a mug's handle, and a NeRF's floaters before it: these lie apart from the greater part of
+    Less the mask's border, which sees beyond, less what shows through holes that the mask
+    overlooks, such as a mug's handle, and less floaters: these lie apart from the greater part of
     the surface, behind it or far before it.
     """
     claimed = mask.reshape(view.camera.height, view.camera.width)
