@@ -106,7 +106,7 @@ def _work(command: BatchCommand, batch: Batch) -> None:
         torch.cuda.set_device(int(os.environ.get(_WORKER, 0)) % torch.cuda.device_count())
     watch = None if _WORKER in os.environ else _bar  # bars of several would overwrite each other
     for result in run_batch(batch, command.output, command.device, watch):
-        OUT.print(_told(result), markup=False)
+        OUT.print(_told(result))
 
 
 def _bar(job: Job) -> AbstractContextManager[EventBar]:
@@ -128,7 +128,7 @@ def _outcome(command: BatchCommand, batch: Batch) -> int:
     done = len(batch.jobs) - len(left)
     OUT.print(f"{done} of {len(batch.jobs)} jobs done: {command.output / RESULTS}")
     if left:
-        ERR.print(f"not done: {', '.join(left)}", markup=False)
+        ERR.print(f"not done: {', '.join(left)}")
     return 1 if left else 0
 
 

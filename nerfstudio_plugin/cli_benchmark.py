@@ -100,15 +100,15 @@ def main(arguments: Sequence[str]) -> None:
         rows.append(row)
         write_json(command.output / _RESULTS, _report(command, [*rows, *known.values()]))
         said = row.error or f"IoU {row.iou:.3f}"
-        ERR.print(f"{row.scene} {row.object}, {row.protocol}: {said}", markup=False)
+        ERR.print(f"{row.scene} {row.object}, {row.protocol}: {said}")
     report = _report(command, rows)
     text = _table(rows, report["mean"])
     with atomic_path(command.output / "table.md") as temporary:
         temporary.write_text(text + "\n")
-    OUT.print(text, markup=False)
+    OUT.print(text)
     for row in rows:
         if row.error:
-            OUT.print(f"{row.scene} {row.object}, {row.protocol}: {row.error}", markup=False)
+            OUT.print(f"{row.scene} {row.object}, {row.protocol}: {row.error}")
     OUT.print(f"{command.output / _RESULTS}   {command.output / 'table.md'}")
     command.write_report(report)
 

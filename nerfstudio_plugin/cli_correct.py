@@ -57,8 +57,9 @@ def main(arguments: Sequence[str]) -> None:
     output = command.output or command.segmentation
     overwrite = command.overwrite or output.resolve() == command.segmentation.resolve()
     refuse_to_replace(output, overwrite=overwrite)
-    saved = command.reopen()
-    prompts = [_named(prompt, saved.segmentation) for prompt in given]
+    loaded = command.load()
+    prompts = [_named(prompt, loaded.segmentation) for prompt in given]
+    saved = command.reopen(loaded)
     opened = resumed(saved, command.cache_dir, torch_device(command.device))
     with event_bar() as bar:
         opened.follow_prompts(prompts, bar)

@@ -43,5 +43,5 @@ def main(arguments: Sequence[str]) -> None:
         for one in command.write(opened, command.chosen(opened.segmentation)):
             written.append(one)
             for line in one.lines:
-                OUT.print(line, markup=False)
+                OUT.print(line)
     command.write_report(command.report(written))

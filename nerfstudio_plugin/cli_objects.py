@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
+from rich.text import Text
 
 from nerfstudio_plugin.api import resumed
 from nerfstudio_plugin.cli_options import ReportOptions, parse
 from nerfstudio_plugin.cli_progress import OUT, EventBar, event_bar, table
 from nerfstudio_plugin.cli_prompts import PromptOptions
 from nerfstudio_plugin.cli_saved import SavedOptions
-from nerfstudio_plugin.cli_segment import write_folder
+from nerfstudio_plugin.cli_segment import say_where, write_folder
 from nerfstudio_plugin.open_scene import OpenScene
-from nerfstudio_plugin.segmented_scene import SegmentedScene, torch_device
-from sa3d.checkpoint import load_segmentation, refuse_to_replace
+from nerfstudio_plugin.segmented_scene import SegmentedScene, torch_device, write_renamed
+from sa3d.checkpoint import SavedSegmentation, load_segmentation, refuse_to_replace
 from sa3d.errors import SA3DError
 from sa3d.object_colours import free_colour, hex_colour, parse_colour
 from sa3d.segmentation import Segmentation
@@ -40,13 +41,14 @@ examples:
   sa3d objects split bottle --new cap --view 000024.jpg --points 127,207 --segmentation all
   sa3d objects delete object_5 --segmentation all --output fewer
 
-Everything but list replaces the folder by the changed one, or writes another: --output.
+Everything but list replaces the folder by the changed one, or writes another: --output. List and
+rename read nothing but the folder; the others open the run to draw overlay.png again.
 
   sa3d objects ACTION --help   all options of an action
 """
 
-_Name = Annotated[str, tyro.conf.Positional]
-_Names = Annotated[tuple[str, ...], tyro.conf.Positional]
+_Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+_Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
 
 
 @dataclass(kw_only=True)
@@ -59,24 +61,44 @@ class _Edit(ReportOptions, SavedOptions):
     """Replace a segmentation that is in --output already."""
     objects: tyro.conf.Suppress[tuple[str, ...]] = ()
 
-    def edit(self, saved: SegmentedScene) -> Segmentation:
-        """The segmentation, changed.
+    def change(self, segmentation: Segmentation) -> Segmentation:
+        """The segmentation, changed as far as its run is not needed: mistakes show at once.
 
         Raises:
             SA3DError: it cannot be changed so.
         """
         raise NotImplementedError
 
+    def change_in_scene(self, saved: SegmentedScene) -> Segmentation:
+        """The segmentation, changed further, now that its run is open.
+
+        Raises:
+            SA3DError: it cannot be changed so.
+        """
+        return saved.segmentation
+
     def run(self) -> None:
         """Change it and write it."""
         output = self.output or self.segmentation
         overwrite = self.overwrite or output.resolve() == self.segmentation.resolve()
         refuse_to_replace(output, overwrite=overwrite)
-        saved = self.reopen()
-        changed = replace(saved, segmentation=self.edit(saved))
-        report = write_folder(changed, output, {}, overwrite=overwrite)
-        OUT.print("objects: " + ", ".join(changed.segmentation.objects), markup=False)
+        loaded = self.load()
+        changed = replace(loaded, segmentation=self.change(loaded.segmentation))
+        report, segmentation = self.write(changed, output, overwrite)
+        OUT.print("objects: " + ", ".join(segmentation.objects))
         self.write_report(report)
+
+    def write(
+        self, changed: SavedSegmentation, output: Path, overwrite: bool
+    ) -> tuple[Mapping[str, Any], Segmentation]:
+        """Change it further in its scene, and write it with new pictures.
+
+        Returns:
+            The report, and the segmentation as it was written.
+        """
+        saved = self.reopen(changed)
+        made = replace(saved, segmentation=self.change_in_scene(saved))
+        return write_folder(made, output, {}, overwrite=overwrite), made.segmentation
 
     def in_scene(
         self,
@@ -97,7 +119,7 @@ class _Edit(ReportOptions, SavedOptions):
         for name, one in whole.objects.items():
             objects |= made if name == names[0] else {} if name in names else {name: one}
         for name, one in made.items():
-            OUT.print(f"{name}: {one.verdict}", markup=False)
+            OUT.print(f"{name}: {one.verdict}")
         return replace(whole, objects=objects)
 
 
@@ -110,9 +132,19 @@ class Rename(_Edit):
     new: _Name
     """Its new name."""
 
-    def edit(self, saved: SegmentedScene) -> Segmentation:
+    def change(self, segmentation: Segmentation) -> Segmentation:
         """See the base class."""
-        return saved.segmentation.renamed(self.old, self.new)
+        return segmentation.renamed(self.old, self.new)
+
+    def write(
+        self, changed: SavedSegmentation, output: Path, overwrite: bool
+    ) -> tuple[Mapping[str, Any], Segmentation]:
+        """Without its run: the pictures show no names, and stay."""
+        report = write_renamed(changed, self.segmentation, output, overwrite=overwrite)
+        if report is None:
+            return super().write(changed, output, overwrite)
+        say_where(output)
+        return report, changed.segmentation
 
 
 @dataclass(kw_only=True)
@@ -121,12 +153,12 @@ class Colour(_Edit):
 
     name: _Name
     """The object."""
-    colour: _Name
+    colour: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="COLOUR")]
     """#rrggbb, or r,g,b from 0 to 255."""
 
-    def edit(self, saved: SegmentedScene) -> Segmentation:
+    def change(self, segmentation: Segmentation) -> Segmentation:
         """See the base class."""
-        return saved.segmentation.painted(self.name, parse_colour(self.colour))
+        return segmentation.painted(self.name, parse_colour(self.colour))
 
 
 @dataclass(kw_only=True)
@@ -136,9 +168,9 @@ class Delete(_Edit):
     names: _Names
     """Which."""
 
-    def edit(self, saved: SegmentedScene) -> Segmentation:
+    def change(self, segmentation: Segmentation) -> Segmentation:
         """See the base class."""
-        return saved.segmentation.without(self.names)
+        return segmentation.without(self.names)
 
 
 @dataclass(kw_only=True)
@@ -150,10 +182,16 @@ class Merge(_Edit):
     into: str
     """Name of the merged object: a new one, or that of one of them."""
 
-    def edit(self, saved: SegmentedScene) -> Segmentation:
+    def change(self, segmentation: Segmentation) -> Segmentation:
         """See the base class."""
+        for name in self.names:
+            segmentation.object(name)
         if self.into not in self.names:
-            saved.segmentation.check_free(self.into)
+            segmentation.check_free(self.into)
+        return segmentation
+
+    def change_in_scene(self, saved: SegmentedScene) -> Segmentation:
+        """See the base class."""
         names = list(dict.fromkeys(self.names))
         return self.in_scene(saved, names, lambda opened, _: opened.merge(names, self.into))
 
@@ -168,12 +206,17 @@ class Split(_Edit, PromptOptions):
     """Name of the part that is marked."""
     object: tyro.conf.Suppress[str] = "part"
 
-    def edit(self, saved: SegmentedScene) -> Segmentation:
+    def change(self, segmentation: Segmentation) -> Segmentation:
         """See the base class."""
-        saved.segmentation.check_free(self.new)
-        prompts = self.read_prompts()
-        if any(prompt.text for prompt in prompts):
+        segmentation.object(self.name)
+        segmentation.check_free(self.new)
+        if any(prompt.text for prompt in self.read_prompts()):
             raise SA3DError("a part is marked with points, a box or a mask, not with words")
+        return segmentation
+
+    def change_in_scene(self, saved: SegmentedScene) -> Segmentation:
+        """See the base class."""
+        prompts = self.read_prompts()
         split = self.in_scene(
             saved,
             [self.name],
@@ -206,7 +249,7 @@ class List(ReportOptions):
         shown = [
             (
                 row["name"],
-                f"[{row['colour']}]■[/] {row['colour']}",
+                Text.assemble(("■", row["colour"]), f" {row['colour']}"),
                 f"{row['elements']}",
                 str(row["prompts"]),
             )
@@ -214,7 +257,7 @@ class List(ReportOptions):
         ]
         OUT.print(table(("object", "colour", "elements", "prompts"), shown))
         for row in rows:
-            OUT.print(f"{row['name']}: {row['verdict']}", markup=False)
+            OUT.print(f"{row['name']}: {row['verdict']}")
         self.write_report({"objects": rows})
 
 
@@ -235,11 +278,13 @@ def main(arguments: Sequence[str]) -> None:
         SA3DError: something the user can put right.
     """
     if not arguments or arguments[0] in ("-h", "--help"):
-        OUT.print(_OVERVIEW, markup=False)
+        OUT.print(_OVERVIEW)
         return
     action = arguments[0]
     if action not in _ACTIONS:
         raise SA3DError(f"unknown action {action!r}; there are: {', '.join(_ACTIONS)}")
     kind = _ACTIONS[action]
-    command = parse(kind, arguments[1:], f"sa3d objects {action}", kind.__doc__ or "")
+    prog = f"sa3d objects {action}"
+    example = next(line for line in _OVERVIEW.splitlines() if line.startswith(f"  {prog} "))
+    command = parse(kind, arguments[1:], prog, f"{kind.__doc__}\n\nexample:\n{example}\n")
     command.run()

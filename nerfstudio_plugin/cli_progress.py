@@ -15,16 +15,18 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
 from sa3d.events import Finished, RoundDone, RoundStarted, ViewDone
 from sa3d.object_proposals import MasksProposed
 from sa3d.scene import Scene, ViewPrepared
 from sa3d.text_prompts import LookedAt
 
-OUT = Console(highlight=False, soft_wrap=True)
+OUT = Console(highlight=False, soft_wrap=True, markup=False)
 """Results go to stdout."""
-ERR = Console(stderr=True, highlight=False)
+ERR = Console(stderr=True, highlight=False, markup=False)
 """Progress goes to stderr."""
 
 
@@ -34,7 +36,7 @@ def progress_bar() -> Progress:
     Shown on terminals only: a log file gets the results alone.
     """
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -44,6 +46,11 @@ def progress_bar() -> Progress:
         transient=True,
         disable=not ERR.is_terminal,
     )
+
+
+def opening_bar() -> Status:
+    """Shown while a run is opened: Nerfstudio alone takes seconds to load. On terminals only."""
+    return ERR.status("opening the run")
 
 
 @contextmanager
@@ -141,7 +148,7 @@ def rounds_table(rounds: Sequence[RoundDone]) -> Table:
     return table(headers, rows)
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
     """A plain table: the first column is text, the others are numbers."""
     result = Table(box=None, pad_edge=False, header_style="bold")
     for position, header in enumerate(headers):

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nerfstudio_plugin.cli_progress import prepare_with_progress
-from nerfstudio_plugin.segmented_scene import SegmentedScene, reopen
+from nerfstudio_plugin.cli_progress import opening_bar, prepare_with_progress
+from nerfstudio_plugin.segmented_scene import SegmentedScene, reopen, torch_device
+from sa3d.checkpoint import SavedSegmentation, load_segmentation
 from sa3d.segmentation import Segmentation
 
 
@@ -29,16 +30,31 @@ class SavedOptions:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes a GPU if there is one."""
 
-    def reopen(self) -> SegmentedScene:
+    def load(self) -> SavedSegmentation:
+        """The segmentation alone: a second instead of many.
+
+        Raises:
+            SA3DError: it is damaged, or knows no such object.
+        """
+        saved = load_segmentation(self.segmentation, torch_device(self.device))
+        for name in self.objects:
+            saved.segmentation.object(name)
+        return saved
+
+    def reopen(self, saved: SavedSegmentation | None = None) -> SegmentedScene:
         """Open the segmentation, its run and its scene; prepares what the cache lacks.
+
+        Args:
+            saved: what :meth:`load` gave, changed or not.
 
         Raises:
             SA3DError: the segmentation is damaged, knows no such object, or was made from another
                 checkpoint or other data than its run has now.
         """
-        opened = reopen(self.segmentation, self.load_config, self.data, self.cache_dir, self.device)
-        for name in self.objects:
-            opened.segmentation.object(name)
+        saved = saved or self.load()
+        moved = (self.load_config, self.data, self.cache_dir)
+        with opening_bar():
+            opened = reopen(self.segmentation, *moved, self.device, saved)
         prepare_with_progress(opened.scene)
         return opened
 

@@ -10,7 +10,7 @@ from typing import Any
 from nerfstudio_plugin.api import open as open_run
 from nerfstudio_plugin.cli_everything import refuse_prompts, segment_everything
 from nerfstudio_plugin.cli_options import ReportOptions, RunOptions, SettingsOptions, parse
-from nerfstudio_plugin.cli_progress import ERR, OUT, event_bar, rounds_table
+from nerfstudio_plugin.cli_progress import ERR, OUT, event_bar, opening_bar, rounds_table
 from nerfstudio_plugin.cli_prompts import PromptOptions
 from nerfstudio_plugin.cli_segmenters import told_segmenter
 from nerfstudio_plugin.cli_words import print_choices, told_detector
@@ -71,15 +71,16 @@ def main(arguments: Sequence[str]) -> None:
     refuse_to_replace(command.output, overwrite=command.overwrite)
     check_segmenter(command.settings.segmenter)
     detector = told_detector(prompts, command.detector, torch_device(command.device))
-    opened = open_run(
-        command.load_config,
-        command.settings,
-        data=command.data,
-        cache_dir=command.cache_dir,
-        device=command.device,
-    )
+    with opening_bar():
+        opened = open_run(
+            command.load_config,
+            command.settings,
+            data=command.data,
+            cache_dir=command.cache_dir,
+            device=command.device,
+        )
     if told := told_segmenter(opened.chosen):
-        OUT.print(told, markup=False)
+        OUT.print(told)
     if command.everything:
         found, stopped = segment_everything(opened, command.find)
         _write(opened.segmented, command, found)
@@ -107,8 +108,13 @@ def write_folder(
 ) -> dict[str, Any]:
     """:func:`~nerfstudio_plugin.segmented_scene.write_segmentation`, and say where it is."""
     report = write_segmentation(made, folder, more, overwrite=overwrite)
-    OUT.print(f"segmentation: {folder}   pictures: {folder / 'overlay.png'}")
+    say_where(folder)
     return report
+
+
+def say_where(folder: Path) -> None:
+    """Say where a segmentation was written."""
+    OUT.print(f"segmentation: {folder}   pictures: {folder / 'overlay.png'}")
 
 
 def _segment(opened: OpenScene, prompts: Sequence[Prompt], command: Segment) -> None:

@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> None:
         ViewerConfig(websocket_host=command.host, websocket_port_default=command.port),
     )
     url = f"http://{command.host}:{viewer.viser_server.get_port()}"
-    OUT.print(f"viewer: {url}   (Ctrl-C ends it)", markup=False)
+    OUT.print(f"viewer: {url}   (Ctrl-C ends it)")
     sys.stdout.flush()
     if command.open_browser:
         webbrowser.open(url)

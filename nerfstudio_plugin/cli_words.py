@@ -18,14 +18,14 @@ def told_detector(prompts: Sequence[Prompt], name: str, device: str) -> TextDete
     """:func:`~nerfstudio_plugin.marked_prompts.detector_for`; says which one "auto" took."""
     detector = detector_for(prompts, name, device)
     if detector is not None and name == AUTO:
-        OUT.print(f"detector: {detector.name}", markup=False, soft_wrap=True)
+        OUT.print(f"detector: {detector.name}", soft_wrap=True)
     return detector
 
 
 def print_choices(choices: Sequence[WordsChoice]) -> None:
     """Print what became of words."""
     for choice in choices:
-        OUT.print(f"{choice.object}: {choice.text!r} by {choice.detector}", markup=False)
+        OUT.print(f"{choice.object}: {choice.text!r} by {choice.detector}")
         OUT.print(candidates_table(choice))
 
 

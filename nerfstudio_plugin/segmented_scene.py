@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nerfstudio_plugin.cli import program_version
 from nerfstudio_plugin.cli_pictures import overlay_sheet
-from sa3d.checkpoint import load_segmentation, save_segmentation
+from sa3d.checkpoint import REPORTS, SavedSegmentation, load_segmentation, save_segmentation
 from sa3d.config import Settings, settings_from_dict
 from sa3d.errors import SA3DError
 from sa3d.export.frames import Frame, Placement
@@ -21,6 +21,8 @@ from sa3d.storage import atomic_path
 
 if TYPE_CHECKING:
     from nerfstudio_plugin.loading import OpenedRun
+
+_REPORT, _SHEET = REPORTS
 
 
 @dataclass(frozen=True)
@@ -51,20 +53,20 @@ def reopen(
     data: Path | None = None,
     cache_dir: Path | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    saved: SavedSegmentation | None = None,
 ) -> SegmentedScene:
     """Open a saved segmentation and its run; the scene is yet to be prepared.
 
     Args:
         folder: written by :func:`write_segmentation`.
         load_config, data, cache_dir: only what was moved since.
+        saved: what is in the folder, if it was loaded before.
 
     Raises:
         SA3DError: the segmentation is damaged, or was made from another checkpoint or other data
             than its run has now.
     """
-    from nerfstudio_plugin.scene_loading import open_scene
-
-    saved = load_segmentation(folder, torch_device(device))
+    saved = saved or load_segmentation(folder, torch_device(device))
     notes = saved.provenance
     try:
         load_config = load_config or Path(notes["load_config"])
@@ -77,6 +79,9 @@ def reopen(
             "with sa3d segment"
         ) from error
     settings = settings_from_dict({"prepare": prepare}, str(folder))
+    # Loads Nerfstudio, which takes seconds: what can fail at once has been tried.
+    from nerfstudio_plugin.scene_loading import open_scene
+
     run, scene = open_scene(load_config, data, device, settings.prepare, cache_dir)
     if scene.key != saved.segmentation.scene_key:
         raise SA3DError(
@@ -112,8 +117,39 @@ def write_segmentation(
     """
     report = segmentation_report(made.segmentation, made.scene) | dict(more or {})
     save_segmentation(made.segmentation, folder, made.provenance, overwrite=overwrite)
-    write_json(folder / "results.json", report)
-    overlay_sheet(made.scene, made.segmentation, folder / "overlay.png")
+    write_json(folder / _REPORT, report)
+    overlay_sheet(made.scene, made.segmentation, folder / _SHEET)
+    return report
+
+
+def write_renamed(
+    changed: SavedSegmentation, was: Path, folder: Path, *, overwrite: bool
+) -> dict[str, Any] | None:
+    """Write a segmentation that differs in names alone from a saved one: needs no run and no scene.
+
+    Args:
+        was: the folder of the saved one; its picture is taken over.
+        folder: to write to; may be the same.
+
+    Returns:
+        The report; None if the saved one lacks its own or the picture, and nothing was written.
+
+    Raises:
+        SA3DError: the folder exists and may not be replaced, or the disk is full.
+    """
+    try:
+        told = json.loads((was / _REPORT).read_text(encoding="utf-8"))
+        sheet = (was / _SHEET).read_bytes()
+        there = [one["views"] for one in told["objects"]]
+        report = {key: told[key] for key in ("scene_key", "elements", "views")}
+        objects = changed.segmentation.objects.values()
+        report["objects"] = [_told(one, v) for one, v in zip(objects, there, strict=True)]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    save_segmentation(changed.segmentation, folder, changed.provenance, overwrite=overwrite)
+    write_json(folder / _REPORT, report)
+    with atomic_path(folder / _SHEET) as temporary:
+        temporary.write_bytes(sheet)
     return report
 
 
@@ -161,6 +197,11 @@ def _object_report(one: ObjectSegmentation, scene: Scene) -> dict[str, Any]:
         }
         for index, record in sorted(one.views.items())
     }
+    return _told(one, views)
+
+
+def _told(one: ObjectSegmentation, views: Mapping[str, Any]) -> dict[str, Any]:
+    """What there is to tell of an object; ``views`` by their names."""
     return {
         "name": one.name,
         "converged": one.converged,
@@ -170,7 +211,7 @@ def _object_report(one: ObjectSegmentation, scene: Scene) -> dict[str, Any]:
         "held_out_agreement": one.held_out_agreement,
         "prompts": [prompt.to_json() for prompt in one.prompts],
         "rounds": [asdict(done) for done in one.rounds],
-        "views": views,
+        "views": dict(views),
     }
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from nerfstudio_plugin import cli_saved
 from sa3d.checkpoint import load_segmentation, save_segmentation
 from sa3d.object_colours import object_colour
 
@@ -58,6 +59,46 @@ def test_rename_keeps_all_else(command_line, both):
     report = json.loads((both / "results.json").read_text())
     assert [one["name"] for one in report["objects"]] == ["orb", "twin"]
     assert (both / "overlay.png").is_file()
+
+
+def test_rename_does_not_open_the_run(command_line, both, monkeypatch):
+    """But where the picture is missing; it writes what it would write if it did."""
+    command_line.succeeds("objects", "rename", "ball", "orb", "--segmentation", both)
+    drawn = files(both)
+    monkeypatch.setattr(cli_saved, "reopen", None)
+    command_line.succeeds("objects", "rename", "orb", "x", "--segmentation", both)
+    assert files(both) != drawn
+    report = ("--json", "report.json", "--output", "again")
+    command_line.succeeds("objects", "rename", "x", "orb", "--segmentation", both, *report)
+    assert files(command_line.folder / "again") == drawn
+    told = json.loads((command_line.folder / "report.json").read_text())
+    assert told["objects"][0]["prompts"][0]["object"] == "orb"
+
+
+def test_mistakes_show_before_the_run_is_opened(command_line, both, monkeypatch):
+    monkeypatch.setattr(cli_saved, "reopen", None)
+    click = ("--view", "frame_00000", "--points", "1,1")
+    for arguments in (
+        ("objects", "colour", "x", "#ffffff"),
+        ("objects", "delete", "x"),
+        ("objects", "merge", "ball", "x", "--into", "y"),
+        ("objects", "split", "x", "--new", "y", *click),
+        ("correct", "--object", "x", *click),
+        ("next-view", "--objects", "x"),
+    ):
+        assert "no object 'x'" in command_line.refuses(*arguments, "--segmentation", both)
+
+
+def test_names_are_printed_as_they_are(command_line, both):
+    out = command_line.succeeds("objects", "rename", "twin", "[red]", "--segmentation", both)
+    assert "objects: ball, [red]" in out
+    out = command_line.succeeds("objects", "list", "--segmentation", both)
+    assert out.count("[red]") == 2  # in the table, and before the verdict
+
+
+@pytest.mark.parametrize("action", ["list", "rename", "colour", "merge", "split", "delete"])
+def test_help_of_every_action_has_an_example(command_line, action):
+    assert f"  sa3d objects {action} " in command_line.succeeds("objects", action, "--help")
 
 
 def test_colour(command_line, both):
