@@ -35,9 +35,9 @@ Stopped, it goes on where it was when it is called again.
 
 examples:
   sa3d benchmark                                     (three objects of the demo room: minutes)
-  sa3d benchmark --quick                             (one object, coarse: under a minute)
+  sa3d benchmark --quick --output quick              (one object, coarse: under a minute)
   sa3d benchmark --full                              (all 13 objects of both demo scenes)
-  sa3d benchmark --layout nvos --data nvos --runs runs --config forward_facing
+  sa3d benchmark --layout nvos --data nvos --runs runs --config forward_facing --output nvos_runs
 """
 
 QUICK = {"room": ("ball",)}
@@ -65,7 +65,7 @@ class Benchmark(ReportOptions, SettingsOptions):
     runs: Path | None = None
     """Trained runs of its scenes, <scene>/.../config.yml."""
     scenes: tuple[str, ...] = ()
-    """Only these scenes of it."""
+    """Only these scenes of it, or of the demo scenes."""
     protocol: Literal["both", "visible", "unseen"] = "both"
     """Which views may be used; see above."""
     corrections: int = 0
@@ -79,7 +79,7 @@ class Benchmark(ReportOptions, SettingsOptions):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute."""
     again: bool = False
-    """Measure everything afresh, also what --output holds already, measured in the same way."""
+    """Measure everything afresh, and replace what --output holds, however it was measured."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -89,6 +89,8 @@ def main(arguments: Sequence[str]) -> None:
         SA3DError: something the user can put right.
     """
     command = parse(Benchmark, arguments, "sa3d benchmark", _HELP, preset="demo")
+    if command.corrections < 0:
+        raise SA3DError(f"--corrections is a number of clicks, not {command.corrections}")
     if command.quick:
         prepare = command.settings.prepare
         prepare.ray_side, prepare.resolution = _QUICK_RAYS, _QUICK_VOXELS
@@ -118,14 +120,23 @@ def _cases(command: Benchmark) -> list[Case]:
     if command.layout == "demo":
         if command.data is not None or command.runs is not None:
             raise SA3DError("say with --layout how --data is laid out: folders, nvos or spin-nerf")
-        return demo_cases(QUICK if command.quick else FULL if command.full else USUAL)
+        lists = QUICK if command.quick else FULL if command.full else USUAL
+        return _of_scenes(command, demo_cases(lists))
     if command.data is None or command.runs is None:
         raise SA3DError(f"--layout {command.layout} needs --data and --runs")
-    cases = data_cases(command.layout, command.data, command.runs, command.seed)
+    return _of_scenes(command, data_cases(command.layout, command.data, command.runs, command.seed))
+
+
+def _of_scenes(command: Benchmark, cases: Sequence[Case]) -> list[Case]:
+    """The cases of the scenes that were asked for.
+
+    Raises:
+        SA3DError: there is no such scene.
+    """
     names = list(dict.fromkeys(case.scene for case in cases))
     for name in command.scenes:
         if name not in names:
-            raise SA3DError(f"no scene {name!r} there with a run; there are: {', '.join(names)}")
+            raise SA3DError(f"no scene {name!r} to measure; there are: {', '.join(names)}")
     return [case for case in cases if case.scene in (command.scenes or names)]
 
 
@@ -154,14 +165,22 @@ def _report(command: Benchmark, rows: Sequence[Measured]) -> dict[str, Any]:
 
 def _known_rows(command: Benchmark) -> dict[tuple[str, str, str], Measured]:
     """Rows that an earlier run of the same command has measured, whether or not it came to its end;
-    those that failed are tried again."""
+    those that failed are tried again.
+
+    Raises:
+        SA3DError: what is there was measured in another way.
+    """
     try:
         report = json.loads((command.output / _RESULTS).read_text(encoding="utf-8"))
-        if any(report[key] != value for key, value in _how(command).items()):
-            return {}
+        other = [key for key, value in _how(command).items() if report[key] != value]
         rows = [Measured(**row) for row in report["rows"]]
     except (OSError, ValueError, LookupError, TypeError):
         return {}
+    if other:
+        raise SA3DError(
+            f"{command.output / _RESULTS} was measured with other {' and '.join(other)}: give "
+            "another --output, or --again to replace it"
+        )
     return {(row.scene, row.object, row.protocol): row for row in rows if not row.error}
 
 

@@ -206,7 +206,12 @@ def test_a_stopped_run_goes_on_where_it_was(small_demo, nvos, runs, monkeypatch)
     again = json.loads(results.read_text())["rows"]
     assert again[0]["seconds"] != first["seconds"]
     assert again[0]["iou"] == first["iou"]
-    small_demo.succeeds("benchmark", *options, "--seed", "1")
+    other = (*options, "--seed", "1")
+    assert "measured with other seed: give another --output" in small_demo.refuses(
+        "benchmark", *other
+    )
+    assert json.loads(results.read_text())["rows"] == again
+    small_demo.succeeds("benchmark", *other, "--again")
     assert json.loads(results.read_text())["rows"][0]["seconds"] != again[0]["seconds"]
 
 
@@ -217,7 +222,10 @@ def test_what_does_not_fit_is_refused(small_demo, nvos, runs):
     with_runs = ("--layout", "nvos", "--data", nvos, "--runs")
     assert "nothing to measure" in small_demo.refuses("benchmark", *with_runs, nvos)
     line = small_demo.refuses("benchmark", *with_runs, runs, "--scenes", "attic")
-    assert "no scene 'attic' there with a run; there are: ball_left" in line
+    assert "no scene 'attic' to measure; there are: ball_left" in line
+    line = small_demo.refuses("benchmark", "--quick", "--scenes", "garden")
+    assert "no scene 'garden' to measure; there are: room" in line
+    assert "not -1" in small_demo.refuses("benchmark", "--corrections", "-1")
 
 
 def test_annotations_of_other_images(nvos, runs, photographed):
