@@ -61,8 +61,10 @@ def save_segmentation(
         overwrite: replace a segmentation saved there before.
 
     Raises:
-        SA3DError: the folder exists and may not be replaced, or the disk is full.
+        SA3DError: there is no object, the folder may not be replaced, or the disk is full.
     """
+    if not segmentation.objects:
+        raise SA3DError("no object is segmented: there is nothing to save; mark one first")
     manifest = json.dumps(_to_json(segmentation, provenance or {}), indent=1, default=_plain)
     with atomic_folder(folder, overwrite=overwrite, ours=_is_ours) as temporary:
         (temporary / _MANIFEST).write_text(manifest, encoding="utf-8")
@@ -183,7 +185,10 @@ def _to_json(segmentation: Segmentation, provenance: Mapping[str, Any]) -> dict[
             for f in fields(Segmentation)
             if f.name not in ("scene_key", "elements", "objects")
         },
-        "objects": [_object_to_json(one) for one in segmentation.objects.values()],
+        "objects": [
+            _object_to_json(one) | {"colour": segmentation.colours[name]}
+            for name, one in segmentation.objects.items()
+        ],
     }
 
 
@@ -197,7 +202,6 @@ def _object_to_json(one: ObjectSegmentation) -> dict[str, Any]:
         "verdict": one.verdict,
         "kept_round": one.kept_round,
         "cycle": one.cycle,
-        "colour": one.colour,
         "held_out": sorted(one.held_out),
     }
 

@@ -86,6 +86,7 @@ def split_off(whole: ObjectLoop, prompts: Sequence[Prompt], name: str) -> Object
         whole.encode(index)
         whole.take_user_mask(index, rest, 1.0, corrected)
     whole.state.measure_extent()
+    whole.state.recount(dict(whole.state.votes))  # the part may be removed before it is let go
     return part
 
 
@@ -131,8 +132,7 @@ def _merged_record(loops: Sequence[ObjectLoop], index: int, prompted: bool) -> V
     if not voting:
         return min(there, key=lambda record: _SILENT.index(record.outcome))
     mask = np.logical_or.reduce([one.state.mask(index) for one in loops])
-    first = loops[0].state.records.get(index)
-    held_out = not prompted and first is not None and first.outcome == "held out"
+    held_out = not prompted and index in loops[0].state.held_out
     # Where the user said of one what another contradicts, all views decide again.
     overruled = [
         record.corrected & (record.mask == mask)

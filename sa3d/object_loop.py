@@ -19,7 +19,7 @@ from sa3d.rounds import run_rounds
 from sa3d.scene import Scene
 from sa3d.segmentation import ObjectSegmentation, ViewRecord, held_out_agreement
 from sa3d.segmenter import LearnsAppearance, PromptableSegmenter
-from sa3d.user_prompts import corrected_parts, segment_user_prompts
+from sa3d.user_prompts import corrected_parts, nothing_found, segment_user_prompts
 from sa3d.view_folds import with_fold_agreements
 from sa3d.view_schedule import camera_distances, held_out_views, outward_order
 
@@ -246,6 +246,8 @@ class ObjectLoop:
         if before is None:
             return mask, score, None
         corrected = corrected_parts(before > 0.5, mask, here)
+        if not (before > 0.5).any() and not corrected.any():
+            raise nothing_found(self.segmenter, self.scene.views[index], here)
         return (before > 0.5) ^ corrected, score, corrected
 
     def told(self, index: int, number: int) -> ViewDone:

@@ -101,7 +101,9 @@ class Prompt:
                 f"but view {self.view!r} is {width} x {height} px"
             )
         if not mask.any():
-            raise SA3DError(f"{name} is empty: no pixel is object")
+            raise SA3DError(
+                f"{name} is empty: paint the object; where it is not, give points beside it"
+            )
         return mask
 
     def to_json(self) -> dict[str, Any]:
@@ -194,6 +196,11 @@ def prompts_in_views(prompts: Sequence[Prompt], views: Sequence[View]) -> list[P
     """
     if not prompts:
         raise SA3DError("no prompt given: mark the object in at least one view")
+    for prompt in prompts:
+        if not prompt.points and prompt.box is None and prompt.mask is None:
+            raise SA3DError(
+                f"words ({prompt.text!r}) mark nothing here: give points, a box or a mask"
+            )
     found = [find_view(views, prompt.view) for prompt in prompts]
     for prompt, view in zip(prompts, found, strict=True):
         prompt.check_against(view.camera.width, view.camera.height)
@@ -217,7 +224,7 @@ def check_marks_object(prompts: Sequence[Prompt]) -> None:
     Raises:
         SA3DError: there are background points only.
     """
-    if not any(1 in p.labels or p.box or p.mask is not None or p.text for p in prompts):
+    if not any(1 in p.labels or p.box or p.mask is not None for p in prompts):
         raise SA3DError(
             f"the prompt for {prompts[0].object!r} in {prompts[0].view!r} has background points "
             "only: add a point on the object"
@@ -236,7 +243,7 @@ def check_together(prompts: Sequence[Prompt]) -> None:
             if seen.setdefault(point, label) != label:
                 raise SA3DError(
                     f"prompt for {prompt.object!r} in {prompt.view!r}: point {point} is both"
-                    " object and background"
+                    " object and background: take one back"
                 )
 
 

@@ -129,7 +129,8 @@ class Segmentation:
             SA3DError: there is no such object.
         """
         if name not in self.objects:
-            raise SA3DError(f"no object {name!r} here; there are: {', '.join(self.objects)}")
+            there = ", ".join(self.objects) or "none"
+            raise SA3DError(f"no object {name!r} here; there are: {there}")
         return self.objects[name]
 
     @property

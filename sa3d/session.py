@@ -267,7 +267,7 @@ class Session:
         changed: dict[str, list[Prompt]] = {}
         for name in dict.fromkeys(prompt.object for prompt in prompts):
             mine = [*self.prompts(name), *(p for p in prompts if p.object == name)]
-            for view in {prompt.view for prompt in mine}:
+            for view in dict.fromkeys(prompt.view for prompt in mine):
                 here = [prompt for prompt in mine if prompt.view == view]
                 check_together(here)
                 if not self._goes_on(name):

@@ -69,7 +69,7 @@ class SessionObjects(dict[str, ObjectLoop]):
             SA3DError: there is no such object.
         """
         if name not in self:
-            raise SA3DError(f"no object {name!r} here; there are: {', '.join(self)}")
+            raise SA3DError(f"no object {name!r} here; there are: {', '.join(self) or 'none'}")
         return self[name]
 
     def finished(self, name: str) -> ObjectLoop:

@@ -69,11 +69,18 @@ def segment_user_prompts(
         )
     best = int(prediction.scores.argmax()) if wanted is None else wanted
     if not prediction.masks[best].any():
-        raise SA3DError(
-            f"{segmenter.name} finds nothing at the prompt for {prompts[0].object!r} in "
-            f"{view.name!r}: add points on the object, or a box around it"
-        )
+        raise nothing_found(segmenter, view, prompts)
     return prediction.masks[best], float(prediction.scores[best])
+
+
+def nothing_found(
+    segmenter: PromptableSegmenter, view: View, prompts: Sequence[Prompt]
+) -> SA3DError:
+    """The error to raise where a segmenter's answer to a user's prompts in a view shows nothing."""
+    return SA3DError(
+        f"{segmenter.name} finds nothing at the prompt for {prompts[0].object!r} in "
+        f"{view.name!r}: add points on the object, or a box around it"
+    )
 
 
 def mask_corrected(before: np.ndarray | None, last: Prompt) -> np.ndarray | None:

@@ -189,3 +189,15 @@ def test_damage_is_one_clear_error(
 def test_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(SA3DError, match="no segmentation in"):
         load_segmentation(tmp_path / "nowhere")
+
+
+def test_nothing_is_not_saved(voted: Segmentation, tmp_path: Path) -> None:
+    with pytest.raises(SA3DError, match="nothing to save; mark one first"):
+        save_segmentation(replace(voted, objects={}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_colours_by_place_come_back_as_they_were_shown(voted: Segmentation, tmp_path: Path) -> None:
+    painted = voted.painted("ball", COLOURS[1])  # that of the crate's place
+    save_segmentation(painted, tmp_path / "out")
+    assert load_segmentation(tmp_path / "out").segmentation.colours == painted.colours

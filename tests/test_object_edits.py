@@ -366,6 +366,7 @@ def test_edits_that_cannot_be_made_change_nothing(
     before = bits(session)
     sky = Prompt(bottle.scene.views[3].name, points=((0, 0),), labels=(1,))
     all_of_it = drawn(bottle, "bottle", 3)
+    words = {"points": (), "labels": (), "text": "cap"}
     for message, call in (
         ("no object 'x'", lambda: session.rename_object("x", "y")),
         ("already", lambda: session.rename_object("bottle", "cap")),
@@ -377,6 +378,7 @@ def test_edits_that_cannot_be_made_change_nothing(
         ("already", lambda: session.split_object("bottle", [sky], "cap")),
         ("not finished", lambda: session.split_object("cap", [sky], "y")),
         ("no prompt", lambda: session.split_object("bottle", [], "y")),
+        ("mark nothing", lambda: session.split_object("bottle", [replace(sky, **words)], "y")),
         ("nothing of 'bottle'", lambda: session.split_object("bottle", [sky], "y")),
         ("all of 'bottle'", lambda: session.split_object("bottle", [all_of_it], "y")),
     ):

@@ -246,6 +246,10 @@ def test_prompts_that_cannot_be_followed_are_refused_at_once(analytic: AnalyticS
                 Prompt(name.rpartition(".")[0] or name, points=((9, 9), (3, 4)), labels=(0, 1)),
             ]
         )
+    with pytest.raises(SA3DError, match=r"words \('mug'\) mark nothing"):
+        session.add_prompts([Prompt(name, text="mug")])
+    with pytest.raises(SA3DError, match="no object 'mug' here; there are: none"):
+        session.remove_object("mug")
     assert not session.result().objects
 
 
@@ -506,3 +510,29 @@ def test_views_held_out_stay_so_when_reopened(analytic: AnalyticScene, tmp_path:
     list(reopened.run())
     records = reopened.result().object("ball").views
     assert {i for i, r in records.items() if r.outcome == "held out"} == one.held_out
+
+
+class _Beside(OracleSegmenter):
+    """Answers clicks with something that lies beside them."""
+
+    def predict(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        found = super().predict(*args, **kwargs)
+        return MaskPrediction(np.roll(found.masks, 20, axis=2), found.scores, found.logits)
+
+
+def test_an_answer_beside_the_click_is_nothing_found(analytic: AnalyticScene) -> None:
+    """In a view where nothing was seen so far: it would vote that nothing is there."""
+    views, right = analytic.scene.views, oracle(analytic)
+    segmenter = _Beside.__new__(_Beside)
+    segmenter.__dict__.update(right.__dict__)
+    lifted = LoopConfig(convergence=ConvergenceConfig(max_rounds=0))
+    session = Session(analytic.scene, segmenter, lifted)
+    session.add_prompts([prompt(analytic)])
+    list(session.run())
+    result = session.result()
+    blank = [i for i in range(14) if not final_mask(analytic.scene, result, "ball", i)[0].any()]
+    click = next_click(np.zeros_like(analytic.masks["ball"][0]), analytic.masks["ball"][blank[0]])
+    assert click is not None
+    session.add_prompts([Prompt(views[blank[0]].name, "ball", points=(click[0],), labels=(1,))])
+    with pytest.raises(SA3DError, match="finds nothing"):
+        list(session.run())
