@@ -24,8 +24,11 @@ class AppearanceMemory:
         return other
 
     def learn(self, segmenter: PromptableSegmenter, view: int, mask: np.ndarray) -> None:
-        """Sample the segmenter's current image, which is ``view``, with its mask [H, W]."""
-        if self._max_views and isinstance(segmenter, LearnsAppearance):
+        """Sample the segmenter's current image, which is ``view``, with its mask [H, W].
+
+        An empty mask, which a split or the user can leave behind, teaches nothing.
+        """
+        if self._max_views and isinstance(segmenter, LearnsAppearance) and mask.any():
             self._samples[view] = segmenter.sample_appearance(mask)
 
     def show(self, segmenter: PromptableSegmenter, views: Sequence[int]) -> None:

@@ -1,6 +1,7 @@
 """The Python API, on the analytic scene."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import trimesh
 import sa3d
 from nerfstudio_plugin import marked_prompts
 from nerfstudio_plugin.exports import export_class
-from sa3d.checkpoint import load_segmentation
+from sa3d.checkpoint import load_segmentation, save_segmentation
 from sa3d.config import Settings
 from sa3d.events import Finished, ViewDone
 from sa3d.export.mesh import MeshConfig
@@ -212,6 +213,20 @@ def test_saved_and_loaded_is_the_same(ball, scene, command_line):
         again.save("kept")
     again.save("kept", overwrite=True)
     assert len(sa3d.load("kept")["ball"].segmentation.prompts) == 2
+
+
+def test_a_view_left_with_nothing_is_no_hindrance(scene, ball, command_line):
+    """As a split may leave it: the part claimed there only what is not the object."""
+    scene.save("kept")
+    saved = load_segmentation(command_line.folder / "kept")
+    views = saved.segmentation.objects["ball"].views
+    index = next(i for i, record in views.items() if record.outcome == "accepted")
+    views[index] = replace(views[index], mask=np.zeros_like(views[index].mask))
+    save_segmentation(
+        saved.segmentation, command_line.folder / "kept", saved.provenance, overwrite=True
+    )
+    again = sa3d.load("kept")["ball"].correct("frame_00003", points=[(5, 5)], labels=[0])
+    assert "corrected" in again.verdict
 
 
 def test_kinds_by_suffix_or_by_name(ball, scene, command_line):
