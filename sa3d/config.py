@@ -109,6 +109,8 @@ def with_values(
             changes[key] = with_values(current, value, origin, name + ".")
         elif not _fits(value, hints[key]):
             wanted = getattr(hints[key], "__name__", str(hints[key]))
+            if get_origin(hints[key]) is Literal:
+                wanted = "one of " + ", ".join(map(str, get_args(hints[key])))
             raise SA3DError(f"config {origin!r}: {name!r} must be {wanted}, is {value!r}")
         else:
             changes[key] = value

@@ -7,9 +7,10 @@ fields are the options, :meth:`~nerfstudio_plugin.exports.options.ExportOptions.
 from __future__ import annotations
 
 import importlib
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from nerfstudio_plugin.exports.options import ExportOptions
 from sa3d.errors import SA3DError
@@ -69,6 +70,15 @@ def new_export(kind: str | None, output: Path, **options: Any) -> ExportOptions:
     Raises:
         SA3DError: there is no such kind, or the options cannot be.
     """
-    export = export_class(kind, output)(output=output, **options)
+    chosen = export_class(kind, output)
+    hints = get_type_hints(chosen)
+    for name, value in options.items():
+        known = [item.name for item in fields(chosen) if item.name != "output"]
+        if name not in known:
+            raise SA3DError(f"{chosen.kind} has no option {name!r}; there are: {', '.join(known)}")
+        choices = get_args(hints[name]) if get_origin(hints[name]) is Literal else ()
+        if choices and value not in choices:
+            raise SA3DError(f"{name}={value!r} cannot be: give one of {', '.join(choices)}")
+    export = chosen(output=output, **options)
     export.check()
     return export

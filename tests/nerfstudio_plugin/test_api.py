@@ -10,7 +10,7 @@ import trimesh
 
 import sa3d
 from nerfstudio_plugin import marked_prompts
-from nerfstudio_plugin.exports import export_class
+from nerfstudio_plugin.exports import export_class, new_export
 from sa3d.checkpoint import load_segmentation, save_segmentation
 from sa3d.config import Settings
 from sa3d.events import Finished, ViewDone
@@ -257,6 +257,13 @@ def test_kinds_by_suffix_or_by_name(ball, scene, command_line):
 )
 def test_suffixes_suggest_kinds(output, kind, tmp_path):
     assert export_class(None, tmp_path / output).kind == kind
+
+
+def test_options_that_cannot_be(tmp_path):
+    with pytest.raises(sa3d.SA3DError, match="frame='world' cannot be: give one of original, nerf"):
+        new_export(None, tmp_path / "a.glb", frame="world")
+    with pytest.raises(sa3d.SA3DError, match="mesh has no option 'faces'; there are: overwrite, "):
+        new_export(None, tmp_path / "a.glb", faces=100)
 
 
 def test_unknown_kinds_and_suffixes(tmp_path):

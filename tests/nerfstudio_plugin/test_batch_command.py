@@ -255,6 +255,11 @@ def without(job, key):
             r"jobs\[0\]\.exports\[0\].*unknown key 'mesh\.face'; known: .*mesh\.faces",
         ),
         (
+            [{**BALL, "exports": [{"output": "a.glb", "options": {"frame": "world"}}]}],
+            {},
+            "'frame' must be one of original, nerfstudio, is 'world'",
+        ),
+        (
             [{**BALL, "exports": [{"output": "a", "options": {"overwrite": True}}]}],
             {},
             "'overwrite' is no option",
