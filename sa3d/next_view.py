@@ -135,7 +135,8 @@ def _next_view(
     if doubt > 0.01:
         said.append(f"the votes leave doubt about {doubt / max(seen, doubt):.0%} of it")
     if record is not None and disagreement > 0.01:
-        said.append(f"its own mask and the others differ (IoU {record.agreement:.2f})")
+        measured = "" if record.outcome == "prompted" else f" (IoU {record.agreement:.2f})"
+        said.append(f"its own mask and the others differ{measured}")
     if around > 0.02:
         said.append(f"in the views around it {around:.0%} of the object seem wrong")
     if record is not None and record.outcome in ("rejected", "no prompt"):

@@ -39,6 +39,17 @@ def test_a_view_whose_mask_lacks_half_comes_first(
     assert {first.index, *(one.index for one in others)} == set(range(12))
 
 
+def test_the_users_own_mask_is_not_said_to_agree(
+    still_life: AnalyticScene, voted: Segmentation
+) -> None:
+    views = dict(voted.object("ball").views)
+    views[2] = replace(views[2], outcome="prompted", mask=~still_life.masks["ball"][2])
+    first = next_views(still_life.scene, changed(voted, views=views), "ball", 1)[0]
+    assert first.index == 2
+    assert "its own mask and the others differ" in first.reason
+    assert "IoU" not in first.reason  # nobody measured it
+
+
 def test_where_nobody_has_voted_there_is_doubt(
     still_life: AnalyticScene, voted: Segmentation
 ) -> None:
