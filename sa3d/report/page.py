@@ -143,6 +143,7 @@ class _ObjectPage:
             "elements": int((self.segmentation.labels() == label).sum()),
             "counts": Counter(record.outcome for record in one.views.values()),
             "rounds": one.rounds,
+            "kept": next((done for done in one.rounds if done.round == one.kept_round), None),
             "prompts": self._prompts(one),
             **self._in_space(name),
             "grid": [self._view(one, i, self._masked(name, i)) for i in shown],

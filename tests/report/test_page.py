@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -44,6 +45,20 @@ def test_page_says_why_views_were_rejected_and_escapes_names(
     assert page.count("data:image/webp") == 1
     assert len(told) == 3 + 1 + 2 + 2 <= pictures_per_object(QUICK)
     assert "http" not in page
+
+
+def test_page_shows_the_agreement_of_the_round_that_was_kept(
+    still_life: AnalyticScene, voted: Segmentation
+) -> None:
+    config = ReportConfig(max_views=1, doubt_views=0, turntable=False)
+    done = voted.object("ball").rounds[0]
+    rounds = [replace(done, agreement=0.611), replace(done, round=2, agreement=0.522)]
+    for kept, shown in ((1, ["0.611"]), (0, [])):
+        one = replace(voted.object("ball"), rounds=rounds, kept_round=kept)
+        changed = replace(voted, objects={"ball": one})
+        page = report_page(still_life.scene, changed, ["ball"], {}, config=config)
+        assert re.findall(r"<dt>agreement</dt><dd>([\d.]+)", page) == shown
+        assert page.count("(kept)") == len(shown)
 
 
 def test_page_of_an_object_without_body(still_life: AnalyticScene, voted: Segmentation) -> None:
