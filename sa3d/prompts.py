@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -216,6 +216,17 @@ def check_object_name(name: str) -> None:
     """
     if not name.strip() or name in (".", "..") or set(name) & set("/\\\0"):
         raise SA3DError(f"{name!r} is no name: an object's becomes a folder: no slashes, not empty")
+
+
+def check_new_name(name: str, taken: Container[str]) -> None:
+    """Check that another object may be called so.
+
+    Raises:
+        SA3DError: it is no name, or taken.
+    """
+    check_object_name(name)
+    if name in taken:
+        raise SA3DError(f"there is an object {name!r} already: give another name")
 
 
 def check_marks_object(prompts: Sequence[Prompt]) -> None:

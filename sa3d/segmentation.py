@@ -14,7 +14,7 @@ from sa3d.events import Outcome, RoundDone
 from sa3d.inverse_rendering import Evidence
 from sa3d.mask_grid import Elements
 from sa3d.object_colours import Colour, checked_colour, object_colours
-from sa3d.prompts import Prompt, check_object_name
+from sa3d.prompts import Prompt, check_new_name
 
 BACKGROUND = -1
 """Label of elements that belong to no object."""
@@ -153,9 +153,7 @@ class Segmentation:
         Raises:
             SA3DError: it is no name, or taken.
         """
-        check_object_name(name)
-        if name in self.objects:
-            raise SA3DError(f"there is an object {name!r} already: give another name")
+        check_new_name(name, self.objects)
 
     def renamed(self, name: str, new: str) -> Segmentation:
         """The same with another name for an object.

@@ -17,6 +17,7 @@ from sa3d.prompt_preview import PromptPreview, preview_prompts
 from sa3d.prompts import (
     Prompt,
     check_marks_object,
+    check_new_name,
     check_together,
     prompts_in_views,
 )
@@ -78,7 +79,7 @@ class Session:
         if segmentation.scene_key != self.scene.key:
             raise SA3DError("this segmentation was made in another scene: open that one")
         for name in segmentation.objects:
-            self._loops.check_free(name)
+            check_new_name(name, self._loops)
         for name, one in segmentation.objects.items():
             loop = self._loops.new(name, one.prompts)
             loop.resume(one)
@@ -117,7 +118,7 @@ class Session:
             SA3DError: there is no such object, or the new name is taken or cannot be one.
         """
         self._loops.known(name)
-        self._loops.check_free(new)
+        check_new_name(new, self._loops)
         parts = [one for one, loop in self._loops.items() if loop.state.whole == name]
         self._history.remember(self._loops.now([name, new]))
         order = [new if one == name else one for one in self._loops]
@@ -154,7 +155,7 @@ class Session:
         if len(loops) < 2:
             raise SA3DError("merging takes two objects or more")
         if into not in names:
-            self._loops.check_free(into)
+            check_new_name(into, self._loops)
         merged = merge(loops, into)
         self._history.remember(self._loops.now([*names, into]))
         order = [into if one == names[0] else one for one in self._loops if one not in names[1:]]
@@ -178,7 +179,7 @@ class Session:
                 one, or the prompts mark nothing of the object, or all of it. Nothing is changed.
         """
         whole = self._loops.finished(name)
-        self._loops.check_free(new_name)
+        check_new_name(new_name, self._loops)
         named = [replace(prompt, object=new_name) for prompt in prompts]
         prompts = prompts_in_views(named, self.scene.views)
         before = self._loops.now([name, new_name])

@@ -10,7 +10,7 @@ from sa3d.loop_config import LoopConfig
 from sa3d.object_colours import Colour, free_colour
 from sa3d.object_loop import ObjectLoop
 from sa3d.object_state import ObjectState
-from sa3d.prompts import Prompt, check_object_name
+from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.segmenter import PromptableSegmenter
 
@@ -83,16 +83,6 @@ class SessionObjects(dict[str, ObjectLoop]):
         if loop.state.unfinished or pending:
             raise SA3DError(f"object {name!r} is not finished: let it run to its end first")
         return loop
-
-    def check_free(self, name: str) -> None:
-        """Check that another object may be called so.
-
-        Raises:
-            SA3DError: it is no name, or taken.
-        """
-        check_object_name(name)
-        if name in self:
-            raise SA3DError(f"there is an object {name!r} already: give another name")
 
     def now(self, names: Iterable[str]) -> Step:
         """How things are: copies of the named objects, and the order and colours of all.
