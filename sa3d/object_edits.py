@@ -202,6 +202,9 @@ def _part_mask(
     here = [p for p in part.state.prompts if part.scene.view_index(p.view) == index]
     size = (view.camera.width, view.camera.height)
     drawn = [mask for prompt in here if (mask := prompt.load_mask(*size)) is not None]
+    nothing = f"nothing of {whole!r} is at the prompt in {view.name!r}: click on it"
+    if not drawn and not any(prompt.box for prompt in here) and not _clicked(here, seen):
+        raise SA3DError(nothing)
     part.encode(index)
     if drawn:
         offered = [(1.0, np.logical_or.reduce(drawn))]
@@ -213,7 +216,7 @@ def _part_mask(
     inside = [(score, mask & seen) for score, mask in offered]
     inside = [(score, mask) for score, mask in inside if mask.any()]
     if not inside:
-        raise SA3DError(f"nothing of {whole!r} is at the prompt in {view.name!r}: click on it")
+        raise SA3DError(nothing)
     parts = [(score, mask) for score, mask in inside if mask.sum() <= _WHOLE * seen.sum()]
     if not parts:
         raise SA3DError(
@@ -222,6 +225,12 @@ def _part_mask(
         )
     score, mask = max(parts, key=lambda one: one[0])
     return mask, score
+
+
+def _clicked(prompts: Sequence[Prompt], mask: np.ndarray) -> bool:
+    """Whether clicks on the object hit a mask [H, W], or there are none."""
+    on = [p for one in prompts for p, label in zip(one.points, one.labels, strict=True) if label]
+    return not on or any(mask[int(y), int(x)] for x, y in on)
 
 
 def _not_there(whole: ObjectLoop, part: ObjectLoop, index: int, mask: np.ndarray) -> Prompt:

@@ -389,6 +389,23 @@ def test_edits_that_cannot_be_made_change_nothing(
     assert list(session.result().objects) == ["bottle"]
 
 
+def test_a_click_beside_the_object_splits_nothing_off(
+    bottle: AnalyticScene, in_one: Segmentation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where the segmenter's answer reaches into the object."""
+    session = reopened(bottle, in_one)
+    before, cap = bits(session), click(bottle, "cap", 3)
+    asked = OracleSegmenter.predict
+    monkeypatch.setattr(
+        OracleSegmenter, "predict", lambda self, *_, **more: asked(self, cap_px, np.ones(1), **more)
+    )
+    cap_px = np.array(cap.points, dtype=np.float32)
+    with pytest.raises(SA3DError, match="nothing of 'bottle' is at the prompt"):
+        session.split_object("bottle", [replace(cap, points=((0, 0),))], "y")
+    assert same(bits(session), before)
+    session.split_object("bottle", [cap], "y")
+
+
 @pytest.mark.parametrize("edit", [_merge, _split])
 def test_edited_objects_are_saved_and_gone_on_with(
     bottle: AnalyticScene,
