@@ -77,5 +77,7 @@ def _named(prompt: Prompt, segmentation: Segmentation) -> Prompt:
     names = list(segmentation.objects)
     if prompt.object == DEFAULT_OBJECT and len(names) == 1:
         return replace(prompt, object=names[0])
+    if prompt.object == DEFAULT_OBJECT and DEFAULT_OBJECT not in names:
+        raise SA3DError(f"say with --object which one is corrected: {', '.join(names)}")
     segmentation.object(prompt.object)
     return prompt
