@@ -146,8 +146,11 @@ def data_cases(layout: Layout, data: Path, runs: Path, seed: int) -> list[Case]:
         seed: of the clicks sampled from scribbles.
 
     Raises:
-        SA3DError: nothing there is in the layout, or no scene has a run.
+        SA3DError: a folder is not there, nothing in it is in the layout, or no scene has a run.
     """
+    for folder in (data, runs):
+        if not folder.is_dir():
+            raise SA3DError(f"{folder} is no folder: give the data set's, and that of its runs")
     find = {"folders": _folders, "nvos": _nvos, "spin-nerf": _spin_nerf}[layout]
     cases = find(data, runs, seed)
     if not cases:
