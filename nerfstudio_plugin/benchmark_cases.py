@@ -95,14 +95,7 @@ def read_mask(path: Path, view: View) -> np.ndarray:
     Raises:
         SA3DError: it cannot be read.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            size = (view.camera.width, view.camera.height)
-            values = np.asarray(image.convert("L").resize(size, Image.Resampling.NEAREST))
-    except OSError as error:
-        raise SA3DError(f"cannot read the mask {path}: {error}") from error
+    values = _read_grey(path, (view.camera.width, view.camera.height))
     return values > (127 if values.max() > 127 else 0)
 
 
@@ -259,7 +252,16 @@ def _is_extra(stem: str) -> bool:
 
 
 def _area(path: Path) -> int:
+    return int(np.count_nonzero(_read_grey(path)))
+
+
+def _read_grey(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
+    """A picture in grey, uint8 [H, W], at its own size or at another one, (W, H)."""
     from PIL import Image
 
-    with Image.open(path) as image:
-        return int(np.count_nonzero(np.asarray(image.convert("L"))))
+    try:
+        with Image.open(path) as image:
+            grey = image.convert("L")
+            return np.asarray(grey.resize(size, Image.Resampling.NEAREST) if size else grey)
+    except OSError as error:
+        raise SA3DError(f"cannot read the mask {path}: {error}") from error

@@ -99,6 +99,14 @@ def test_folders_of_masks(tmp_path, runs, photographed, below):
     assert case.targets != (case.reference,)
 
 
+def test_masks_that_cannot_be_read(tmp_path, runs):
+    broken = tmp_path / "data/ball/masks_gt/frame_00000.png"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("no picture")
+    with pytest.raises(SA3DError, match="cannot read the mask .*frame_00000.png"):
+        data_cases("folders", tmp_path / "data", runs, seed=0)
+
+
 def test_frozen_lists_name_what_is_there():
     for objects in (QUICK, USUAL, FULL):
         for scene, names in objects.items():
