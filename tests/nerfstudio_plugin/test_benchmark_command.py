@@ -103,7 +103,7 @@ def test_masks_that_cannot_be_read(tmp_path, runs):
     broken = tmp_path / "data/ball/masks_gt/frame_00000.png"
     broken.parent.mkdir(parents=True)
     broken.write_text("no picture")
-    with pytest.raises(SA3DError, match="cannot read the mask .*frame_00000.png"):
+    with pytest.raises(SA3DError, match=r"cannot read the mask .*frame_00000\.png"):
         data_cases("folders", tmp_path / "data", runs, seed=0)
 
 
