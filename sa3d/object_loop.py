@@ -93,7 +93,9 @@ class ObjectLoop:
         order = outward_order([view.camera for view in self.scene.views], state.prompted)
         lifted = {i: r for i, r in state.records.items() if r.outcome == "prompted"}
         votes = {i: state.votes[i] for i in lifted}
-        state.progress = Progress(order, len(state.rounds), [(lifted, votes)])
+        state.progress = Progress(
+            order, len(state.rounds), [(lifted, votes, state.appearance.copy())]
+        )
         state.finished = state.waiting = None
 
     def finish(self, converged: bool, chosen_round: int, said: str, cycle: int = 0) -> Finished:

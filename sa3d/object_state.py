@@ -32,8 +32,8 @@ class Progress:
     Attributes:
         order: the views of a round.
         earlier: rounds of the object before the first of these.
-        kept: records and votes before the first round, with those of prompted views only, and
-            after each since.
+        kept: records, votes and appearance before the first round, with those of prompted views
+            only, and after each since.
         passed: labels and outcomes after each round, to notice when they return.
         position: views of the present round that are done.
         labels: bool [N], elements labelled object when it began; None between rounds.
@@ -43,7 +43,7 @@ class Progress:
 
     order: Sequence[int]
     earlier: int
-    kept: list[tuple[dict[int, ViewRecord], dict[int, Vote]]]
+    kept: list[tuple[dict[int, ViewRecord], dict[int, Vote], AppearanceMemory]]
     passed: list[RoundState] = field(default_factory=list)
     position: int = 0
     labels: Tensor | None = None

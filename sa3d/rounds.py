@@ -79,7 +79,7 @@ def _end(loop: ObjectLoop, progress: Progress) -> RoundDone:
     earlier = progress.outcomes
     changed = sum(state.records[i].outcome != earlier.get(i) for i in progress.order)
     done = loop.close_round(len(state.rounds) + 1, before, changed, progress.seconds)
-    progress.kept.append((dict(state.records), dict(state.votes)))
+    progress.kept.append((dict(state.records), dict(state.votes), state.appearance.copy()))
     labels = state.evidence.labels(loop.config.lam)
     outcomes: dict[int, Outcome] = {i: record.outcome for i, record in state.records.items()}
     progress.passed.append(RoundState(labels, outcomes))
@@ -92,8 +92,8 @@ def _finish(loop: ObjectLoop, progress: Progress, converged: bool, cycle: int) -
     rounds = state.rounds[progress.earlier :]
     chosen = best_round(rounds, loop.config.convergence)
     if chosen < len(rounds):
-        records, votes = progress.kept[chosen]
-        state.records = dict(records)
+        records, votes, appearance = progress.kept[chosen]
+        state.records, state.appearance = dict(records), appearance.copy()
         state.recount(votes)
     kept = chosen and progress.earlier + chosen
     return loop.finish(converged, kept, verdict(rounds, chosen, converged, cycle), cycle)

@@ -76,6 +76,37 @@ def test_a_loop_that_goes_in_a_circle_is_stopped_and_says_so(still_life: Analyti
     assert loop.result().cycle == 2
 
 
+class _Learning(_TwoMinds):
+    """Its samples are the masks themselves."""
+
+    shown: np.ndarray | None = None
+
+    def sample_appearance(self, mask: np.ndarray) -> np.ndarray:
+        return mask.copy()
+
+    def set_appearance(self, samples: np.ndarray | None) -> None:
+        self.shown = samples
+
+
+def test_the_appearance_is_that_of_the_round_that_was_kept(still_life: AnalyticScene) -> None:
+    limits = ConvergenceConfig(max_rounds=2, min_trust=0.0, min_prompt_agreement=0.0)
+    config = LoopConfig(
+        inertia=-2.0, held_out=0.0, min_agreement=0.0, appearance_views=99, convergence=limits
+    )
+    loop = loop_of(still_life, config, _Learning)
+    *_, last = loop.run()
+    assert isinstance(last, Finished)
+    assert last.chosen_round == 1
+    loop.encode(0)
+    segmenter = loop.segmenter
+    assert isinstance(segmenter, _Learning)
+    assert segmenter.shown is not None
+    shown = sorted(int(sample.sum()) for sample in segmenter.shown)
+    voted = [index for index in loop.state.votes if index != 0]
+    masks = [loop.state.records[index].mask for index in voted]
+    assert shown == sorted(int(mask.sum()) for mask in masks if mask is not None)
+
+
 def test_an_object_cut_off_by_the_prompted_picture_is_told_of(tmp_path: Path) -> None:
     size = (48, 36)
     aside = look_at((2.4, 0.0, 0.3), (0.0, 1.5, -0.15), size, 0)  # half of the ball is cut off
