@@ -95,15 +95,19 @@ def best_round(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> int:
     The latest, unless an earlier one is trusted clearly more; none where that one found no common
     object, or has lost the user's altogether.
     """
-    last = len(rounds)
-    if last == 0:
+    if not rounds:
         return 0
-    best = max(range(1, last + 1), key=lambda number: (trust(rounds[number - 1]), number))
-    clearly = trust(rounds[best - 1]) - trust(rounds[-1]) > CLEARLY
-    chosen = best if clearly else last
+    chosen = _most_trusted(rounds)
     kept = rounds[chosen - 1]
     common = kept.best_agreement >= config.min_trust
     return chosen if common and kept.prompt_agreement >= config.min_prompt_agreement else 0
+
+
+def _most_trusted(rounds: Sequence[RoundDone]) -> int:
+    last = len(rounds)
+    best = max(range(1, last + 1), key=lambda number: (trust(rounds[number - 1]), number))
+    clearly = trust(rounds[best - 1]) - trust(rounds[-1]) > CLEARLY
+    return best if clearly else last
 
 
 def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool, cycle: int = 0) -> str:
@@ -120,13 +124,13 @@ def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool, cycle: in
         how = f"stopped, going in a circle of {cycle} rounds,"
     text = f"{how} after {len(rounds)} round{'s' if len(rounds) > 1 else ''}"
     if chosen == 0:
-        last = rounds[-1]
-        if not last.accepted and not last.rejected and last.unvoted_agreement is None:
+        judged = rounds[_most_trusted(rounds) - 1]
+        if not judged.accepted and not judged.rejected and judged.unvoted_agreement is None:
             return f"{text}, but no other view shows what was marked so far: prompt another view"
         return (
             f"{text}, but the views found something else than what was marked (the best tenth of"
-            f" them agrees {last.best_agreement:.2f} with the others, all of them"
-            f" {last.prompt_agreement:.2f} with the prompt): only what the prompted views show is"
+            f" them agrees {judged.best_agreement:.2f} with the others, all of them"
+            f" {judged.prompt_agreement:.2f} with the prompt): only what the prompted views show is"
             " kept; prompt another view"
         )
     kept = rounds[chosen - 1]

@@ -123,6 +123,10 @@ def test_verdict_names_what_a_user_should_know() -> None:
     assert "the best tenth of them agrees 0.97 with the others" in lost
     assert "0.48 with the prompt" in lost
     assert "prompt another view" in lost
+    judged = replace(ROUND, best_agreement=0.93, prompt_agreement=0.9)
+    later = replace(ROUND, round=2, best_agreement=0.96, prompt_agreement=0.4)
+    assert best_round([judged, later], CONFIG) == 0
+    assert "agrees 0.93 with the others" in verdict([judged, later], 0, converged=True)
     nobody = replace(ROUND, accepted=0, rejected=0, unvoted_agreement=None)
     assert "no other view shows what was marked" in verdict([nobody], 0, converged=True)
 
