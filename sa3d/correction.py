@@ -80,19 +80,18 @@ def _take_corrections(loop: ObjectLoop, views: Sequence[int], number: int) -> Se
     for cautious in (False, True):
         told = [loop.ask_user(index, number, seen[index], cautious=cautious) for index in views]
         loop.state.measure_extent()
-        if cautious or not _much_larger(loop, seen) or _borne_out(loop, views, earlier.records):
+        masks = ((loop.state.records[index].mask, seen[index]) for index in views)
+        if cautious or not any(mask is not None and much_larger(mask, now) for mask, now in masks):
+            break
+        if _borne_out(loop, views, earlier.records):
             break
         loop.state = earlier
     return told
 
 
-def _much_larger(loop: ObjectLoop, seen: Mapping[int, np.ndarray]) -> bool:
-    """Whether any view's mask is that, compared with what the user saw."""
-    masks = {index: loop.state.records[index].mask for index in seen}
-    return any(
-        mask is not None and mask.sum() > MUCH_LARGER * max((seen[index] > 0.5).sum(), 1)
-        for index, mask in masks.items()
-    )
+def much_larger(mask: np.ndarray, seen: np.ndarray) -> bool:
+    """Whether a mask [H, W] needs other views' assent beside what was seen, [H, W] in [0, 1]."""
+    return bool(mask.sum() > MUCH_LARGER * max((seen > 0.5).sum(), 1))
 
 
 def _borne_out(loop: ObjectLoop, views: Sequence[int], earlier: Mapping[int, ViewRecord]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sa3d.correction import seen_by_user
+from sa3d.correction import much_larger, seen_by_user
 from sa3d.object_loop import ObjectLoop
 from sa3d.prompts import Prompt
 from sa3d.segmenter import MaskPrediction
@@ -24,12 +24,15 @@ class PromptPreview:
         score: its predicted IoU.
         candidates: the segmenter's three, to choose from by :attr:`sa3d.prompts.Prompt.candidate`;
             None where there is no choice (a mask, or a click that corrects one).
+        uncertain: it is so much larger than what the view showed that the views around are asked
+            first; where they disagree, less is taken.
     """
 
     view: int
     mask: np.ndarray
     score: float
     candidates: MaskPrediction | None
+    uncertain: bool = False
 
 
 def preview_prompts(loop: ObjectLoop, prompts: Sequence[Prompt]) -> PromptPreview:
@@ -50,4 +53,5 @@ def preview_prompts(loop: ObjectLoop, prompts: Sequence[Prompt]) -> PromptPrevie
     drawn = any(prompt.mask is not None for prompt in here)
     if not drawn and mask_corrected(before, prompts[-1]) is None:
         candidates = ask_user_prompts(loop.segmenter, here, multimask_output=True)
-    return PromptPreview(index, mask, score, candidates)
+    uncertain = prompts[-1].mask is None and before is not None and much_larger(mask, before)
+    return PromptPreview(index, mask, score, candidates, uncertain)

@@ -48,6 +48,7 @@ def test_a_correction_is_previewed_against_what_is_seen(session):
     beside = Prompt("frame_00003", "ball", ((5.0, 5.0),), (0,))
     seen = session.preview([beside])
     assert seen.candidates is None
+    assert not seen.uncertain
     assert not seen.mask[5, 5]
     assert session.result().objects["ball"].prompts == before.objects["ball"].prompts
     session.add_prompts([beside])

@@ -377,7 +377,10 @@ def test_an_answer_much_larger_than_the_mask_needs_the_neighbours_assent(
     session = Session(analytic.scene, segmenter)
     session.resume(first.result())
     segmenter.bold, segmenter.asked = exact if right else np.ones_like(exact), []
-    session.add_prompts([correction(analytic, "points", view=0)])
+    click = correction(analytic, "points", view=0)
+    assert session.preview([click]).uncertain  # right or not
+    segmenter.asked = []
+    session.add_prompts([click])
     list(session.run())
     assert segmenter.asked == asked  # with the earlier mask: for less
     record = session.result().object("ball").views[0]

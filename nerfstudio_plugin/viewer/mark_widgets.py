@@ -183,4 +183,6 @@ def _preview_text(preview: Preview, candidate: int | None) -> str:
     if len(preview.scores) > 1:
         candidates = ", ".join(f"{score:.2f}" for score in preview.scores[1:])
         said += f" Candidates 1, 2, 3: {candidates}."
+    if preview.uncertain:
+        said += " Much larger than what was there: the views around decide whether it is taken."
     return picture_markdown(preview.picture, preview.view) + "\n\n" + said

@@ -116,6 +116,7 @@ def preview_of(scene: Scene, seen: PromptPreview, desk: Desk, colour: Colour) ->
         preview_sheet(view.image(), masks, colour, here),
         tuple(scores),
         prepared.points_world[covered].numpy(),
+        seen.uncertain,
     )
 
 

@@ -68,12 +68,14 @@ class Preview:
         picture: uint8 [h, w, 3], what is taken, and the segmenter's candidates below it.
         scores: predicted IoU of what is taken, and of the candidates.
         points_world: [N, 3], the surface that what is taken covers.
+        uncertain: whether the views around decide if so much is taken.
     """
 
     view: str
     picture: np.ndarray
     scores: tuple[float, ...]
     points_world: np.ndarray
+    uncertain: bool
 
 
 @dataclass(frozen=True)
