@@ -111,10 +111,7 @@ class ObjectLoop:
             said += f"; held-out agreement {agreed:.2f}"
         trusted = {names[i]: r.trusted for i, r in state.records.items() if r.mask is not None}
         limits = self.config.convergence
-        looks = (
-            to_look_at(trusted, limits),
-            beyond_pictures(state.share_unframed(), limits),
-        )
+        looks = to_look_at(trusted, limits), beyond_pictures(state.share_unframed(), limits)
         said += "".join(f"; {look}" for look in looks if look)
         rounds = len(state.rounds)
         state.finished = Finished(self.name, converged, rounds, chosen_round, said, cycle)
@@ -256,6 +253,12 @@ class ObjectLoop:
         """A view's record as an event of round ``number``."""
         name, r = self.scene.views[index].name, self.state.records[index]
         return ViewDone(self.name, number, name, r.outcome, r.agreement, r.score, r.reason)
+
+    def confidence(self, probability: Tensor, known: Tensor) -> float:
+        """How much a view's vote counts: how far its prompts, a rendered mask [h, w], rest on real
+        evidence, ``known`` [h, w], rather than on the prior; in [0.1, 1]."""
+        share = float((probability * known).sum() / probability.sum().clamp_min(1e-6))
+        return max(0.1, share)
 
     def encode(self, index: int) -> None:
         """Make a view the segmenter's image, and tell it what nearby views taught."""

@@ -123,15 +123,8 @@ def _answer(loop: ObjectLoop, index: int, asked: _Asked, inertia: float) -> View
         return replace(silent, outcome="held out", reason="held out: measures, does not vote")
     state.appearance.learn(loop.segmenter, index, choice.mask)
     reason = f"{agreed}; candidate {choice.candidate}"
-    confidence = _confidence(asked.probability, asked.known)
+    confidence = loop.confidence(asked.probability, asked.known)
     return replace(silent, outcome="accepted", confidence=confidence, reason=reason)
-
-
-def _confidence(probability: Tensor, known: Tensor) -> float:
-    """How much a view's vote counts: how far its prompts, a rendered mask [h, w], rest on real
-    evidence, ``known`` [h, w], rather than on the prior; in [0.1, 1]."""
-    share = float((probability * known).sum() / probability.sum().clamp_min(1e-6))
-    return max(0.1, share)
 
 
 def _no_mask(probability: Tensor) -> ViewRecord:
