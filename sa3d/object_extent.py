@@ -14,7 +14,7 @@ ROBUST = 0.02
 """Share of the points left out at either end of each axis."""
 THICK = 0.1
 """A mask with at least this share of its pixels inside its border is not thin."""
-NEAREST = 0.5
+NEAREST = 0.25
 """What is apart from the body and less than this share of its depth away is a floater."""
 STEEP = 8.0
 """Neighbouring pixels of one surface lie at most this many pixel widths apart in space."""
