@@ -11,6 +11,7 @@ from typing import Any
 
 from nerfstudio_plugin.exports import ExportOptions, export_class
 from sa3d.config import Settings, load_settings, with_values
+from sa3d.detectors import check_detector
 from sa3d.errors import SA3DError
 from sa3d.prompts import Prompt, prompt_from_json
 from sa3d.segmenters import check_segmenter
@@ -149,8 +150,10 @@ def _job(entry: Mapping[str, Any], folder: Path, origin: str, key: str) -> Job:
         _check_place(export, exports[:position], where)
         _check_objects(export, prompts, where)
     settings = replace(settings, segmenter=entry.get("segmenter", settings.segmenter))
+    detector = entry.get("detector", AUTO)
     try:
         check_segmenter(settings.segmenter)
+        check_detector(detector)
     except SA3DError as error:
         raise SA3DError(f"{origin}: {error}") from error
     return Job(
@@ -159,7 +162,7 @@ def _job(entry: Mapping[str, Any], folder: Path, origin: str, key: str) -> Job:
         prompts=tuple(prompts),
         exports=tuple(exports),
         settings=settings,
-        detector=entry.get("detector", AUTO),
+        detector=detector,
         key=key,
     )
 

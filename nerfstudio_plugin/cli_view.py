@@ -14,6 +14,7 @@ from nerfstudio_plugin.cli_options import RunOptions, SettingsOptions, parse
 from nerfstudio_plugin.cli_progress import OUT
 from nerfstudio_plugin.demo_data import open_demo
 from nerfstudio_plugin.segmented_scene import torch_device
+from sa3d.detectors import check_detector
 from sa3d.errors import SA3DError
 from sa3d.segmenters import check_segmenter
 
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str]) -> None:
     if (command.load_config is None) == (command.demo is None):
         raise SA3DError("name a trained run with --load-config, or a scene with --demo room")
     check_segmenter(command.settings.segmenter)
+    check_detector(command.detector)
     device = torch_device(command.device)
     load_config, data = command.load_config, command.data
     if command.demo is not None:

@@ -192,8 +192,11 @@ class Segmentation:
     def labels(self) -> Tensor:
         """Exclusive labels [N]: index into ``objects``, or ``BACKGROUND``.
 
-        Largest evidence share wins; an element nobody voted on is background.
+        Largest evidence share wins; an element nobody voted on is background, as all are without
+        objects.
         """
+        if not self.objects:
+            return torch.full((len(self.elements),), BACKGROUND)
         shares = torch.stack([self.probability(name) for name in self.objects], dim=-1)
         voted = torch.stack([o.evidence.total > 0 for o in self.objects.values()], dim=-1)
         best, label = torch.where(voted, shares, 0.0).max(dim=-1)

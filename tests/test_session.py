@@ -88,6 +88,11 @@ def test_objects_do_not_touch_each_other(analytic: AnalyticScene) -> None:
         assert mean_iou(analytic, session, name) > 0.95
 
 
+def test_without_objects_all_is_background(analytic: AnalyticScene) -> None:
+    labels = Session(analytic.scene, oracle(analytic)).result().labels()
+    assert labels.tolist() == [-1] * len(analytic.scene.elements)
+
+
 def test_several_prompted_views_count_as_the_user_said(analytic: AnalyticScene) -> None:
     session = Session(analytic.scene, oracle(analytic))
     session.add_prompts([prompt(analytic, view=0), prompt(analytic, view=7)])

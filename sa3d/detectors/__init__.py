@@ -23,13 +23,24 @@ def load_detector(name: str, device: str = "cpu") -> TextDetector:
     Raises:
         SA3DError: the name is unknown, or the weights cannot be had or do not fit into memory.
     """
-    if name == AUTO:
-        name = choose_detector(device)
-    known = REGISTRY.get(name)
-    if known or is_hub_id(name) or (name and Path(name).expanduser().is_dir()):
-        from sa3d.detectors.loading import load_from
+    check_detector(name)
+    from sa3d.detectors.loading import load_from
 
-        return load_from(known.hub_id if known and known.hub_id else name, device)
+    name = choose_detector(device) if name == AUTO else name
+    known = REGISTRY.get(name)
+    return load_from(known.hub_id if known and known.hub_id else name, device)
+
+
+def check_detector(name: str) -> None:
+    """Refuse a name that :func:`load_detector` does not know; loads nothing.
+
+    Raises:
+        SA3DError: the name is unknown.
+    """
+    if name in (AUTO, *REGISTRY) or is_hub_id(name):
+        return
+    if name and Path(name).expanduser().is_dir():
+        return
     raise SA3DError(
         f"unknown detector {name!r}; known: {AUTO}, {', '.join(REGISTRY)}, a hub id (owner/name),"
         " or a folder with weights of Grounding DINO, OWLv2 or SAM 3"

@@ -279,6 +279,7 @@ def without(job, key):
             "no object 'bell' in this job: ball",
         ),
         ([{**BALL, "segmenter": "scissors"}], {}, r"jobs\[0\]: unknown segmenter 'scissors'"),
+        ([{**BALL, "detector": "nose"}], {}, r"jobs\[0\]: unknown detector 'nose'; known: auto"),
         ([{**BALL, "name": "results.jsonl"}], {}, "is the file of all results: rename the job"),
         ([BALL, BALL], {}, r"jobs\[1\]: there is a job 'ball' already"),
         ([{**BALL, "scene": "attic"}], {}, "no scene 'attic'; there are: table"),

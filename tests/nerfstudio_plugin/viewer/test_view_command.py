@@ -25,9 +25,10 @@ def test_one_scene_has_to_be_named(command_line, given):
     assert "name a trained run with --load-config, or a scene with --demo room" in said
 
 
-def test_an_unknown_segmenter_is_refused_before_anything_is_opened(command_line):
+def test_unknown_names_are_refused_before_anything_is_opened(command_line):
     run = ("view", "--load-config", "nowhere/config.yml", "--no-open-browser")
     assert "unknown segmenter 'magic'" in command_line.refuses(*run, "--segmenter", "magic")
+    assert "unknown detector 'nose'" in command_line.refuses(*run, "--detector", "nose")
 
 
 def test_a_run_that_is_not_there(command_line_of_runs, tmp_path):
