@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sa3d.connected_surface import connected_surface
+from sa3d.geometry import Camera
 from sa3d.scene import PreparedView
 
 ROBUST = 0.02
@@ -18,6 +20,9 @@ NEAREST = 0.25
 """What is apart from the body and less than this share of its depth away is a floater."""
 STEEP = 8.0
 """Neighbouring pixels of one surface lie at most this many pixel widths apart in space."""
+
+EDGE = 0.01
+"""A mask that comes this near to an edge of its photo may go on beyond it; share of the photo."""
 
 
 @dataclass(frozen=True)
@@ -72,3 +77,29 @@ def own_surface(view: PreparedView, mask: Tensor) -> Tensor:
         share = view.render.depth / view.render.depth[body].median()
         inner = inner & (body | ((share > NEAREST) & (share < 1)))
     return view.points_world[inner]
+
+
+def beyond_closed_edges(camera: Camera, mask: np.ndarray, points_world: Tensor) -> Tensor:
+    """Whether points lie beyond an edge of a photo that an object's mask does not reach.
+
+    An object in one piece does not go on there. Nor does it behind the camera.
+
+    Args:
+        mask: [H, W] bool, at the photo's size; an empty one tells nothing.
+        points_world: [N, 3].
+
+    Returns:
+        [N] bool.
+    """
+    if not mask.any():
+        return torch.zeros(len(points_world), dtype=torch.bool, device=points_world.device)
+    xy, z = camera.project(points_world)
+    beyond = z <= 0
+    for axis, size in enumerate((camera.width, camera.height)):
+        reached = np.flatnonzero(mask.any(axis=axis))
+        margin = EDGE * size
+        if reached[0] >= margin:
+            beyond |= xy[:, axis] < 0
+        if reached[-1] < size - margin:
+            beyond |= xy[:, axis] >= size
+    return beyond

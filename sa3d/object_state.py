@@ -16,7 +16,7 @@ from sa3d.final_masks import at_photo_size
 from sa3d.inverse_rendering import Evidence, Vote
 from sa3d.loop_config import LoopConfig
 from sa3d.mask_rendering import RenderedMask, agreement, render_mask
-from sa3d.object_extent import Extent, own_surface
+from sa3d.object_extent import Extent, beyond_closed_edges, own_surface
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.segmentation import ViewRecord
@@ -69,7 +69,7 @@ class ObjectState:
         evidence: of all votes, and the doubt about elements out of reach.
         appearance: what it looks like in the views that voted.
         extent: where the prompted views lifted it.
-        far: bool [N], elements out of its reach.
+        far: bool [N], elements out of its reach, or beyond an edge that a user's mask leaves clear.
         held_out: views that measure and never vote.
         records: what every view said, by index.
         votes: how it counted; a view votes at most once.
@@ -246,7 +246,12 @@ class ObjectState:
         if surfaces:
             self.extent = Extent.of(torch.cat(surfaces))
         self.evidence.raise_total(self.far, -self.doubt)
-        self.far = ~self._reach().contains(self.scene.elements.positions_world)
+        points = self.scene.elements.positions_world
+        self.far = ~self._reach().contains(points)
+        for index in prompted:
+            if (mask := self.records[index].mask) is not None:
+                camera = self.scene.views[index].camera
+                self.far |= beyond_closed_edges(camera, mask, points)
         self.evidence.raise_total(self.far, self.doubt)
         for index in prompted:
             self.retract(index)

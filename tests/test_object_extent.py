@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from sa3d.object_extent import Extent, own_surface
+from sa3d.geometry import Camera
+from sa3d.loop_config import LoopConfig
+from sa3d.object_extent import Extent, beyond_closed_edges, own_surface
+from sa3d.object_state import ObjectState
+from sa3d.segmentation import ViewRecord
 from sa3d.testing.analytic_scene import AnalyticScene
 
 
@@ -71,3 +76,52 @@ def test_a_thin_thing_is_not_eroded_away(still_life: AnalyticScene) -> None:
     thin[shape[0] // 2 : shape[0] // 2 + 2, 4:-4] = True
     thin[shape[0] // 2 + 2, 10:13] = True  # three pixels that a border leaves one of
     assert len(own_surface(view, thin.reshape(-1))) > 10
+
+
+PHOTO = Camera(torch.eye(4)[:3], fx=100.0, fy=100.0, cx=100.0, cy=50.0, width=200, height=100)
+"""At the origin, looking along -z: a point (x, y, -1) is at pixel (100 + 100 x, 50 - 100 y)."""
+AROUND = torch.tensor(
+    [
+        [0.0, 0.0, -1.0],  # in the middle
+        [-1.1, 0.0, -1.0],  # beyond the left edge
+        [1.1, 0.0, -1.0],  # the right one
+        [0.0, 0.6, -1.0],  # the upper one
+        [0.0, -0.6, -1.0],  # the lower one
+        [0.0, 0.0, 1.0],  # behind the camera
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "beyond"),
+    [
+        (slice(20, 80), slice(20, 180), [False, True, True, True, True, True]),
+        (slice(20, 80), slice(0, 180), [False, False, True, True, True, True]),
+        (slice(20, 80), slice(20, 199), [False, True, False, True, True, True]),
+        (slice(20, 80), slice(20, 198), [False, True, True, True, True, True]),
+        (slice(0, 80), slice(20, 180), [False, True, True, False, True, True]),
+        (slice(20, 100), slice(20, 180), [False, True, True, True, False, True]),
+        (slice(0, 0), slice(0, 0), [False] * 6),
+    ],
+    ids=["whole", "cut left", "nearly cut right", "whole right", "cut above", "below", "nothing"],
+)
+def test_an_object_does_not_go_on_beyond_an_edge_its_mask_leaves_clear(
+    rows: slice, columns: slice, beyond: list[bool]
+) -> None:
+    mask = np.zeros((100, 200), dtype=bool)
+    mask[rows, columns] = True
+    assert beyond_closed_edges(PHOTO, mask, AROUND).tolist() == beyond
+
+
+def test_what_lies_beyond_a_clear_edge_is_doubted(still_life: AnalyticScene) -> None:
+    scene = still_life.scene
+    state = ObjectState.fresh(scene, LoopConfig(reach=100.0), [])
+    ball = still_life.masks["ball"][0]
+    state.records[0] = ViewRecord("prompted", 1.0, 1.0, 4.0, ball, None, "user's prompt")
+    state.put(0, state.vote_of(0))
+    state.measure_extent()
+    points = scene.elements.positions_world
+    outside = ~scene.views[0].camera.frames(points)
+    assert 0 < int(outside.sum()) < len(points)
+    assert torch.equal(state.far, outside)
+    assert (state.evidence.total[outside] > 0).all()
