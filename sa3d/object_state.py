@@ -69,7 +69,7 @@ class ObjectState:
         evidence: of all votes, and the doubt about elements out of reach.
         appearance: what it looks like in the views that voted.
         extent: where the prompted views lifted it.
-        far: bool [N], elements out of its reach, or beyond an edge that a user's mask leaves clear.
+        far: bool [N], elements out of its reach, or beyond an edge of a photo that it leaves clear.
         held_out: views that measure and never vote.
         records: what every view said, by index.
         votes: how it counted; a view votes at most once.
@@ -234,7 +234,8 @@ class ObjectState:
     def measure_extent(self) -> None:
         """Find where the prompted views lift the object, and which elements are out of its reach.
 
-        Their votes are cast anew: on what shows through a handle the user has no say.
+        A box or a painted mask tells where the object ends, clicks do not. The votes are cast anew:
+        on what shows through a handle the user has no say.
         """
         prompted = sorted(i for i, r in self.records.items() if r.outcome == "prompted")
         masks = {index: self.votes[index].mask.cpu() > 0.5 for index in prompted}
@@ -248,10 +249,11 @@ class ObjectState:
         self.evidence.raise_total(self.far, -self.doubt)
         points = self.scene.elements.positions_world
         self.far = ~self._reach().contains(points)
-        for index in prompted:
-            if (mask := self.records[index].mask) is not None:
-                camera = self.scene.views[index].camera
-                self.far |= beyond_closed_edges(camera, mask, points)
+        told = [p for p in self.prompts if p.box is not None or p.mask is not None]
+        for index in {self.scene.view_index(p.view) for p in told}.intersection(prompted):
+            mask, camera = self.records[index].mask, self.scene.views[index].camera
+            assert mask is not None
+            self.far |= beyond_closed_edges(camera, mask, points)
         self.evidence.raise_total(self.far, self.doubt)
         for index in prompted:
             self.retract(index)

@@ -12,8 +12,10 @@ from sa3d.geometry import Camera
 from sa3d.loop_config import LoopConfig
 from sa3d.object_extent import Extent, beyond_closed_edges, own_surface
 from sa3d.object_state import ObjectState
+from sa3d.prompts import Prompt
 from sa3d.segmentation import ViewRecord
 from sa3d.testing.analytic_scene import AnalyticScene
+from sa3d.testing.simulated_user import box_of
 
 
 def test_outliers_do_not_stretch_the_extent() -> None:
@@ -113,15 +115,22 @@ def test_an_object_does_not_go_on_beyond_an_edge_its_mask_leaves_clear(
     assert beyond_closed_edges(PHOTO, mask, AROUND).tolist() == beyond
 
 
-def test_what_lies_beyond_a_clear_edge_is_doubted(still_life: AnalyticScene) -> None:
-    scene = still_life.scene
-    state = ObjectState.fresh(scene, LoopConfig(reach=100.0), [])
-    ball = still_life.masks["ball"][0]
+@pytest.mark.parametrize("how", ["mask", "box", "click"])
+def test_a_box_or_a_mask_tells_where_the_object_ends(still_life: AnalyticScene, how: str) -> None:
+    scene, ball = still_life.scene, still_life.masks["ball"][0]
+    prompt = {
+        "mask": Prompt(scene.views[0].name, "ball", mask=ball),
+        "box": Prompt(scene.views[0].name, "ball", box=box_of(ball)),
+        "click": Prompt(scene.views[0].name, "ball", points=((5.0, 5.0),), labels=(1,)),
+    }[how]
+    state = ObjectState.fresh(scene, LoopConfig(reach=100.0), [prompt])
     state.records[0] = ViewRecord("prompted", 1.0, 1.0, 4.0, ball, None, "user's prompt")
     state.put(0, state.vote_of(0))
     state.measure_extent()
-    points = scene.elements.positions_world
-    outside = ~scene.views[0].camera.frames(points)
-    assert 0 < int(outside.sum()) < len(points)
-    assert torch.equal(state.far, outside)
-    assert (state.evidence.total[outside] > 0).all()
+    outside = ~scene.views[0].camera.frames(scene.elements.positions_world)
+    assert 0 < int(outside.sum()) < len(outside)
+    if how == "click":
+        assert not state.far.any()
+    else:
+        assert torch.equal(state.far, outside)
+        assert (state.evidence.total[outside] > 0).all()
