@@ -180,8 +180,9 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
 def print_summary(rows: Sequence[dict[str, Any]], clicks: int) -> None:
     """Print a line per way: means over objects, each object's runs averaged first.
 
-    Clicks to a goal are means over the runs that reached it, with the share of them behind. A run
-    that ended early, content or without an error left, keeps its last mean IoU.
+    Clicks to a goal are means over all runs, those that never reached it counted as one click more
+    than they were given; how many did is behind. A run that ended early, content or without an
+    error left, keeps its last mean IoU.
     """
     after = " | ".join(f"IoU after {n}" for n in range(clicks + 1))
     print(f"\n| | clicks to .85 | .90 | .95 | {after} |")
@@ -192,9 +193,9 @@ def print_summary(rows: Sequence[dict[str, Any]], clicks: int) -> None:
         cells = []
         for goal in GOALS:
             found = [r[f"clicks_to_{goal:.2f}"] for r in mine]
-            reached = [value for value in found if value is not None]
-            mean = f"{np.mean(reached):.1f}" if reached else "-"
-            cells.append(f"{mean} ({len(reached)}/{len(found)})")
+            spent = [clicks + 1 if value is None else value for value in found]
+            reached = len(found) - found.count(None)
+            cells.append(f"{np.mean(spent):.1f} ({reached}/{len(found)})")
         for n in range(clicks + 1):
             values = [np.mean([r["ious"][min(n, len(r["ious"]) - 1)] for r in o]) for o in objects]
             cells.append(f"{np.mean(values):.3f}")
