@@ -63,7 +63,9 @@ def main(arguments: Sequence[str]) -> None:
     opened = resumed(saved, command.cache_dir, torch_device(command.device))
     with event_bar() as bar:
         opened.follow_prompts(prompts, bar)
-    print_outcome(opened.segmentation)
+    before = loaded.segmentation.objects
+    corrected = dict.fromkeys(prompt.object for prompt in prompts)
+    print_outcome(opened.segmentation, {name: len(before[name].rounds) for name in corrected})
     made = replace(saved, segmentation=opened.segmentation)
     command.write_report(write_folder(made, output, {}, overwrite=overwrite))
 

@@ -95,11 +95,16 @@ def main(arguments: Sequence[str]) -> None:
     _write(opened.segmented, command, {"words": [choice.to_json() for choice in choices]})
 
 
-def print_outcome(segmentation: Segmentation) -> None:
-    """Print the table of rounds, and a verdict per object."""
-    rounds = [done for one in segmentation.objects.values() for done in one.rounds]
-    OUT.print(rounds_table(rounds))
-    for name, one in segmentation.objects.items():
+def print_outcome(segmentation: Segmentation, since: Mapping[str, int] | None = None) -> None:
+    """Print the table of rounds, and a verdict per object.
+
+    Args:
+        since: objects to tell of, and how many of their rounds were told before; all by default.
+    """
+    told = dict.fromkeys(segmentation.objects, 0) if since is None else since
+    objects = {name: segmentation.object(name) for name in told}
+    OUT.print(rounds_table([r for name, one in objects.items() for r in one.rounds[told[name] :]]))
+    for name, one in objects.items():
         OUT.print(f"{name}: {one.verdict}")
 
 
