@@ -204,7 +204,9 @@ def prompts_in_views(prompts: Sequence[Prompt], views: Sequence[View]) -> list[P
     found = [find_view(views, prompt.view) for prompt in prompts]
     for prompt, view in zip(prompts, found, strict=True):
         prompt.check_against(view.camera.width, view.camera.height)
-        prompt.load_mask(view.camera.width, view.camera.height)
+        mask = prompt.load_mask(view.camera.width, view.camera.height)
+        if mask is not None:
+            _check_on_mask(prompt, mask)
     return [replace(p, view=view.name) for p, view in zip(prompts, found, strict=True)]
 
 
@@ -256,6 +258,21 @@ def check_together(prompts: Sequence[Prompt]) -> None:
                     f"prompt for {prompt.object!r} in {prompt.view!r}: point {point} is both"
                     " object and background: take one back"
                 )
+
+
+def _check_on_mask(prompt: Prompt, mask: np.ndarray) -> None:
+    """Check that points do not contradict the mask [H, W] of the same prompt.
+
+    Raises:
+        SA3DError: one does.
+    """
+    for (x, y), label in zip(prompt.points, prompt.labels, strict=True):
+        if mask[int(y), int(x)] != label:
+            said, drawn = ("object", "background") if label else ("background", "object")
+            raise SA3DError(
+                f"prompt for {prompt.object!r} in {prompt.view!r}: point ({x:g}, {y:g}) is both"
+                f" {said} and, in the mask, {drawn}: take it back, or give it after the mask"
+            )
 
 
 def _numbers(values: Sequence[float]) -> str:

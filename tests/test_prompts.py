@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sa3d.errors import SA3DError
-from sa3d.prompts import Prompt, check_marks_object, load_prompts, prompt_from_json
+from sa3d.prompts import (
+    Prompt,
+    check_marks_object,
+    load_prompts,
+    prompt_from_json,
+    prompts_in_views,
+)
+from sa3d.testing.analytic_scene import AnalyticScene
 
 
 @pytest.mark.parametrize(
@@ -82,6 +90,22 @@ def test_masks(tmp_path: Path) -> None:
         np.testing.assert_array_equal(prompt.load_mask(6, 4), mask, err_msg=name)
     np.testing.assert_array_equal(Prompt("a.png", mask=mask).load_mask(6, 4), mask)
     assert Prompt("a.png", text="cup").load_mask(6, 4) is None
+
+
+@pytest.mark.parametrize(("point", "label"), [((1.0, 2.9), 1), ((2.0, 1.0), 0)])
+def test_points_may_not_contradict_their_own_mask(
+    still_life: AnalyticScene, point: tuple[float, float], label: int
+) -> None:
+    views = still_life.scene.views
+    mask = np.zeros((views[0].camera.height, views[0].camera.width), dtype=bool)
+    mask[1:3, 2:5] = True
+    drawn = Prompt(views[0].name, mask=mask)
+    agreeing = replace(drawn, points=(point,), labels=(1 - label,))
+    assert prompts_in_views([agreeing], views) == [agreeing]
+    message = r"point \(\d, [\d.]+\) is both (object|background) and, in the mask, "
+    with pytest.raises(SA3DError, match=message):
+        prompts_in_views([replace(agreeing, labels=(label,))], views)
+    prompts_in_views([drawn, Prompt(views[0].name, points=(point,), labels=(label,))], views)
 
 
 def test_bad_masks(tmp_path: Path) -> None:
