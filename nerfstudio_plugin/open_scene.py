@@ -96,7 +96,7 @@ class OpenScene(SceneSession):
     def segment_everything(
         self, config: EverythingConfig | None = None, progress: Progress | None = None
     ) -> dict[str, SegmentedObject]:
-        """Find all objects that several views agree on, without a prompt.
+        """Find all objects that several views agree on, without a prompt: one step of :meth:`undo`.
 
         Interrupted, it keeps those that were finished.
 
@@ -109,10 +109,10 @@ class OpenScene(SceneSession):
             tell(search.run(), progress)
         except KeyboardInterrupt:
             if search.finished:
-                self.resume(search.result())
+                self.session.add_objects(search.result())
             raise
         found = search.result()
-        self.resume(found)
+        self.session.add_objects(found)
         return {name: SegmentedObject(self, name) for name in found.objects}
 
     def with_objects(self, segmentation: Segmentation) -> OpenScene:

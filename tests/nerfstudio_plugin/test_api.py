@@ -114,6 +114,21 @@ def test_correct_undo_redo(ball, scene):
     assert torch.equal(ball.probability, after)
 
 
+def test_everything_is_one_step(ball, scene):
+    found = scene.segment_everything()
+    assert list(scene.objects) == ["ball", *found]
+    probabilities = {name: one.probability for name, one in scene.objects.items()}
+    assert scene.undo()
+    assert list(scene.objects) == ["ball"]
+    assert scene.redo()
+    assert list(scene.objects) == ["ball", *found]
+    for name, one in scene.objects.items():
+        assert torch.equal(one.probability, probabilities[name])
+    assert scene.undo()
+    assert scene.undo()
+    assert not scene.objects
+
+
 def test_rename_paint_merge_split(ball, scene, photographed):
     crate = scene.segment(view="frame_00003", points=[(62, 36)], name="crate")
     assert [ball.colour, crate.colour] == [object_colour(0), object_colour(1)]
