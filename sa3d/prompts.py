@@ -6,12 +6,15 @@ import json
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sa3d.errors import SA3DError
 from sa3d.views import View, find_view
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 DEFAULT_OBJECT = "object"
 
@@ -26,7 +29,8 @@ class Prompt:
         points: (x, y) pixel indices at the image's original size.
         labels: 1 object, 0 background, one per point.
         box: (x0, y0, x1, y1) pixel indices at the original size, corners included.
-        mask: PNG (or any image) of the view's size, non-zero is object; or a bool array [H, W].
+        mask: PNG (or any image) of the view's size, non-zero is object, or opaque if any of it is
+            transparent; or a bool array [H, W].
         text: words naming the object.
         candidate: 0, 1 or 2 takes this one of the segmenter's three candidates for points and a
             box; None the one it scores best.
@@ -87,11 +91,11 @@ class Prompt:
         if isinstance(self.mask, np.ndarray):
             values = self.mask
         else:
-            from PIL import Image
+            import PIL.Image
 
             try:
-                with Image.open(self.mask) as image:
-                    values = np.asarray(image.convert("L"))
+                with PIL.Image.open(self.mask) as image:
+                    values = _mask_values(image)
             except OSError as error:
                 raise SA3DError(f"cannot read {name}: {error}") from error
         mask = values > (127 if values.dtype == np.uint8 and values.max(initial=0) > 127 else 0)
@@ -258,6 +262,15 @@ def check_together(prompts: Sequence[Prompt]) -> None:
                     f"prompt for {prompt.object!r} in {prompt.view!r}: point {point} is both"
                     " object and background: take one back"
                 )
+
+
+def _mask_values(image: Image) -> np.ndarray:
+    """Grey values [H, W] uint8 of an image; if any of it is transparent, where it is not, bool."""
+    if image.has_transparency_data:
+        alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+        if (alpha < 255).any():
+            return alpha > 127
+    return np.asarray(image.convert("L"))
 
 
 def _check_on_mask(prompt: Prompt, mask: np.ndarray) -> None:

@@ -92,6 +92,25 @@ def test_masks(tmp_path: Path) -> None:
     assert Prompt("a.png", text="cup").load_mask(6, 4) is None
 
 
+def test_masks_with_transparency(tmp_path: Path) -> None:
+    grey = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    drawn, opacity = grey > 3, np.where(grey % 5 > 2, 200, 90).astype(np.uint8)
+    images = {}
+    for name, alpha in (("opaque", np.full_like(opacity, 255)), ("cut", opacity)):
+        image = Image.fromarray(np.where(drawn, 250, 0).astype(np.uint8))
+        image.putalpha(Image.fromarray(alpha))
+        images[f"{name}_la.png"], images[f"{name}_rgba.png"] = image, image.convert("RGBA")
+    for name, image in images.items():
+        image.save(tmp_path / name)
+        found = Prompt("a.png", mask=tmp_path / name).load_mask(6, 4)
+        exact = drawn if name.startswith("opaque") else opacity > 127
+        np.testing.assert_array_equal(found, exact, err_msg=name)
+    palette = Image.fromarray(np.where(drawn, 1, 0).astype(np.uint8)).convert("P")
+    palette.save(tmp_path / "palette.png", transparency=1)
+    found = Prompt("a.png", mask=tmp_path / "palette.png").load_mask(6, 4)
+    np.testing.assert_array_equal(found, ~drawn)
+
+
 @pytest.mark.parametrize(("point", "label"), [((1.0, 2.9), 1), ((2.0, 1.0), 0)])
 def test_points_may_not_contradict_their_own_mask(
     still_life: AnalyticScene, point: tuple[float, float], label: int
