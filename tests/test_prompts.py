@@ -34,6 +34,11 @@ from sa3d.testing.analytic_scene import AnalyticScene
         ({"text": "x", "object": "a\\b"}, "becomes a folder"),
         ({"text": "x", "object": ".."}, "becomes a folder"),
         ({"text": "x", "object": "  "}, "becomes a folder"),
+        ({"text": "x", "object": 5}, "5 is no name"),
+        ({"points": ((1, 2),), "labels": (0.7,)}, "labels must be"),
+        ({"box": (5.0, 1.0, 2.0, 3.0)}, r"box \(5, 1, 2, 3\) is empty"),
+        ({"box": (1.0, 3.0, 2.0, 3.0)}, "is empty"),
+        ({"box": (1.0, 1.0, float("nan"), 3.0)}, "is empty"),
     ],
 )
 def test_nonsense_is_refused(values: dict[str, Any], message: str) -> None:
@@ -46,7 +51,7 @@ def test_nonsense_is_refused(values: dict[str, Any], message: str) -> None:
     [
         ({"points": ((10.0, 0.0),), "labels": (1,)}, r"point \(10, 0\) lies outside the image"),
         ({"points": ((-1.0, 0.0),), "labels": (1,)}, "outside the image"),
-        ({"box": (5.0, 1.0, 2.0, 3.0)}, "is empty"),
+        ({"box": (1.0, 1.0, float("inf"), 3.0)}, "outside the image"),
         ({"box": (1.0, 1.0, 11.0, 3.0)}, "outside the image"),
         ({"box": (1.0, 1.0, 4.0, 4.0), "points": ((6.0, 6.0),), "labels": (1,)}, "outside the box"),
     ],
@@ -143,7 +148,14 @@ def test_bad_masks(tmp_path: Path) -> None:
 def test_prompts_file(tmp_path: Path) -> None:
     file = tmp_path / "prompts.json"
     file.write_text(
-        json.dumps({"prompts": [{"view": "a", "points": [[1, 2]]}, {"view": "b", "text": "cup"}]})
+        json.dumps(
+            {
+                "prompts": [
+                    {"view": "a", "points": [[1, 2]], "object": None},
+                    {"view": "b", "text": "cup"},
+                ]
+            }
+        )
     )
     first, second = load_prompts(file)
     assert first == Prompt("a", points=((1.0, 2.0),), labels=(1,))
@@ -160,6 +172,13 @@ def test_prompts_file(tmp_path: Path) -> None:
         ('{"prompts": [{"view": "a", "point": [[1, 2]]}]}', "unknown key 'point'"),
         ('{"prompts": [{"view": "a", "points": [1, 2]}]}', "points are"),
         ('{"prompts": [{"view": "a", "box": [1, 2, 3]}]}', "points are"),
+        ('{"prompts": [{"view": "a", "box": [NaN, 1, 2, 3]}]}', "is empty"),
+        ('{"prompts": [{"view": "a", "points": [[1, 2]], "labels": [0.7]}]}', "labels must be"),
+        ('{"prompts": [{"view": "a", "points": [[1, 2]], "labels": ["1"]}]}', "labels must be"),
+        ('{"prompts": [{"view": "a", "mask": 5}]}', 'the "mask" of a prompt is'),
+        ('{"prompts": [{"view": "a", "mask": ""}]}', "is empty"),
+        ('{"prompts": [{"view": "a", "text": "cup", "object": 5}]}', 'the "object" of a prompt is'),
+        ('{"prompts": [{"view": "a", "text": ["cup"]}]}', 'the "text" of a prompt is'),
     ],
 )
 def test_bad_prompts_files(tmp_path: Path, content: str, message: str) -> None:
