@@ -9,7 +9,7 @@ from nerfstudio_plugin.api import resumed
 from nerfstudio_plugin.cli_options import ReportOptions, parse
 from nerfstudio_plugin.cli_progress import OUT
 from nerfstudio_plugin.cli_saved import SavedOptions
-from nerfstudio_plugin.segmented_scene import torch_device
+from nerfstudio_plugin.devices import torch_device
 from sa3d.next_view import check_count
 
 _HELP = """Rank the views by how much a click in them is expected to help, and say why:

@@ -172,6 +172,23 @@ def test_rename_paint_merge_split(ball, scene, photographed):
     assert list(scene.objects) == ["orb", "crate"]
 
 
+def test_what_cannot_be_is_refused_in_words(ball, scene, command_line):
+    with pytest.raises(sa3d.SA3DError, match="no device 'gpu': give auto, cpu or cuda"):
+        sa3d.open("config.yml", COARSE, device="gpu")
+    with pytest.raises(sa3d.SA3DError, match="5 is no name"):
+        scene.segment(points=[ON_BALL], view=VIEW, name=5)
+    with pytest.raises(sa3d.SA3DError, match="5 is no name"):
+        ball.rename(5)
+    scene.save("saved")
+    ball.export("ball.json")
+    for again in (lambda: scene.save("saved"), lambda: ball.export("ball.json")):
+        with pytest.raises(sa3d.SA3DError, match="overwrite=True"):
+            again()
+    ball.export("ball.json", overwrite=True)
+    with pytest.raises(sa3d.SA3DError, match="no device 'gpu'"):
+        sa3d.load("saved", device="gpu")
+
+
 def test_what_is_refused_changes_nothing(ball, scene):
     refused = [
         ({"points": [(1, 1)]}, "which photograph"),
