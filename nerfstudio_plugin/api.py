@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from nerfstudio_plugin.devices import torch_device
 from nerfstudio_plugin.open_scene import OpenScene
 from nerfstudio_plugin.segmented_object import SegmentedObject
-from nerfstudio_plugin.segmented_scene import SegmentedScene, reopen, torch_device
+from nerfstudio_plugin.segmented_scene import SegmentedScene, reopen
 from sa3d.config import Settings, load_settings, settings_from_dict
 from sa3d.segmenter import PromptableSegmenter
 from sa3d.segmenters import check_segmenter
@@ -45,13 +46,14 @@ def open(
     if segmenter is not None:
         name = segmenter if isinstance(segmenter, str) else segmenter.name
         chosen = replace(chosen, segmenter=name)
+    place = torch_device(device)
     loaded = None if isinstance(segmenter, str) else segmenter
     if loaded is None:
         check_segmenter(chosen.segmenter)
     cache = None if cache_dir is None else Path(cache_dir)
     images = None if data is None else Path(data)
     run, scene = open_scene(Path(load_config), images, device, chosen.prepare, cache)
-    return OpenScene(run, scene, chosen, torch_device(device), segmenter=loaded, cache_dir=cache)
+    return OpenScene(run, scene, chosen, place, segmenter=loaded, cache_dir=cache)
 
 
 def load(

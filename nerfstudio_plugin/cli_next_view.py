@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nerfstudio_plugin.api import resumed
 from nerfstudio_plugin.cli_options import ReportOptions, parse
 from nerfstudio_plugin.cli_progress import OUT
 from nerfstudio_plugin.cli_saved import SavedOptions
-from sa3d.errors import SA3DError
-from sa3d.next_view import next_views
+from nerfstudio_plugin.devices import torch_device
+from sa3d.next_view import check_count
 
 _HELP = """Rank the views by how much a click in them is expected to help, and say why:
 the area expected to be wrong there, as a share of the object's largest area in any view.
@@ -38,11 +39,10 @@ def main(arguments: Sequence[str]) -> None:
         SA3DError: something the user can put right.
     """
     command = parse(NextViewCommand, arguments, "sa3d next-view", _HELP)
-    if command.count < 1:
-        raise SA3DError(f"at least one view is listed, not {command.count}")
-    opened = command.reopen()
+    check_count(command.count)
+    opened = resumed(command.reopen(), command.cache_dir, torch_device(command.device))
     names = command.chosen(opened.segmentation)
-    ranked = {n: next_views(opened.scene, opened.segmentation, n, command.count) for n in names}
+    ranked = {name: opened[name].next_views(command.count) for name in names}
     for name, views in ranked.items():
         for place, one in enumerate(views):
             OUT.print(f"{name}  {place + 1}. {one.view}  {one.score:.3f}  {one.reason}")

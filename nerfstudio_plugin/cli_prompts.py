@@ -26,7 +26,8 @@ class PromptOptions:
     box: tuple[str, ...] = ()
     """Corners "x0,y0 x1,y1" of a box around the object."""
     mask: Path | None = None
-    """Image of the view's size, non-zero where the object is."""
+    """Image of the view's size, non-zero where the object is, or opaque if it is transparent in
+    places."""
     text: str | None = None
     """Words naming the object, such as "the red mug"; without --view several views are searched.
     With --points, too, they choose among what is found; beside --box or --mask they are a note."""

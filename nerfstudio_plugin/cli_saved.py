@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from nerfstudio_plugin.cli_progress import opening_bar, prepare_with_progress
-from nerfstudio_plugin.segmented_scene import SegmentedScene, reopen, torch_device
+from nerfstudio_plugin.devices import torch_device
+from nerfstudio_plugin.segmented_scene import SegmentedScene, reopen
 from sa3d.checkpoint import SavedSegmentation, load_segmentation
 from sa3d.segmentation import Segmentation
 

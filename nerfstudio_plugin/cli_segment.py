@@ -14,8 +14,9 @@ from nerfstudio_plugin.cli_progress import ERR, OUT, event_bar, opening_bar, rou
 from nerfstudio_plugin.cli_prompts import PromptOptions
 from nerfstudio_plugin.cli_segmenters import told_segmenter
 from nerfstudio_plugin.cli_words import print_choices, told_detector
+from nerfstudio_plugin.devices import torch_device
 from nerfstudio_plugin.open_scene import OpenScene
-from nerfstudio_plugin.segmented_scene import SegmentedScene, torch_device, write_segmentation
+from nerfstudio_plugin.segmented_scene import SegmentedScene, write_segmentation
 from sa3d.checkpoint import refuse_to_replace, save_segmentation
 from sa3d.events import Finished
 from sa3d.everything import EverythingConfig

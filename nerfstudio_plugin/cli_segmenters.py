@@ -10,7 +10,7 @@ from rich.console import Console
 
 from nerfstudio_plugin.cli_options import ReportOptions, parse
 from nerfstudio_plugin.cli_progress import OUT
-from nerfstudio_plugin.segmented_scene import torch_device
+from nerfstudio_plugin.devices import torch_device
 from sa3d.detectors import local_detectors
 from sa3d.detectors.registry import REGISTRY as DETECTORS
 from sa3d.segmenters.choice import Choice, can_run, choose_segmenter, local_segmenters
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
         SA3DError: the report cannot be written.
     """
     command = parse(Segmenters, arguments, "sa3d segmenters", _HELP)
-    device = torch_device(command.device)
+    device = torch_device("auto") if command.device == "auto" else command.device
     here = {EMBEDDED, *(info.name for info in local_segmenters())}
     choice = choose_segmenter(device)
     # Names are there to be copied: wide rather than cut.

@@ -13,7 +13,7 @@ from typing import Literal
 from nerfstudio_plugin.cli_options import RunOptions, SettingsOptions, parse
 from nerfstudio_plugin.cli_progress import OUT
 from nerfstudio_plugin.demo_data import open_demo
-from nerfstudio_plugin.segmented_scene import torch_device
+from nerfstudio_plugin.devices import torch_device
 from sa3d.detectors import check_detector
 from sa3d.errors import SA3DError
 from sa3d.segmenters import check_segmenter

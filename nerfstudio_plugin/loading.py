@@ -28,6 +28,7 @@ from nerfstudio_plugin.checkpoint_file import (
     implementation_of,
     read_model_weights,
 )
+from nerfstudio_plugin.devices import torch_device
 from nerfstudio_plugin.field_adapter import NerfactoRadianceField
 from nerfstudio_plugin.run_config import read_run_config
 from nerfstudio_plugin.run_views import RunData, locate_data, make_views, parse_data
@@ -94,7 +95,7 @@ def open_run(
     data = locate_data(config, load_config, None if data is None else Path(data))
     parsed = parse_data(config, data)
     _check_frame(parsed.train, load_config, data)
-    model = _load_model(config, parsed, checkpoint, _device(device))
+    model = _load_model(config, parsed, checkpoint, torch.device(torch_device(device)))
     behind = 255 if model.config.background_color == "white" else 0
     views = make_views(parsed, _pose_corrections(model), (behind, behind, behind))
     return OpenedRun(
@@ -108,14 +109,6 @@ def open_run(
         checkpoint_path=checkpoint,
         data=data,
     )
-
-
-def _device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise SA3DError("this torch sees no CUDA GPU; choose the device cpu or auto")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def _check_supported(config: TrainerConfig, load_config: Path) -> None:

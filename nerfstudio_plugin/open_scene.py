@@ -72,7 +72,7 @@ class OpenScene(SceneSession):
             points: pixels (x, y) of the photograph at its own size, (0, 0) top left.
             labels: one per point, 1 on the object, 0 beside it; all 1 by default.
             box: x0, y0, x1, y1 around the object, in pixels.
-            mask: [H, W], non-zero on the object, or the file of such an image.
+            mask: [H, W], non-zero on the object, or the file of such an image or of a cut-out.
             text: words naming the object; needs a detector's weights.
             prompts: more of them, in this view or others; their object names do not count.
             name: what to call it; ``object``, ``object_2``, ... by default.
@@ -96,7 +96,7 @@ class OpenScene(SceneSession):
     def segment_everything(
         self, config: EverythingConfig | None = None, progress: Progress | None = None
     ) -> dict[str, SegmentedObject]:
-        """Find all objects that several views agree on, without a prompt.
+        """Find all objects that several views agree on, without a prompt: one step of :meth:`undo`.
 
         Interrupted, it keeps those that were finished.
 
@@ -109,10 +109,10 @@ class OpenScene(SceneSession):
             tell(search.run(), progress)
         except KeyboardInterrupt:
             if search.finished:
-                self.resume(search.result())
+                self.session.add_objects(search.result())
             raise
         found = search.result()
-        self.resume(found)
+        self.session.add_objects(found)
         return {name: SegmentedObject(self, name) for name in found.objects}
 
     def with_objects(self, segmentation: Segmentation) -> OpenScene:

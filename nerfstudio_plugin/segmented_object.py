@@ -11,7 +11,9 @@ import numpy as np
 from torch import Tensor
 
 from nerfstudio_plugin.marked_prompts import Box, Points, Progress, marked_prompts
+from sa3d.calibration import calibrated_probability
 from sa3d.mask_refinement import RefinementConfig, refined_masks
+from sa3d.next_view import NextView, next_views
 from sa3d.object_colours import Colour, parse_colour
 from sa3d.prompts import Prompt
 from sa3d.segmentation import ObjectSegmentation
@@ -53,8 +55,11 @@ class SegmentedObject:
 
     @property
     def probability(self) -> Tensor:
-        """Evidence share of every element of the scene, [N] in [0, 1]."""
-        return self.scene.segmentation.probability(self.name)
+        """How probable it is that an element of the scene belongs to it, [N] in (0, 1).
+
+        Calibrated, as in exported point clouds; 0.5 where there is no evidence.
+        """
+        return calibrated_probability(self.scene.segmentation, self.name)
 
     @property
     def colour(self) -> Colour:
@@ -77,6 +82,17 @@ class SegmentedObject:
     def masks(self, *, refine: bool = True) -> Mapping[str, np.ndarray]:
         """Its masks in all photographs, by view; see :meth:`mask`."""
         return {view: self.mask(view, refine=refine) for view in self.scene.views}
+
+    def next_views(self, count: int | None = 5) -> list[NextView]:
+        """Views in which a click on it, or beside it, is expected to help most, best first.
+
+        Args:
+            count: at most so many; None: all.
+
+        Raises:
+            SA3DError: no view is asked for.
+        """
+        return next_views(self.scene.scene, self.scene.segmentation, self.name, count)
 
     def correct(
         self,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nerfstudio_plugin.cli import program_version
 from nerfstudio_plugin.cli_pictures import overlay_sheet
+from nerfstudio_plugin.devices import torch_device
 from sa3d.checkpoint import REPORTS, SavedSegmentation, load_segmentation, save_segmentation
 from sa3d.config import Settings, settings_from_dict
 from sa3d.errors import SA3DError
@@ -90,15 +91,6 @@ def reopen(
             "--load-config"
         )
     return SegmentedScene(run, scene, saved.segmentation, notes, folder)
-
-
-def torch_device(name: Literal["auto", "cpu", "cuda"]) -> str:
-    """The device meant: auto is a GPU if there is one."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
 
 
 def write_segmentation(

@@ -8,12 +8,13 @@ steps move to the photograph's edges.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from sa3d.final_masks import drawn_by_user, final_masks
+from sa3d.final_masks import final_masks
+from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
 from sa3d.segmenters.graphcut_cut import (
@@ -23,6 +24,7 @@ from sa3d.segmenters.graphcut_cut import (
     OBJECT,
     grab_cut,
 )
+from sa3d.user_prompts import clicked_parts
 
 _MIN_RADIUS_PX = 3
 _MARGIN = 6
@@ -53,7 +55,7 @@ def refined_masks(
 ) -> dict[str, np.ndarray]:
     """All objects' masks [H, W] bool in a photograph, by name, exclusive.
 
-    A mask the user drew is left as it is.
+    What the user said stays: a mask they drew, and the edges moved over a pixel they clicked.
 
     Args:
         config: None gives the final masks as they are.
@@ -61,36 +63,45 @@ def refined_masks(
     masks = {n: mask for n, (mask, _) in final_masks(scene, segmentation, view_index).items()}
     if config is None:
         return masks
-    drawn = {
-        name
+    view = scene.views[view_index]
+    prompts = {
+        name: [prompt for prompt in one.prompts if prompt.view == view.name]
         for name, one in segmentation.objects.items()
-        if drawn_by_user(one, scene.views[view_index].name)
     }
-    return refine_masks(scene.views[view_index].image(), masks, config, kept=drawn)
+    return refine_masks(view.image(), masks, config, prompts)
 
 
 def refine_masks(
     image: np.ndarray,
     masks: Mapping[str, np.ndarray],
     config: RefinementConfig,
-    kept: frozenset[str] | set[str] = frozenset(),
+    prompts: Mapping[str, Sequence[Prompt]] | None = None,
 ) -> dict[str, np.ndarray]:
     """Move the edges of exclusive masks [H, W] bool to those of a photograph; they stay exclusive.
 
     Args:
         image: [H, W, 3] uint8.
-        kept: names of masks that are not refined.
+        prompts: the user's in this photograph, by name. A drawn mask is left as it is; an edge that
+            moved over a clicked pixel goes back, with all that moved with it.
     """
+    prompts = prompts or {}
     shares = np.stack(
         [
-            mask.astype(np.float32) if name in kept else _refined_share(image, mask, config)
+            mask.astype(np.float32)
+            if any(prompt.mask is not None for prompt in prompts.get(name, ()))
+            else _refined_share(image, mask, config)
             for name, mask in masks.items()
         ]
     )
     winner = shares.argmax(axis=0)
-    return {
+    refined = {
         name: (shares[position] > 0.5) & (winner == position) for position, name in enumerate(masks)
     }
+    for name, given in prompts.items():
+        if undone := _undone_clicks(masks[name], refined[name], given):
+            back = clicked_parts(masks[name] != refined[name], undone)
+            refined = {one: np.where(back, masks[one], refined[one]) for one in masks}
+    return refined
 
 
 def guided_filter(
@@ -111,6 +122,18 @@ def guided_filter(
     slope = np.einsum("hwij,hwj->hwi", _inverses(damped), joint)
     offset = mean_value - (slope * mean).sum(-1)
     return (_box_mean(slope, radius_px) * guide).sum(-1) + _box_mean(offset, radius_px)
+
+
+def _undone_clicks(
+    mask: np.ndarray, refined: np.ndarray, prompts: Sequence[Prompt]
+) -> list[tuple[float, float]]:
+    """The points (x, y) that the mask [H, W] obeys, and the refined one does not."""
+    return [
+        (x, y)
+        for prompt in prompts
+        for (x, y), label in zip(prompt.points, prompt.labels, strict=True)
+        if mask[int(y), int(x)] == label != refined[int(y), int(x)]
+    ]
 
 
 def _refined_share(image: np.ndarray, mask: np.ndarray, config: RefinementConfig) -> np.ndarray:

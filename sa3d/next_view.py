@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sa3d.calibration import calibrated_probability, rendered_certainty
+from sa3d.errors import SA3DError
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation, ViewRecord
 from sa3d.view_schedule import camera_distances
@@ -69,8 +70,9 @@ def next_views(
         count: at most so many; all by default.
 
     Raises:
-        SA3DError: no such object.
+        SA3DError: no such object, or no view is asked for.
     """
+    check_count(count)
     probability = calibrated_probability(segmentation, name)
     one = segmentation.object(name)
     records = one.views
@@ -92,6 +94,16 @@ def next_views(
     ]
     ranked.sort(key=lambda one: (-one.score, one.index))
     return ranked[:count]
+
+
+def check_count(count: int | None) -> None:
+    """Check a number of views to be listed; None is all.
+
+    Raises:
+        SA3DError: it is not even one.
+    """
+    if count is not None and count < 1:
+        raise SA3DError(f"at least one view is listed, not {count}")
 
 
 def _measure(

@@ -6,12 +6,15 @@ import json
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sa3d.errors import SA3DError
 from sa3d.views import View, find_view
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 DEFAULT_OBJECT = "object"
 
@@ -26,7 +29,8 @@ class Prompt:
         points: (x, y) pixel indices at the image's original size.
         labels: 1 object, 0 background, one per point.
         box: (x0, y0, x1, y1) pixel indices at the original size, corners included.
-        mask: PNG (or any image) of the view's size, non-zero is object; or a bool array [H, W].
+        mask: PNG (or any image) of the view's size, non-zero is object, or opaque if any of it is
+            transparent; or a bool array [H, W].
         text: words naming the object.
         candidate: 0, 1 or 2 takes this one of the segmenter's three candidates for points and a
             box; None the one it scores best.
@@ -49,6 +53,8 @@ class Prompt:
             raise SA3DError(f"{where}: {len(self.points)} points but {len(self.labels)} labels")
         if any(label not in (0, 1) for label in self.labels):
             raise SA3DError(f"{where}: labels must be 1 (object) or 0 (background)")
+        if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
+            raise SA3DError(f"{where}: box {_numbers(self.box)} is empty: give x0 y0 x1 y1")
         if self.candidate not in (None, 0, 1, 2):
             raise SA3DError(f"{where}: candidate is 0, 1 or 2, not {self.candidate!r}")
         check_object_name(self.object)
@@ -58,7 +64,7 @@ class Prompt:
         """Check that everything lies inside the view's image.
 
         Raises:
-            SA3DError: a point or the box is outside, or the box is empty or upside down.
+            SA3DError: a point or the box is outside.
         """
         where = f"prompt for {self.object!r} in {self.view!r} ({width} x {height} px)"
         for x, y in self.points:
@@ -67,8 +73,6 @@ class Prompt:
         if self.box is None:
             return
         x0, y0, x1, y1 = self.box
-        if not (x0 < x1 and y0 < y1):
-            raise SA3DError(f"{where}: box {_numbers(self.box)} is empty: give x0 y0 x1 y1")
         if min(x0, y0) < 0 or x1 > width or y1 > height:
             raise SA3DError(f"{where}: box {_numbers(self.box)} lies outside the image")
         for (x, y), label in zip(self.points, self.labels, strict=True):
@@ -87,11 +91,11 @@ class Prompt:
         if isinstance(self.mask, np.ndarray):
             values = self.mask
         else:
-            from PIL import Image
+            import PIL.Image
 
             try:
-                with Image.open(self.mask) as image:
-                    values = np.asarray(image.convert("L"))
+                with PIL.Image.open(self.mask) as image:
+                    values = _mask_values(image)
             except OSError as error:
                 raise SA3DError(f"cannot read {name}: {error}") from error
         mask = values > (127 if values.dtype == np.uint8 and values.max(initial=0) > 127 else 0)
@@ -131,9 +135,10 @@ def prompt_from_json(entry: Mapping[str, Any], folder: Path) -> Prompt:
     known = {"view", "object", "points", "labels", "box", "mask", "text", "candidate"}
     if not isinstance(entry, Mapping):
         raise SA3DError('every prompt is an object {"view": ..., ...}')
-    text = entry.get("text")
-    if text is not None and not isinstance(text, str):
-        raise SA3DError(f'the "text" of a prompt is words in quotes, not {text!r}')
+    for key, kind in (("text", "words"), ("mask", "an image's file name"), ("object", "a name")):
+        if not isinstance(entry.get(key), str | None):
+            raise SA3DError(f'the "{key}" of a prompt is {kind} in quotes, not {entry[key]!r}')
+    text, mask, name = entry.get("text"), entry.get("mask"), entry.get("object")
     words_alone = bool(text) and not {"points", "box", "mask"} & set(entry)
     view = entry.get("view", "" if words_alone else None)
     if not isinstance(view, str):
@@ -145,7 +150,8 @@ def prompt_from_json(entry: Mapping[str, Any], folder: Path) -> Prompt:
         )
     try:
         points = tuple((float(x), float(y)) for x, y in entry.get("points", ()))
-        labels = tuple(int(label) for label in entry.get("labels", [1] * len(points)))
+        given = entry.get("labels", [1] * len(points))
+        labels = tuple(int(one) if one in (0, 1) else one for one in given)
         box = entry.get("box")
         if box is not None:
             x0, y0, x1, y1 = (float(value) for value in box)
@@ -155,14 +161,13 @@ def prompt_from_json(entry: Mapping[str, Any], folder: Path) -> Prompt:
             f"prompt in {view!r}: points are [[x, y], ...], labels [1, 0, ...] "
             "and a box [x0, y0, x1, y1]"
         ) from error
-    mask = entry.get("mask")
     return Prompt(
         view=view,
-        object=str(entry.get("object", DEFAULT_OBJECT)),
+        object=DEFAULT_OBJECT if name is None else name,
         points=points,
         labels=labels,
         box=box,
-        mask=None if mask is None else folder / mask,
+        mask=folder / mask if mask else None,
         text=text,
         candidate=entry.get("candidate"),
     )
@@ -204,7 +209,7 @@ def prompts_in_views(prompts: Sequence[Prompt], views: Sequence[View]) -> list[P
     found = [find_view(views, prompt.view) for prompt in prompts]
     for prompt, view in zip(prompts, found, strict=True):
         prompt.check_against(view.camera.width, view.camera.height)
-        prompt.load_mask(view.camera.width, view.camera.height)
+        _check_on_mask(prompt, prompt.load_mask(view.camera.width, view.camera.height))
     return [replace(p, view=view.name) for p, view in zip(prompts, found, strict=True)]
 
 
@@ -214,8 +219,9 @@ def check_object_name(name: str) -> None:
     Raises:
         SA3DError: its folder could not be.
     """
-    if not name.strip() or name in (".", "..") or set(name) & set("/\\\0"):
-        raise SA3DError(f"{name!r} is no name: an object's becomes a folder: no slashes, not empty")
+    named = isinstance(name, str) and name.strip() and name not in (".", "..")
+    if not named or set(name) & set("/\\\0"):
+        raise SA3DError(f"{name!r} is no name: it becomes a folder: text, no slashes, not empty")
 
 
 def check_new_name(name: str, taken: Container[str]) -> None:
@@ -256,6 +262,30 @@ def check_together(prompts: Sequence[Prompt]) -> None:
                     f"prompt for {prompt.object!r} in {prompt.view!r}: point {point} is both"
                     " object and background: take one back"
                 )
+
+
+def _mask_values(image: Image) -> np.ndarray:
+    """Grey values [H, W] uint8 of an image; if any of it is transparent, where it is not, bool."""
+    if image.has_transparency_data:
+        alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+        if (alpha < 255).any():
+            return alpha > 127
+    return np.asarray(image.convert("L"))
+
+
+def _check_on_mask(prompt: Prompt, mask: np.ndarray | None) -> None:
+    """Check that points do not contradict the mask [H, W] of the same prompt, if it has one.
+
+    Raises:
+        SA3DError: one does.
+    """
+    for (x, y), label in zip(prompt.points, prompt.labels, strict=True):
+        if mask is not None and mask[int(y), int(x)] != label:
+            said, drawn = ("object", "background") if label else ("background", "object")
+            raise SA3DError(
+                f"prompt for {prompt.object!r} in {prompt.view!r}: point ({x:g}, {y:g}) is both"
+                f" {said} and, in the mask, {drawn}: take it back, or give it after the mask"
+            )
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -70,8 +70,18 @@ class Session:
         """
         self._with(prompts)
 
+    def add_objects(self, segmentation: Segmentation) -> None:
+        """Add the objects of a segmentation, an action that can be undone; see :meth:`resume`.
+
+        Raises:
+            SA3DError: see there. Nothing is added.
+        """
+        before = self._loops.now(segmentation.objects)
+        self.resume(segmentation)
+        self._history.remember(before)
+
     def resume(self, segmentation: Segmentation) -> None:
-        """Go on with a finished segmentation, as if it had been made in this session.
+        """Go on with a segmentation as if it had been made in this session; no action to be undone.
 
         Raises:
             SA3DError: it belongs to another scene, or an object of its name is here already.

@@ -15,6 +15,8 @@ import numpy as np
 
 from sa3d.errors import SA3DError
 
+_OR_OVERWRITE = "or overwrite it (--overwrite; in Python overwrite=True)"
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -89,7 +91,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     if path.is_dir():
         raise SA3DError(f"{path} is a folder: give the name of a file")
     if path.exists() and not overwrite:
-        raise SA3DError(f"{path} exists: give another name, or --overwrite")
+        raise SA3DError(f"{path} exists: give another name, {_OR_OVERWRITE}")
 
 
 def refuse_to_lose(path: Path, overwrite: bool, ours: Callable[[Path], bool]) -> None:
@@ -104,7 +106,7 @@ def refuse_to_lose(path: Path, overwrite: bool, ours: Callable[[Path], bool]) ->
         raise SA3DError(f"{path} is a file: give the name of a folder")
     entries = list(path.iterdir())
     if entries and not overwrite:
-        raise SA3DError(f"{path} exists: give another folder, or --overwrite")
+        raise SA3DError(f"{path} exists: give another folder, {_OR_OVERWRITE}")
     foreign = [entry.name for entry in entries if not ours(entry)]
     if foreign:
         raise SA3DError(

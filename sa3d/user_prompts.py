@@ -174,11 +174,16 @@ def corrected_parts(before: np.ndarray, mask: np.ndarray, prompts: Sequence[Prom
         mask: [H, W] bool, the segmenter's answer to the correction.
         prompts: all of the user's in this view, the correction last.
     """
-    from skimage.measure import label
-
     changed = before != mask
     if prompts[-1].box is not None or prompts[-1].mask is not None:
         return changed
-    parts = np.asarray(label(changed, background=0, connectivity=2))
-    clicked = {int(parts[int(y), int(x)]) for p in prompts for x, y in p.points}
+    return clicked_parts(changed, [point for prompt in prompts for point in prompt.points])
+
+
+def clicked_parts(mask: np.ndarray, points: Sequence[tuple[float, float]]) -> np.ndarray:
+    """The connected parts of a mask [H, W] bool that points (x, y) lie in, bool [H, W]."""
+    from skimage.measure import label
+
+    parts = np.asarray(label(mask, background=0, connectivity=2))
+    clicked = {int(parts[int(y), int(x)]) for x, y in points}
     return np.isin(parts, list(clicked - {0}))

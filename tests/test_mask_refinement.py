@@ -97,6 +97,48 @@ def test_a_mask_the_user_drew_is_left_alone(still_life: AnalyticScene, voted: Se
     np.testing.assert_array_equal(refined, drawn)
 
 
+@pytest.mark.parametrize(("x", "label"), [(29, 1), (68, 0)])
+def test_an_edge_that_left_its_click_goes_back_and_no_other(x: int, label: int) -> None:
+    shifted = np.roll(disc(50, 40, 20), -3, axis=1)
+    masks, picture = {"disc": shifted, "rest": ~shifted}, photo(disc(50, 40, 20))
+    clicked = Prompt("a.png", "disc", points=((x, 40),), labels=(label,))
+    plain = refine_masks(picture, masks, RefinementConfig())
+    refined = refine_masks(picture, masks, RefinementConfig(), {"disc": [clicked]})
+    assert (plain["disc"][40, x], refined["disc"][40, x]) == (1 - label, label)
+    here = np.indices(shifted.shape)[1] // 50 == x // 50  # the disc's left half, or its right one
+    for name in masks:
+        np.testing.assert_array_equal(refined[name], np.where(here, masks[name], plain[name]))
+
+
+def test_a_click_that_the_mask_itself_disobeys_changes_nothing() -> None:
+    exact = disc(50, 40, 20)
+    masks = {"disc": np.roll(exact, -3, axis=1)}
+    beside = Prompt("a.png", "disc", points=((29, 40), (50, 40)), labels=(0, 0))
+    plain = refine_masks(photo(exact), masks, RefinementConfig())["disc"]
+    refined = refine_masks(photo(exact), masks, RefinementConfig(), {"disc": [beside]})["disc"]
+    np.testing.assert_array_equal(refined, plain)
+
+
+def test_only_clicks_in_the_same_photograph_count(
+    still_life: AnalyticScene, voted: Segmentation
+) -> None:
+    scene, ball = still_life.scene, voted.object("ball")
+    wider = np.logical_or.reduce([np.roll(still_life.masks["ball"][4], s, axis=1) for s in (-2, 2)])
+    ball = replace(ball, views=ball.views | {4: ViewRecord("prompted", 1.0, 0.9, 1.0, wider)})
+
+    def masks(view: str, label: int) -> tuple[np.ndarray, np.ndarray]:
+        click = Prompt(view, "ball", points=((x, y),), labels=(label,))
+        changed = replace(voted, objects={"ball": replace(ball, prompts=[click])})
+        final = final_masks(scene, changed, 4)["ball"][0]
+        return final, refined_masks(scene, changed, 4, RefinementConfig())["ball"]
+
+    x, y = 0, 0
+    final, refined = masks(scene.views[4].name, 0)
+    y, x = np.argwhere(final != refined)[0].tolist()
+    for view, obeyed in ((scene.views[4].name, True), (scene.views[5].name, False)):
+        assert (masks(view, int(final[y, x]))[1][y, x] == final[y, x]) == obeyed
+
+
 @given(st.floats(-0.5, 0.5), st.floats(0, 1))
 @settings(max_examples=20, deadline=None)
 def test_the_filter_keeps_what_is_linear_in_the_colours(slope: float, offset: float) -> None:

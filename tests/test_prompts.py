@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sa3d.errors import SA3DError
-from sa3d.prompts import Prompt, check_marks_object, load_prompts, prompt_from_json
+from sa3d.prompts import (
+    Prompt,
+    check_marks_object,
+    load_prompts,
+    prompt_from_json,
+    prompts_in_views,
+)
+from sa3d.testing.analytic_scene import AnalyticScene
 
 
 @pytest.mark.parametrize(
@@ -26,6 +34,11 @@ from sa3d.prompts import Prompt, check_marks_object, load_prompts, prompt_from_j
         ({"text": "x", "object": "a\\b"}, "becomes a folder"),
         ({"text": "x", "object": ".."}, "becomes a folder"),
         ({"text": "x", "object": "  "}, "becomes a folder"),
+        ({"text": "x", "object": 5}, "5 is no name"),
+        ({"points": ((1, 2),), "labels": (0.7,)}, "labels must be"),
+        ({"box": (5.0, 1.0, 2.0, 3.0)}, r"box \(5, 1, 2, 3\) is empty"),
+        ({"box": (1.0, 3.0, 2.0, 3.0)}, "is empty"),
+        ({"box": (1.0, 1.0, float("nan"), 3.0)}, "is empty"),
     ],
 )
 def test_nonsense_is_refused(values: dict[str, Any], message: str) -> None:
@@ -38,7 +51,7 @@ def test_nonsense_is_refused(values: dict[str, Any], message: str) -> None:
     [
         ({"points": ((10.0, 0.0),), "labels": (1,)}, r"point \(10, 0\) lies outside the image"),
         ({"points": ((-1.0, 0.0),), "labels": (1,)}, "outside the image"),
-        ({"box": (5.0, 1.0, 2.0, 3.0)}, "is empty"),
+        ({"box": (1.0, 1.0, float("inf"), 3.0)}, "outside the image"),
         ({"box": (1.0, 1.0, 11.0, 3.0)}, "outside the image"),
         ({"box": (1.0, 1.0, 4.0, 4.0), "points": ((6.0, 6.0),), "labels": (1,)}, "outside the box"),
     ],
@@ -84,6 +97,41 @@ def test_masks(tmp_path: Path) -> None:
     assert Prompt("a.png", text="cup").load_mask(6, 4) is None
 
 
+def test_masks_with_transparency(tmp_path: Path) -> None:
+    grey = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    drawn, opacity = grey > 3, np.where(grey % 5 > 2, 200, 90).astype(np.uint8)
+    images = {}
+    for name, alpha in (("opaque", np.full_like(opacity, 255)), ("cut", opacity)):
+        image = Image.fromarray(np.where(drawn, 250, 0).astype(np.uint8))
+        image.putalpha(Image.fromarray(alpha))
+        images[f"{name}_la.png"], images[f"{name}_rgba.png"] = image, image.convert("RGBA")
+    for name, image in images.items():
+        image.save(tmp_path / name)
+        found = Prompt("a.png", mask=tmp_path / name).load_mask(6, 4)
+        exact = drawn if name.startswith("opaque") else opacity > 127
+        np.testing.assert_array_equal(found, exact, err_msg=name)
+    palette = Image.fromarray(np.where(drawn, 1, 0).astype(np.uint8)).convert("P")
+    palette.save(tmp_path / "palette.png", transparency=1)
+    found = Prompt("a.png", mask=tmp_path / "palette.png").load_mask(6, 4)
+    np.testing.assert_array_equal(found, ~drawn)
+
+
+@pytest.mark.parametrize(("point", "label"), [((1.0, 2.9), 1), ((2.0, 1.0), 0)])
+def test_points_may_not_contradict_their_own_mask(
+    still_life: AnalyticScene, point: tuple[float, float], label: int
+) -> None:
+    views = still_life.scene.views
+    mask = np.zeros((views[0].camera.height, views[0].camera.width), dtype=bool)
+    mask[1:3, 2:5] = True
+    drawn = Prompt(views[0].name, mask=mask)
+    agreeing = replace(drawn, points=(point,), labels=(1 - label,))
+    assert prompts_in_views([agreeing], views) == [agreeing]
+    message = r"point \(\d, [\d.]+\) is both (object|background) and, in the mask, "
+    with pytest.raises(SA3DError, match=message):
+        prompts_in_views([replace(agreeing, labels=(label,))], views)
+    prompts_in_views([drawn, Prompt(views[0].name, points=(point,), labels=(label,))], views)
+
+
 def test_bad_masks(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 6), dtype=np.uint8)).save(tmp_path / "empty.png")
     (tmp_path / "text.png").write_text("no image")
@@ -100,7 +148,14 @@ def test_bad_masks(tmp_path: Path) -> None:
 def test_prompts_file(tmp_path: Path) -> None:
     file = tmp_path / "prompts.json"
     file.write_text(
-        json.dumps({"prompts": [{"view": "a", "points": [[1, 2]]}, {"view": "b", "text": "cup"}]})
+        json.dumps(
+            {
+                "prompts": [
+                    {"view": "a", "points": [[1, 2]], "object": None},
+                    {"view": "b", "text": "cup"},
+                ]
+            }
+        )
     )
     first, second = load_prompts(file)
     assert first == Prompt("a", points=((1.0, 2.0),), labels=(1,))
@@ -117,6 +172,13 @@ def test_prompts_file(tmp_path: Path) -> None:
         ('{"prompts": [{"view": "a", "point": [[1, 2]]}]}', "unknown key 'point'"),
         ('{"prompts": [{"view": "a", "points": [1, 2]}]}', "points are"),
         ('{"prompts": [{"view": "a", "box": [1, 2, 3]}]}', "points are"),
+        ('{"prompts": [{"view": "a", "box": [NaN, 1, 2, 3]}]}', "is empty"),
+        ('{"prompts": [{"view": "a", "points": [[1, 2]], "labels": [0.7]}]}', "labels must be"),
+        ('{"prompts": [{"view": "a", "points": [[1, 2]], "labels": ["1"]}]}', "labels must be"),
+        ('{"prompts": [{"view": "a", "mask": 5}]}', 'the "mask" of a prompt is'),
+        ('{"prompts": [{"view": "a", "mask": ""}]}', "is empty"),
+        ('{"prompts": [{"view": "a", "text": "cup", "object": 5}]}', 'the "object" of a prompt is'),
+        ('{"prompts": [{"view": "a", "text": ["cup"]}]}', 'the "text" of a prompt is'),
     ],
 )
 def test_bad_prompts_files(tmp_path: Path, content: str, message: str) -> None:

@@ -156,3 +156,27 @@ def test_colours_are_undone_and_redone(still_life: AnalyticScene, actions: list[
     for expected in states[1:]:
         assert session.redo()
         assert list(session.colours.items()) == list(expected.items())
+
+
+def test_added_objects_are_one_step(both: Session, still_life: AnalyticScene) -> None:
+    session = Session(still_life.scene, both.segmenter)
+    session.add_prompts([marked(still_life, "orb")])
+    for _ in session.run():
+        pass
+    added = both.result()
+    session.add_objects(added)
+    with pytest.raises(SA3DError, match="'ball' already"):
+        session.add_objects(added)
+    colours = session.colours
+    assert session.undo()
+    assert list(session.result().objects) == ["orb"]
+    assert session.redo()
+    again = session.result()
+    assert list(again.objects) == ["orb", "ball", "crate"]
+    assert session.colours == colours
+    for name, one in added.objects.items():
+        assert bits(again.object(name)) == bits(one)
+        assert again.object(name).verdict == one.verdict
+    assert session.undo()
+    assert session.undo()
+    assert not session.result().objects

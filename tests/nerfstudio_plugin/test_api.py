@@ -1,5 +1,6 @@
 """The Python API, on the analytic scene."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import trimesh
 import sa3d
 from nerfstudio_plugin import marked_prompts
 from nerfstudio_plugin.exports import export_class, new_export
+from sa3d.calibration import calibrated_probability
 from sa3d.checkpoint import load_segmentation, save_segmentation
 from sa3d.config import Settings
 from sa3d.events import Finished, ViewDone
@@ -58,13 +60,26 @@ def test_an_object_shows_masks_probability_and_verdict(ball, scene, photographed
     probability = ball.probability
     assert probability.shape == (len(scene.scene.elements),)
     assert 0 <= probability.min() < 0.5 < probability.max() <= 1
+    assert (probability[ball.segmentation.evidence.total == 0] == 0.5).all()
     assert ball.converged
     assert "converged" in ball.verdict
 
 
 def test_the_command_gives_the_same(ball, saved_ball):
     saved = load_segmentation(saved_ball / "ball").segmentation
-    assert torch.equal(ball.probability, saved.probability("ball"))
+    assert torch.equal(ball.probability, calibrated_probability(saved, "ball"))
+
+
+def test_where_a_click_helps_most(ball, scene):
+    ranked = ball.next_views()
+    assert len(ranked) == 5
+    assert ball.next_views(count=2) == ranked[:2]
+    everywhere = ball.next_views(count=None)
+    assert sorted(one.view for one in everywhere) == sorted(scene.views)
+    assert everywhere[:5] == ranked
+    assert all(a.score >= b.score for a, b in itertools.pairwise(everywhere))
+    with pytest.raises(sa3d.SA3DError, match="at least one view is listed, not 0"):
+        ball.next_views(count=0)
 
 
 def test_every_event_is_told(command_line):
@@ -86,7 +101,7 @@ def test_what_was_interrupted_is_gone_on_with(scene, saved_ball):
     assert ball.verdict == "stopped before the end"
     scene.finish()
     saved = load_segmentation(saved_ball / "ball").segmentation
-    assert torch.equal(ball.probability, saved.probability("ball"))
+    assert torch.equal(ball.probability, calibrated_probability(saved, "ball"))
 
 
 def test_names_are_given_and_never_taken_twice(scene, photographed):
@@ -112,6 +127,21 @@ def test_correct_undo_redo(ball, scene):
     assert torch.equal(ball.probability, before)
     assert scene.redo()
     assert torch.equal(ball.probability, after)
+
+
+def test_everything_is_one_step(ball, scene):
+    found = scene.segment_everything()
+    assert list(scene.objects) == ["ball", *found]
+    probabilities = {name: one.probability for name, one in scene.objects.items()}
+    assert scene.undo()
+    assert list(scene.objects) == ["ball"]
+    assert scene.redo()
+    assert list(scene.objects) == ["ball", *found]
+    for name, one in scene.objects.items():
+        assert torch.equal(one.probability, probabilities[name])
+    assert scene.undo()
+    assert scene.undo()
+    assert not scene.objects
 
 
 def test_rename_paint_merge_split(ball, scene, photographed):
@@ -140,6 +170,23 @@ def test_rename_paint_merge_split(ball, scene, photographed):
     with pytest.raises(sa3d.SA3DError, match="is no colour"):
         orb.paint("reddish")
     assert list(scene.objects) == ["orb", "crate"]
+
+
+def test_what_cannot_be_is_refused_in_words(ball, scene, command_line):
+    with pytest.raises(sa3d.SA3DError, match="no device 'gpu': give auto, cpu or cuda"):
+        sa3d.open("config.yml", COARSE, device="gpu")
+    with pytest.raises(sa3d.SA3DError, match="5 is no name"):
+        scene.segment(points=[ON_BALL], view=VIEW, name=5)
+    with pytest.raises(sa3d.SA3DError, match="5 is no name"):
+        ball.rename(5)
+    scene.save("saved")
+    ball.export("ball.json")
+    for again in (lambda: scene.save("saved"), lambda: ball.export("ball.json")):
+        with pytest.raises(sa3d.SA3DError, match="overwrite=True"):
+            again()
+    ball.export("ball.json", overwrite=True)
+    with pytest.raises(sa3d.SA3DError, match="no device 'gpu'"):
+        sa3d.load("saved", device="gpu")
 
 
 def test_what_is_refused_changes_nothing(ball, scene):

@@ -178,7 +178,8 @@ def test_what_exists_is_replaced_only_on_request(panel):
     (told,) = panel.export("pointcloud", "ball.ply")
     assert (told.kind, told.text) == (
         "error",
-        "ball.ply exists: give another name, or --overwrite.",
+        "ball.ply exists: give another name, "
+        "or overwrite it (--overwrite; in Python overwrite=True).",
     )
     assert Path("ball.ply").read_bytes() == b"mine"
     assert panel.desktop.state.command == ""
