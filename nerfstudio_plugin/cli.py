@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sa3d`` and return its exit code.
 
     0: done. 1: some jobs of a batch are not. 2: something the user can put right, said in one line.
-    130: stopped with Ctrl-C. 141: nobody reads the output any more.
+    130: stopped with Ctrl-C. 141: nobody reads the output any more. 143: ended from outside.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):

@@ -1,6 +1,11 @@
 """``sa3d batch``, on the analytic scene."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -208,8 +213,10 @@ def test_two_workers_give_the_result_of_one(command_line, ball, monkeypatch):
     assert run(command_line)[0] == 0
     worker = Path(__file__).with_name("batch_worker.py")
     monkeypatch.setattr(cli_batch, "_PROGRAM", (str(worker),))
+    before = signal.getsignal(signal.SIGTERM)
     code, _, err = command_line.run("batch", "jobs.json", "--output", "two", "--workers", "2")
     assert code == 0, err
+    assert signal.getsignal(signal.SIGTERM) is before
     lines = (command_line.folder / "two/results.jsonl").read_text().splitlines()
     assert sorted(json.loads(line)["job"] for line in lines) == ["ball", "both"]
     for job in ("ball", "both"):
@@ -222,6 +229,24 @@ def test_two_workers_give_the_result_of_one(command_line, ball, monkeypatch):
             np.testing.assert_array_equal(one[name], two[name])
     boxes = [(command_line.folder / out / "both/box.json").read_bytes() for out in ("out", "two")]
     assert boxes[0] == boxes[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_stopped_from_outside_it_stops_its_workers(tmp_path, number, code):
+    program = Path(__file__).with_name("batch_sleeper.py")
+    jobs = ("batch", write(tmp_path, BALL), "--output", tmp_path, "--workers", "2")
+    batch = subprocess.Popen([sys.executable, program, *map(str, jobs)])
+    try:
+        while len(workers := [int(path.stem) for path in tmp_path.glob("*.pid")]) < 2:
+            assert batch.poll() is None
+            time.sleep(0.1)
+    finally:
+        batch.send_signal(number)
+        assert batch.wait(timeout=120) == code
+    for worker in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
 
 
 def test_the_schema_is_one():
