@@ -90,7 +90,7 @@ def test_goes_on_after_a_failure_and_repeats_only_that(command_line, photographe
 
 
 @pytest.mark.usefixtures("ball")
-def test_goes_on_after_a_kill(command_line, monkeypatch):
+def test_goes_on_after_being_interrupted(command_line, monkeypatch):
     second = {**BALL, "name": "second", "exports": [{"output": "box.json"}]}
     write(command_line.folder, BALL, second)
     with monkeypatch.context() as patch:
