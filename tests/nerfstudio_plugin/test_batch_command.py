@@ -268,6 +268,7 @@ def without(job, key):
         ([{**BALL, "prompts": [{**CLICK, "labels": [2]}]}], {}, "1 on the object, 0 beside it"),
         ([{**BALL, "prompts": [{**CLICK, "labels": [1, 0]}]}], {}, r"jobs\[0\].*1 points but 2"),
         ([{**BALL, "name": "../up"}], {}, r"jobs\[0\]\.name: .*expected: letters"),
+        ([{**BALL, "name": "a" * 101}], {}, r"jobs\[0\]\.name: .*too long; .* 100 at most"),
         (
             [{**BALL, "exports": [{"output": "../up.glb"}]}],
             {},
