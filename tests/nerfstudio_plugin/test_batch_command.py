@@ -266,6 +266,7 @@ def without(job, key):
         ([without(BALL, "scene")], {}, r"jobs\[0\]: 'scene' is a required property"),
         ([BALL, {**BALL, "prompts": [{**CLICK, "points": [[1]]}]}], {}, r"jobs\[1\].*points\[0\]"),
         ([{**BALL, "prompts": [{**CLICK, "labels": [2]}]}], {}, "1 on the object, 0 beside it"),
+        ([{**BALL, "prompts": [{**CLICK, "candidate": 3}]}], {}, "candidate: 3 .*: 0, 1 or 2"),
         ([{**BALL, "prompts": [{**CLICK, "labels": [1, 0]}]}], {}, r"jobs\[0\].*1 points but 2"),
         ([{**BALL, "name": "../up"}], {}, r"jobs\[0\]\.name: .*expected: letters"),
         ([{**BALL, "name": "a" * 101}], {}, r"jobs\[0\]\.name: .*too long; .* 100 at most"),
@@ -316,6 +317,11 @@ def without(job, key):
 def test_what_is_wrong_in_the_file_is_named(tmp_path, jobs, more, words):
     with pytest.raises(SA3DError, match=words):
         read_batch(write(tmp_path, *jobs, **more))
+
+
+def test_a_prompt_may_say_which_candidate_it_means(tmp_path):
+    batch = read_batch(write(tmp_path, {**BALL, "prompts": [{**CLICK, "candidate": 2}]}))
+    assert batch.jobs[0].prompts[0].candidate == 2
 
 
 def test_a_wrong_file_runs_nothing(command_line):
