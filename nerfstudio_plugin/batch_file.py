@@ -6,16 +6,17 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from nerfstudio_plugin.exports import ExportOptions, export_class
 from sa3d.config import Settings, load_settings, with_values
 from sa3d.detectors import check_detector
 from sa3d.errors import SA3DError
-from sa3d.prompts import Prompt, prompt_from_json
+from sa3d.prompts import Prompt, check_marks_object, check_together, prompt_from_json
 from sa3d.segmenters import check_segmenter
 from sa3d.segmenters.registry import AUTO
+from sa3d.text_prompts import needs_words
 
 SCHEMA = Path(__file__).with_name("batch.schema.json")
 """The format, in JSON Schema: editors check and complete by it."""
@@ -99,7 +100,7 @@ def read_batch(path: Path) -> Batch:
         SA3DError: it cannot be read, or something in it is wrong: where, and what is expected.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except OSError as error:
         raise SA3DError(f"cannot read {str(path)!r}: {error.strerror}") from error
     except ValueError as error:
@@ -127,9 +128,15 @@ def read_batch(path: Path) -> Batch:
     return Batch(scenes, tuple(jobs.values()))
 
 
+def _no_number(name: str) -> None:
+    """Refuse what Python would read although JSON does not have it: NaN and infinities."""
+    raise ValueError(f"{name} is no number")
+
+
 def _job(entry: Mapping[str, Any], folder: Path, origin: str, key: str) -> Job:
     try:
         prompts = [prompt_from_json(prompt, folder) for prompt in entry.get("prompts", ())]
+        _check_prompts(prompts)
     except SA3DError as error:
         raise SA3DError(f"{origin}: {error}") from error
     preset = entry.get("config", "default")
@@ -165,6 +172,18 @@ def _job(entry: Mapping[str, Any], folder: Path, origin: str, key: str) -> Job:
         detector=detector,
         key=key,
     )
+
+
+def _check_prompts(prompts: Sequence[Prompt]) -> None:
+    """Check the prompts that are for one object in one view, as far as can be without the view."""
+    by_words = {prompt.object for prompt in prompts if needs_words(prompt)}
+    together: dict[tuple[str, str], list[Prompt]] = {}
+    for prompt in prompts:
+        together.setdefault((prompt.object, PurePath(prompt.view).stem), []).append(prompt)
+    for (name, _), here in together.items():
+        check_together(here)
+        if name not in by_words:
+            check_marks_object(here)
 
 
 def _check_place(export: ExportEntry, others: Sequence[ExportEntry], where: str) -> None:

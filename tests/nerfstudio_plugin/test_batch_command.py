@@ -25,6 +25,7 @@ from sa3d.storage import load_arrays
 from sa3d.testing.oracle_detector import OracleDetector
 
 CLICK = {"object": "ball", "view": "frame_00000", "points": [[52, 34]]}
+BESIDE = {**CLICK, "labels": [0]}
 BALL = {"name": "ball", "scene": "table", "prompts": [CLICK]}
 
 
@@ -266,6 +267,9 @@ def without(job, key):
         ([without(BALL, "scene")], {}, r"jobs\[0\]: 'scene' is a required property"),
         ([BALL, {**BALL, "prompts": [{**CLICK, "points": [[1]]}]}], {}, r"jobs\[1\].*points\[0\]"),
         ([{**BALL, "prompts": [{**CLICK, "labels": [2]}]}], {}, "1 on the object, 0 beside it"),
+        ([{**BALL, "prompts": [BESIDE]}], {}, r"jobs\[0\]: .*background points only"),
+        ([{**BALL, "prompts": [CLICK, BESIDE]}], {}, r"jobs\[0\]: .*both object and background"),
+        ([{**BALL, "prompts": [{**CLICK, "points": [[np.nan, 1]]}]}], {}, "NaN is no number"),
         ([{**BALL, "prompts": [{**CLICK, "candidate": 3}]}], {}, "candidate: 3 .*: 0, 1 or 2"),
         ([{**BALL, "prompts": [{**CLICK, "labels": [1, 0]}]}], {}, r"jobs\[0\].*1 points but 2"),
         ([{**BALL, "name": "../up"}], {}, r"jobs\[0\]\.name: .*expected: letters"),
@@ -322,6 +326,13 @@ def test_what_is_wrong_in_the_file_is_named(tmp_path, jobs, more, words):
 def test_a_prompt_may_say_which_candidate_it_means(tmp_path):
     batch = read_batch(write(tmp_path, {**BALL, "prompts": [{**CLICK, "candidate": 2}]}))
     assert batch.jobs[0].prompts[0].candidate == 2
+
+
+def test_points_beside_an_object_that_is_marked_otherwise_are_right(tmp_path):
+    beside = {**BESIDE, "points": [[10, 10]], "view": "images/frame_00000.png"}
+    words = {"object": "ball", "text": "the ball"}
+    for marked in (CLICK, words):
+        read_batch(write(tmp_path, {**BALL, "prompts": [beside, marked]}))
 
 
 def test_a_wrong_file_runs_nothing(command_line):
