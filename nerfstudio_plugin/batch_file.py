@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -51,12 +52,14 @@ class ExportEntry:
             SA3DError: there is no such kind or option, or a value is of the wrong kind.
         """
         place = folder / self.output
-        plain = export_class(self.kind, self.output)(output=place, overwrite=True)
+        with _told_at(origin):
+            plain = export_class(self.kind, self.output)(output=place, overwrite=True)
         fixed = sorted({"output", "overwrite"} & set(self.options))
         if fixed:
             raise SA3DError(f"{origin}: {fixed[0]!r} is no option of an export here: leave it out")
         export = with_values(plain, self.options, origin)
-        type(export).check(replace(export, output=place))
+        with _told_at(origin):
+            type(export).check(replace(export, output=place))
         return export
 
 
@@ -128,19 +131,26 @@ def read_batch(path: Path) -> Batch:
     return Batch(scenes, tuple(jobs.values()))
 
 
+@contextmanager
+def _told_at(origin: str) -> Iterator[None]:
+    """Errors raised within name the place in the file."""
+    try:
+        yield
+    except SA3DError as error:
+        raise SA3DError(f"{origin}: {error}") from error
+
+
 def _no_number(name: str) -> None:
     """Refuse what Python would read although JSON does not have it: NaN and infinities."""
     raise ValueError(f"{name} is no number")
 
 
 def _job(entry: Mapping[str, Any], folder: Path, origin: str, key: str) -> Job:
-    try:
+    preset = entry.get("config", "default")
+    with _told_at(origin):
         prompts = [prompt_from_json(prompt, folder) for prompt in entry.get("prompts", ())]
         _check_prompts(prompts)
-    except SA3DError as error:
-        raise SA3DError(f"{origin}: {error}") from error
-    preset = entry.get("config", "default")
-    settings = load_settings(str(folder / preset) if preset.endswith(".toml") else preset)
+        settings = load_settings(str(folder / preset) if preset.endswith(".toml") else preset)
     settings = with_values(settings, entry.get("settings", {}), origin)
     exports = [
         ExportEntry(
@@ -158,11 +168,9 @@ def _job(entry: Mapping[str, Any], folder: Path, origin: str, key: str) -> Job:
         _check_objects(export, prompts, where)
     settings = replace(settings, segmenter=entry.get("segmenter", settings.segmenter))
     detector = entry.get("detector", AUTO)
-    try:
+    with _told_at(origin):
         check_segmenter(settings.segmenter)
         check_detector(detector)
-    except SA3DError as error:
-        raise SA3DError(f"{origin}: {error}") from error
     return Job(
         name=entry["name"],
         scene=entry["scene"],
@@ -216,7 +224,11 @@ def _check(content: Any, path: Path) -> None:
     error = best_match(Draft202012Validator(schema).iter_errors(content))
     if error is None:
         return
+    if error.parent is not None and error.parent.validator == "oneOf":
+        error = error.parent
     where = error.json_path.removeprefix("$").removeprefix(".") or "the whole file"
+    if error.validator == "oneOf":
+        raise SA3DError(f'{path.name}, {where}: give either "prompts" or "everything": true')
     said = error.message if len(error.message) < 200 else f"{error.message[:200]}..."
     expected = error.schema.get("description") if isinstance(error.schema, Mapping) else None
     raise SA3DError(

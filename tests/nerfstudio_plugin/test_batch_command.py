@@ -279,7 +279,20 @@ def without(job, key):
             {},
             r"exports\[0\]\.output.*without \.\.",
         ),
-        ([{**BALL, "exports": [{"output": "a.jpg"}]}], {}, "does not say what to export"),
+        *(
+            ([job], {}, r'^jobs.json, jobs\[0\]: give either "prompts" or "everything": true$')
+            for job in ({**BALL, "everything": True}, without(BALL, "prompts"))
+        ),
+        (
+            [{**BALL, "exports": [{"output": "a.jpg"}]}],
+            {},
+            r"^jobs.json, jobs\[0\]\.exports\[0\]: 'a.jpg' does not say what to export",
+        ),
+        (
+            [{**BALL, "exports": [{"output": "a.glb", "options": {"mesh": {"faces": -5}}}]}],
+            {},
+            r"^jobs.json, jobs\[0\]\.exports\[0\]: --mesh.faces must be at least 4, is -5",
+        ),
         (
             [{**BALL, "exports": [{"output": "a.glb", "options": {"mesh": {"face": 1}}}]}],
             {},
@@ -314,7 +327,7 @@ def without(job, key):
         ([{**BALL, "name": "results.jsonl"}], {}, "is the file of all results: rename the job"),
         ([BALL, BALL], {}, r"jobs\[1\]: there is a job 'ball' already"),
         ([{**BALL, "scene": "attic"}], {}, "no scene 'attic'; there are: table"),
-        ([{**BALL, "config": "outdoors"}], {}, "no config 'outdoors'"),
+        ([{**BALL, "config": "outdoors"}], {}, r"^jobs.json, jobs\[0\]: no config 'outdoors'"),
         ([{**BALL, "settings": {"loop": {"lam": "much"}}}], {}, "'loop.lam' must be float"),
     ],
 )
