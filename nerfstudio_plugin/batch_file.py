@@ -14,6 +14,7 @@ from nerfstudio_plugin.exports import ExportOptions, export_class
 from sa3d.config import Settings, load_settings, with_values
 from sa3d.detectors import check_detector
 from sa3d.errors import SA3DError
+from sa3d.export.manifest import MANIFEST_SUFFIX
 from sa3d.prompts import Prompt, check_marks_object, check_together, prompt_from_json
 from sa3d.segmenters import check_segmenter
 from sa3d.segmenters.registry import AUTO
@@ -200,6 +201,11 @@ def _check_place(export: ExportEntry, others: Sequence[ExportEntry], where: str)
     if not parts or parts[0] == SEGMENTATION:
         raise SA3DError(
             f"{where}: {str(export.output)!r} is where the segmentation lies: give another output"
+        )
+    if any(part.endswith(MANIFEST_SUFFIX) for part in parts):
+        raise SA3DError(
+            f"{where}: {str(export.output)!r} is a manifest's name, which an export writes beside "
+            "itself: give another output"
         )
     if export.output in [other.output for other in others]:
         raise SA3DError(

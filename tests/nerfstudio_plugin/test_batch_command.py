@@ -318,6 +318,11 @@ def without(job, key):
             r"exports\[1\]: 'a.glb' is the output of an export before",
         ),
         (
+            [{**BALL, "exports": [{"output": "a.glb"}, {"output": "a.glb.manifest.json"}]}],
+            {},
+            r"exports\[1\]: 'a.glb.manifest.json' is a manifest's name",
+        ),
+        (
             [{**BALL, "exports": [{"output": "a.glb", "objects": ["bell"]}]}],
             {},
             "no object 'bell' in this job: ball",
