@@ -334,6 +334,11 @@ def without(job, key):
         ([{**BALL, "scene": "attic"}], {}, "no scene 'attic'; there are: table"),
         ([{**BALL, "config": "outdoors"}], {}, r"^jobs.json, jobs\[0\]: no config 'outdoors'"),
         ([{**BALL, "settings": {"loop": {"lam": "much"}}}], {}, "'loop.lam' must be float"),
+        (
+            [{**BALL, "settings": {"loop": {"lam": -4}}}],
+            {},
+            r"jobs\[0\]': loop.lam must be above 0",
+        ),
     ],
 )
 def test_what_is_wrong_in_the_file_is_named(tmp_path, jobs, more, words):
