@@ -48,7 +48,7 @@ rename read nothing but the folder; the others open the run to draw overlay.png 
 """
 
 _Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-_Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+_Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME [NAME ...]")]
 
 
 @dataclass(kw_only=True)
@@ -170,6 +170,8 @@ class Delete(_Edit):
 
     def change(self, segmentation: Segmentation) -> Segmentation:
         """See the base class."""
+        if not self.names:
+            raise SA3DError("name at least one object to delete")
         return segmentation.without(self.names)
 
 

@@ -98,6 +98,11 @@ def test_names_are_printed_as_they_are(command_line, both):
     assert out.count("[red]") == 2  # in the table, and before the verdict
 
 
+@pytest.mark.parametrize("action", ["merge", "delete"])
+def test_usage_shows_that_there_may_be_several_names(command_line, action):
+    assert "NAME [NAME ...]" in command_line.succeeds("objects", action, "--help")
+
+
 @pytest.mark.parametrize("action", ["list", "rename", "colour", "merge", "split", "delete"])
 def test_help_of_every_action_has_an_example(command_line, action):
     assert f"  sa3d objects {action} " in command_line.succeeds("objects", action, "--help")
@@ -193,6 +198,7 @@ def test_what_cannot_be_done_changes_nothing(command_line, both):
         ("no object 'x'", ("merge", "ball", "x", "--into", "y")),
         ("two objects", ("merge", "ball", "--into", "y")),
         ("no object 'x'", ("delete", "x")),
+        ("name at least one object", ("delete",)),
         ("no object 'x'", ("colour", "x", "#ffffff")),
         ("'green' is no colour", ("colour", "ball", "green")),
         ("from 0 to 255", ("colour", "ball", "256,0,0")),
