@@ -20,7 +20,7 @@ COMMANDS = {
     "segment": "cut objects out: points, a box or a mask in one view, all of them in 3D",
     "correct": "add clicks to a finished segmentation; only what they touch is done again",
     "next-view": "the views in which a click helps most, and why",
-    "objects": "list, rename, merge, split or delete a segmentation's objects",
+    "objects": "list, rename, add, merge, split or delete a segmentation's objects",
     "export": "write a segmentation as masks, a point cloud or a mesh",
     "render": "pictures of a segmentation: mask, overlay, the object alone, or without it",
     "batch": "many jobs from a file, without a screen; goes on after failures and stops",

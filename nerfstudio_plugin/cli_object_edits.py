@@ -15,6 +15,7 @@ from nerfstudio_plugin.cli_progress import OUT, EventBar, event_bar
 from nerfstudio_plugin.cli_prompts import PromptOptions
 from nerfstudio_plugin.cli_saved import SavedOptions
 from nerfstudio_plugin.cli_segment import say_where, write_folder
+from nerfstudio_plugin.cli_words import print_choices, told_detector
 from nerfstudio_plugin.open_scene import OpenScene
 from nerfstudio_plugin.segmented_scene import SegmentedScene, torch_device, write_renamed
 from sa3d.checkpoint import SavedSegmentation, refuse_to_replace
@@ -148,6 +149,34 @@ class Delete(_Edit):
         if not self.names:
             raise SA3DError("name at least one object to delete")
         return segmentation.without(self.names)
+
+
+@dataclass(kw_only=True)
+class Add(_Edit, PromptOptions):
+    """Cut out one more object, marked in any view; the others stay as they are."""
+
+    name: _Name
+    """What to call it, whatever a file of prompts calls it."""
+    object: tyro.conf.Suppress[str] = "added"
+
+    def change(self, segmentation: Segmentation) -> Segmentation:
+        """See the base class."""
+        segmentation.check_free(self.name)
+        self.read_prompts()
+        return segmentation
+
+    def change_in_scene(self, saved: SegmentedScene) -> Segmentation:
+        """See the base class."""
+        device = torch_device(self.device)
+        prompts = [replace(prompt, object=self.name) for prompt in self.read_prompts()]
+        detector = told_detector(prompts, self.detector, device)
+        opened = resumed(saved, self.cache_dir, device)
+        with event_bar() as bar:
+            prompts, choices = opened.find_words(prompts, detector, self.words, bar)
+            opened.follow_prompts(prompts, bar)
+        print_choices(choices)
+        OUT.print(f"{self.name}: {opened.segmentation.object(self.name).verdict}")
+        return opened.segmentation
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,4 @@
-"""``sa3d objects``: list, rename, paint, merge, split and delete the objects of a segmentation."""
+"""``sa3d objects``: list, rename, paint, add, merge, split and delete a segmentation's objects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from nerfstudio_plugin.cli_object_edits import Colour, Delete, Merge, Rename, Split
+from nerfstudio_plugin.cli_object_edits import Add, Colour, Delete, Merge, Rename, Split
 from nerfstudio_plugin.cli_options import ReportOptions, parse
 from nerfstudio_plugin.cli_progress import OUT, table
 from sa3d.checkpoint import load_segmentation
@@ -21,6 +21,7 @@ actions:
   list                  names, colours, sizes and verdicts
   rename OLD NEW        call an object otherwise
   colour NAME COLOUR    show an object in another colour
+  add NAME              cut out one more object, marked with a prompt
   merge A B ... --into  one object of several; no view is asked again
   split NAME --new      make a part of an object, marked with a prompt, an object of its own
   delete NAME ...       forget objects
@@ -29,6 +30,7 @@ examples:
   sa3d objects list --segmentation all
   sa3d objects rename object_3 mug --segmentation all
   sa3d objects colour mug '#d55e00' --segmentation all
+  sa3d objects add spoon --view 000024.jpg --points 127,207 --segmentation all
   sa3d objects merge cup saucer --into cup --segmentation all
   sa3d objects split bottle --new cap --view 000024.jpg --points 127,207 --segmentation all
   sa3d objects delete object_5 --segmentation all --output fewer
@@ -80,6 +82,7 @@ _ACTIONS = {
     "list": List,
     "rename": Rename,
     "colour": Colour,
+    "add": Add,
     "merge": Merge,
     "split": Split,
     "delete": Delete,
