@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from nerfstudio_plugin.exports import ExportOptions, export_class
 from sa3d.config import Settings, load_settings, with_values
 from sa3d.detectors import check_detector
 from sa3d.errors import SA3DError
-from sa3d.prompts import Prompt, prompt_from_json
+from sa3d.export.manifest import MANIFEST_SUFFIX
+from sa3d.prompts import Prompt, check_marks_object, check_together, prompt_from_json
 from sa3d.segmenters import check_segmenter
 from sa3d.segmenters.registry import AUTO
+from sa3d.text_prompts import needs_words
 
 SCHEMA = Path(__file__).with_name("batch.schema.json")
 """The format, in JSON Schema: editors check and complete by it."""
@@ -50,12 +53,14 @@ class ExportEntry:
             SA3DError: there is no such kind or option, or a value is of the wrong kind.
         """
         place = folder / self.output
-        plain = export_class(self.kind, self.output)(output=place, overwrite=True)
+        with _told_at(origin):
+            plain = export_class(self.kind, self.output)(output=place, overwrite=True)
         fixed = sorted({"output", "overwrite"} & set(self.options))
         if fixed:
             raise SA3DError(f"{origin}: {fixed[0]!r} is no option of an export here: leave it out")
         export = with_values(plain, self.options, origin)
-        type(export).check(replace(export, output=place))
+        with _told_at(origin):
+            type(export).check(replace(export, output=place))
         return export
 
 
@@ -99,7 +104,7 @@ def read_batch(path: Path) -> Batch:
         SA3DError: it cannot be read, or something in it is wrong: where, and what is expected.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except OSError as error:
         raise SA3DError(f"cannot read {str(path)!r}: {error.strerror}") from error
     except ValueError as error:
@@ -127,13 +132,26 @@ def read_batch(path: Path) -> Batch:
     return Batch(scenes, tuple(jobs.values()))
 
 
-def _job(entry: Mapping[str, Any], folder: Path, origin: str, key: str) -> Job:
+@contextmanager
+def _told_at(origin: str) -> Iterator[None]:
+    """Errors raised within name the place in the file."""
     try:
-        prompts = [prompt_from_json(prompt, folder) for prompt in entry.get("prompts", ())]
+        yield
     except SA3DError as error:
         raise SA3DError(f"{origin}: {error}") from error
+
+
+def _no_number(name: str) -> None:
+    """Refuse what Python would read although JSON does not have it: NaN and infinities."""
+    raise ValueError(f"{name} is no number")
+
+
+def _job(entry: Mapping[str, Any], folder: Path, origin: str, key: str) -> Job:
     preset = entry.get("config", "default")
-    settings = load_settings(str(folder / preset) if preset.endswith(".toml") else preset)
+    with _told_at(origin):
+        prompts = [prompt_from_json(prompt, folder) for prompt in entry.get("prompts", ())]
+        _check_prompts(prompts)
+        settings = load_settings(str(folder / preset) if preset.endswith(".toml") else preset)
     settings = with_values(settings, entry.get("settings", {}), origin)
     exports = [
         ExportEntry(
@@ -151,11 +169,9 @@ def _job(entry: Mapping[str, Any], folder: Path, origin: str, key: str) -> Job:
         _check_objects(export, prompts, where)
     settings = replace(settings, segmenter=entry.get("segmenter", settings.segmenter))
     detector = entry.get("detector", AUTO)
-    try:
+    with _told_at(origin):
         check_segmenter(settings.segmenter)
         check_detector(detector)
-    except SA3DError as error:
-        raise SA3DError(f"{origin}: {error}") from error
     return Job(
         name=entry["name"],
         scene=entry["scene"],
@@ -167,12 +183,29 @@ def _job(entry: Mapping[str, Any], folder: Path, origin: str, key: str) -> Job:
     )
 
 
+def _check_prompts(prompts: Sequence[Prompt]) -> None:
+    """Check the prompts that are for one object in one view, as far as can be without the view."""
+    by_words = {prompt.object for prompt in prompts if needs_words(prompt)}
+    together: dict[tuple[str, str], list[Prompt]] = {}
+    for prompt in prompts:
+        together.setdefault((prompt.object, PurePath(prompt.view).stem), []).append(prompt)
+    for (name, _), here in together.items():
+        check_together(here)
+        if name not in by_words:
+            check_marks_object(here)
+
+
 def _check_place(export: ExportEntry, others: Sequence[ExportEntry], where: str) -> None:
     """Check that an export has a place of its own in the job's folder."""
     parts = export.output.parts
     if not parts or parts[0] == SEGMENTATION:
         raise SA3DError(
             f"{where}: {str(export.output)!r} is where the segmentation lies: give another output"
+        )
+    if any(part.endswith(MANIFEST_SUFFIX) for part in parts):
+        raise SA3DError(
+            f"{where}: {str(export.output)!r} is a manifest's name, which an export writes beside "
+            "itself: give another output"
         )
     if export.output in [other.output for other in others]:
         raise SA3DError(
@@ -197,7 +230,11 @@ def _check(content: Any, path: Path) -> None:
     error = best_match(Draft202012Validator(schema).iter_errors(content))
     if error is None:
         return
+    if error.parent is not None and error.parent.validator == "oneOf":
+        error = error.parent
     where = error.json_path.removeprefix("$").removeprefix(".") or "the whole file"
+    if error.validator == "oneOf":
+        raise SA3DError(f'{path.name}, {where}: give either "prompts" or "everything": true')
     said = error.message if len(error.message) < 200 else f"{error.message[:200]}..."
     expected = error.schema.get("description") if isinstance(error.schema, Mapping) else None
     raise SA3DError(

@@ -20,7 +20,7 @@ COMMANDS = {
     "segment": "cut objects out: points, a box or a mask in one view, all of them in 3D",
     "correct": "add clicks to a finished segmentation; only what they touch is done again",
     "next-view": "the views in which a click helps most, and why",
-    "objects": "list, rename, merge, split or delete a segmentation's objects",
+    "objects": "list, rename, add, merge, split or delete a segmentation's objects",
     "export": "write a segmentation as masks, a point cloud or a mesh",
     "render": "pictures of a segmentation: mask, overlay, the object alone, or without it",
     "batch": "many jobs from a file, without a screen; goes on after failures and stops",
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sa3d`` and return its exit code.
 
     0: done. 1: some jobs of a batch are not. 2: something the user can put right, said in one line.
-    130: stopped with Ctrl-C. 141: nobody reads the output any more.
+    130: stopped with Ctrl-C. 141: nobody reads the output any more. 143: ended from outside.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -114,12 +115,39 @@ def _bar(job: Job) -> AbstractContextManager[EventBar]:
 
 
 def _launch(command: BatchCommand) -> None:
-    """Start workers and wait for them; their own output tells what happens."""
+    """Start workers and wait for them; their own output tells what happens.
+
+    Stopped, it stops them first. The launcher has a session of its own, so that whatever stops a
+    whole group of processes does not interrupt it while it does so.
+    """
     launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", str(command.workers))
     jobs = ("batch", str(command.jobs), "--output", str(command.output))
-    subprocess.run(
-        [sys.executable, "-m", *launcher, *_PROGRAM, *jobs, "--device", command.device], check=False
-    )
+    line = [sys.executable, "-m", *launcher, *_PROGRAM, *jobs, "--device", command.device]
+    with _exit_at(signal.SIGTERM), _exit_at(signal.SIGHUP):
+        process = subprocess.Popen(line, start_new_session=True)
+        try:
+            process.wait()
+        except (KeyboardInterrupt, SystemExit) as stop:
+            interrupted = isinstance(stop, KeyboardInterrupt)
+            process.send_signal(signal.SIGINT if interrupted else signal.SIGTERM)
+            process.wait()
+            raise
+
+
+@contextmanager
+def _exit_at(number: signal.Signals) -> Iterator[None]:
+    """Within it a signal that ends the program raises SystemExit, with the same exit code."""
+
+    def leave(*_: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.getsignal(number)
+    if before is signal.SIG_DFL:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def _outcome(command: BatchCommand, batch: Batch) -> int:

@@ -89,8 +89,7 @@ def main(arguments: Sequence[str]) -> None:
         SA3DError: something the user can put right.
     """
     command = parse(Benchmark, arguments, "sa3d benchmark", _HELP, preset="demo")
-    if command.corrections < 0:
-        raise SA3DError(f"--corrections is a number of clicks, not {command.corrections}")
+    _check(command)
     if command.quick:
         prepare = command.settings.prepare
         prepare.ray_side, prepare.resolution = _QUICK_RAYS, _QUICK_VOXELS
@@ -113,6 +112,19 @@ def main(arguments: Sequence[str]) -> None:
             OUT.print(f"{row.scene} {row.object}, {row.protocol}: {row.error}")
     OUT.print(f"{command.output / _RESULTS}   {command.output / 'table.md'}")
     command.write_report(report)
+
+
+def _check(command: Benchmark) -> None:
+    """Refuse options that cannot be, or not together, before anything is opened."""
+    if command.corrections < 0:
+        raise SA3DError(f"--corrections is a number of clicks, not {command.corrections}")
+    if command.corrections and command.protocol == "unseen":
+        raise SA3DError(
+            "corrections are clicked with the visible protocol only: leave out --corrections, or "
+            "--protocol unseen"
+        )
+    if command.quick and command.full:
+        raise SA3DError("--quick measures one object, --full all of them: leave one out")
 
 
 def _cases(command: Benchmark) -> list[Case]:

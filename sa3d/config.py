@@ -55,7 +55,8 @@ def load_settings(name_or_file: str) -> Settings:
         name_or_file: a preset's name (``unbounded``) or the path of a ``.toml`` file.
 
     Raises:
-        SA3DError: no such preset or file, no TOML, an unknown key, or a value of the wrong kind.
+        SA3DError: no such preset or file, no TOML, an unknown key, or a value of the wrong kind or
+            that makes no sense.
     """
     presets = preset_files()
     path = presets.get(name_or_file, Path(name_or_file))
@@ -77,7 +78,7 @@ def settings_from_dict(values: Mapping[str, Any], origin: str) -> Settings:
         origin: where the values come from, for messages.
 
     Raises:
-        SA3DError: an unknown key, or a value of the wrong kind.
+        SA3DError: an unknown key, or a value of the wrong kind or that makes no sense.
     """
     return with_values(Settings(), values, origin)
 
@@ -92,7 +93,7 @@ def with_values(
         prefix: put before names in messages, as in ``loop.``.
 
     Raises:
-        SA3DError: an unknown key, or a value of the wrong kind.
+        SA3DError: an unknown key, or a value of the wrong kind or that makes no sense.
     """
     hints = get_type_hints(type(config))
     known = [item.name for item in fields(config)]  # pyright: ignore[reportArgumentType]
@@ -114,7 +115,10 @@ def with_values(
             raise SA3DError(f"config {origin!r}: {name!r} must be {wanted}, is {value!r}")
         else:
             changes[key] = value
-    return replace(config, **changes)  # pyright: ignore[reportArgumentType]
+    try:
+        return replace(config, **changes)  # pyright: ignore[reportArgumentType]
+    except SA3DError as error:
+        raise SA3DError(f"config {origin!r}: {error}") from error
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from sa3d.events import Outcome, RoundDone
+from sa3d.ranges import NOT_NEGATIVE, SHARE, check_ranges
 
 CLEARLY = 0.005
 """Differences of trust below this are noise."""
@@ -19,7 +20,7 @@ class ConvergenceConfig:
     """When the rounds end."""
 
     max_rounds: int = 6
-    """Rounds over all views, at most."""
+    """Rounds over all views, at most; 0: what the prompted views lift is the answer."""
     flip_tolerance: float = 0.01
     """Converged when a round changes fewer than this share of the labelled elements."""
     min_trust: float = 0.94
@@ -33,6 +34,22 @@ class ConvergenceConfig:
     look_beyond: float = 0.15
     """The verdict says so where more than this share of an object lies outside the pictures it was
     marked in: what is there nobody has confirmed, and agreement does not tell (docs/stop.md)."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense.
+
+        Raises:
+            SA3DError: naming the value, and what it may be.
+        """
+        check_ranges(
+            "loop.convergence",
+            self,
+            max_rounds=NOT_NEGATIVE,
+            min_trust=NOT_NEGATIVE,
+            min_prompt_agreement=SHARE,
+            look_at=SHARE,
+            look_beyond=SHARE,
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sa3d.convergence import ConvergenceConfig
+from sa3d.errors import SA3DError
+from sa3d.ranges import NOT_NEGATIVE, SHARE, check_ranges
 from sa3d.self_prompting import SelfPromptConfig
 
 
@@ -48,3 +50,30 @@ class LoopConfig:
     """Accepted views a segmenter without weights learns the object's appearance from; 0: none."""
     prompting: SelfPromptConfig = field(default_factory=SelfPromptConfig)
     convergence: ConvergenceConfig = field(default_factory=ConvergenceConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense.
+
+        Raises:
+            SA3DError: naming the value, and what it may be.
+        """
+        check_ranges(
+            "loop",
+            self,
+            min_agreement=SHARE,
+            agreement_weight=NOT_NEGATIVE,
+            prior=SHARE,
+            prior_weight=NOT_NEGATIVE,
+            prompt_prior_weight=NOT_NEGATIVE,
+            reach=NOT_NEGATIVE,
+            max_gap=NOT_NEGATIVE,
+            user_confidence=NOT_NEGATIVE,
+            correction_confidence=NOT_NEGATIVE,
+            neighbours=NOT_NEGATIVE,
+            held_out=SHARE,
+            appearance_views=NOT_NEGATIVE,
+        )
+        if not self.lam > 0:
+            raise SA3DError(f"loop.lam must be above 0, is {self.lam}")
+        if self.folds < 0 or self.folds == 1:
+            raise SA3DError(f"loop.folds must be 0 or at least 2, is {self.folds}")

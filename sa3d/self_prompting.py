@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sa3d.ranges import NOT_NEGATIVE, SHARE, check_ranges
 from sa3d.segmenter import LOGITS_SIZE, MaskPrediction, PromptableSegmenter
 
 
@@ -35,6 +36,24 @@ class SelfPromptConfig:
     """Background points lie within this share of the object's image size around its box."""
     box_padding: float = 0.02
     """The box prompt is the rendered mask's box, grown by this share of its size."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense.
+
+        Raises:
+            SA3DError: naming the value, and what it may be.
+        """
+        check_ranges(
+            "loop.prompting",
+            self,
+            positive_points=NOT_NEGATIVE,
+            negative_points=NOT_NEGATIVE,
+            positive_threshold=SHARE,
+            negative_threshold=SHARE,
+            spread=NOT_NEGATIVE,
+            ring=NOT_NEGATIVE,
+            box_padding=NOT_NEGATIVE,
+        )
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ def test_presets_are_there_and_load():
         ("loop = 3", "'loop' is a table"),
         ("[prepare]\nresolution = 'fine'", "'prepare.resolution' must be int, is 'fine'"),
         ("[prepare]\nresolution = true", "'prepare.resolution' must be int"),
+        ("[loop]\nfolds = 1", "mine.toml': loop.folds must be 0 or at least 2, is 1"),
+        ("[loop.convergence]\nmax_rounds = -4", "mine.toml': loop.convergence.max_rounds must be"),
         ("[prepare\n", "not valid TOML"),
     ],
 )

@@ -14,6 +14,8 @@ from sa3d.export.frames import Placement
 from sa3d.segmentation import Segmentation
 from sa3d.storage import atomic_path
 
+MANIFEST_SUFFIX = ".manifest.json"
+"""Added to the name of an exported file or folder."""
 _AXES = {
     "nerfstudio": "right-handed, +z up if the dataparser oriented the scene (its default)",
     "original": "those of the camera poses the data set came with, nothing turned",
@@ -27,7 +29,7 @@ _HASHED_AT_ONCE = 1 << 22
 
 def manifest_path(output: Path) -> Path:
     """The manifest of an exported file or folder: ``ball.glb`` has ``ball.glb.manifest.json``."""
-    return output.with_name(output.name + ".manifest.json")
+    return output.with_name(output.name + MANIFEST_SUFFIX)
 
 
 def write_manifest(

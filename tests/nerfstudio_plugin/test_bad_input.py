@@ -170,6 +170,11 @@ def test_object_nobody_sees(command_line, ball):
 # Saved things.
 
 
+def test_settings_that_make_no_sense(command_line):
+    line = command_line.refuses(*command_line.segment_ball("out", "--loop.folds", "1"))
+    assert line == "error: loop.folds must be 0 or at least 2, is 1"
+
+
 @pytest.mark.parametrize("name", ["segmentation.json", "elements.npz"])
 def test_truncated_or_missing_segmentation(command_line, ball, name):
     damage(ball / name)

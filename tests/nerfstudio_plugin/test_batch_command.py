@@ -1,6 +1,11 @@
 """``sa3d batch``, on the analytic scene."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +25,7 @@ from sa3d.storage import load_arrays
 from sa3d.testing.oracle_detector import OracleDetector
 
 CLICK = {"object": "ball", "view": "frame_00000", "points": [[52, 34]]}
+BESIDE = {**CLICK, "labels": [0]}
 BALL = {"name": "ball", "scene": "table", "prompts": [CLICK]}
 
 
@@ -85,7 +91,7 @@ def test_goes_on_after_a_failure_and_repeats_only_that(command_line, photographe
 
 
 @pytest.mark.usefixtures("ball")
-def test_goes_on_after_a_kill(command_line, monkeypatch):
+def test_goes_on_after_being_interrupted(command_line, monkeypatch):
     second = {**BALL, "name": "second", "exports": [{"output": "box.json"}]}
     write(command_line.folder, BALL, second)
     with monkeypatch.context() as patch:
@@ -208,8 +214,10 @@ def test_two_workers_give_the_result_of_one(command_line, ball, monkeypatch):
     assert run(command_line)[0] == 0
     worker = Path(__file__).with_name("batch_worker.py")
     monkeypatch.setattr(cli_batch, "_PROGRAM", (str(worker),))
+    before = signal.getsignal(signal.SIGTERM)
     code, _, err = command_line.run("batch", "jobs.json", "--output", "two", "--workers", "2")
     assert code == 0, err
+    assert signal.getsignal(signal.SIGTERM) is before
     lines = (command_line.folder / "two/results.jsonl").read_text().splitlines()
     assert sorted(json.loads(line)["job"] for line in lines) == ["ball", "both"]
     for job in ("ball", "both"):
@@ -222,6 +230,24 @@ def test_two_workers_give_the_result_of_one(command_line, ball, monkeypatch):
             np.testing.assert_array_equal(one[name], two[name])
     boxes = [(command_line.folder / out / "both/box.json").read_bytes() for out in ("out", "two")]
     assert boxes[0] == boxes[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_stopped_from_outside_it_stops_its_workers(tmp_path, number, code):
+    program = Path(__file__).with_name("batch_sleeper.py")
+    jobs = ("batch", write(tmp_path, BALL), "--output", tmp_path, "--workers", "2")
+    batch = subprocess.Popen([sys.executable, program, *map(str, jobs)])
+    try:
+        while len(workers := [int(path.stem) for path in tmp_path.glob("*.pid")]) < 2:
+            assert batch.poll() is None
+            time.sleep(0.1)
+    finally:
+        batch.send_signal(number)
+        assert batch.wait(timeout=120) == code
+    for worker in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
 
 
 def test_the_schema_is_one():
@@ -241,14 +267,32 @@ def without(job, key):
         ([without(BALL, "scene")], {}, r"jobs\[0\]: 'scene' is a required property"),
         ([BALL, {**BALL, "prompts": [{**CLICK, "points": [[1]]}]}], {}, r"jobs\[1\].*points\[0\]"),
         ([{**BALL, "prompts": [{**CLICK, "labels": [2]}]}], {}, "1 on the object, 0 beside it"),
+        ([{**BALL, "prompts": [BESIDE]}], {}, r"jobs\[0\]: .*background points only"),
+        ([{**BALL, "prompts": [CLICK, BESIDE]}], {}, r"jobs\[0\]: .*both object and background"),
+        ([{**BALL, "prompts": [{**CLICK, "points": [[np.nan, 1]]}]}], {}, "NaN is no number"),
+        ([{**BALL, "prompts": [{**CLICK, "candidate": 3}]}], {}, "candidate: 3 .*: 0, 1 or 2"),
         ([{**BALL, "prompts": [{**CLICK, "labels": [1, 0]}]}], {}, r"jobs\[0\].*1 points but 2"),
         ([{**BALL, "name": "../up"}], {}, r"jobs\[0\]\.name: .*expected: letters"),
+        ([{**BALL, "name": "a" * 101}], {}, r"jobs\[0\]\.name: .*too long; .* 100 at most"),
         (
             [{**BALL, "exports": [{"output": "../up.glb"}]}],
             {},
             r"exports\[0\]\.output.*without \.\.",
         ),
-        ([{**BALL, "exports": [{"output": "a.jpg"}]}], {}, "does not say what to export"),
+        *(
+            ([job], {}, r'^jobs.json, jobs\[0\]: give either "prompts" or "everything": true$')
+            for job in ({**BALL, "everything": True}, without(BALL, "prompts"))
+        ),
+        (
+            [{**BALL, "exports": [{"output": "a.jpg"}]}],
+            {},
+            r"^jobs.json, jobs\[0\]\.exports\[0\]: 'a.jpg' does not say what to export",
+        ),
+        (
+            [{**BALL, "exports": [{"output": "a.glb", "options": {"mesh": {"faces": -5}}}]}],
+            {},
+            r"^jobs.json, jobs\[0\]\.exports\[0\]: --mesh.faces must be at least 4, is -5",
+        ),
         (
             [{**BALL, "exports": [{"output": "a.glb", "options": {"mesh": {"face": 1}}}]}],
             {},
@@ -274,6 +318,11 @@ def without(job, key):
             r"exports\[1\]: 'a.glb' is the output of an export before",
         ),
         (
+            [{**BALL, "exports": [{"output": "a.glb"}, {"output": "a.glb.manifest.json"}]}],
+            {},
+            r"exports\[1\]: 'a.glb.manifest.json' is a manifest's name",
+        ),
+        (
             [{**BALL, "exports": [{"output": "a.glb", "objects": ["bell"]}]}],
             {},
             "no object 'bell' in this job: ball",
@@ -283,13 +332,30 @@ def without(job, key):
         ([{**BALL, "name": "results.jsonl"}], {}, "is the file of all results: rename the job"),
         ([BALL, BALL], {}, r"jobs\[1\]: there is a job 'ball' already"),
         ([{**BALL, "scene": "attic"}], {}, "no scene 'attic'; there are: table"),
-        ([{**BALL, "config": "outdoors"}], {}, "no config 'outdoors'"),
+        ([{**BALL, "config": "outdoors"}], {}, r"^jobs.json, jobs\[0\]: no config 'outdoors'"),
         ([{**BALL, "settings": {"loop": {"lam": "much"}}}], {}, "'loop.lam' must be float"),
+        (
+            [{**BALL, "settings": {"loop": {"lam": -4}}}],
+            {},
+            r"jobs\[0\]': loop.lam must be above 0",
+        ),
     ],
 )
 def test_what_is_wrong_in_the_file_is_named(tmp_path, jobs, more, words):
     with pytest.raises(SA3DError, match=words):
         read_batch(write(tmp_path, *jobs, **more))
+
+
+def test_a_prompt_may_say_which_candidate_it_means(tmp_path):
+    batch = read_batch(write(tmp_path, {**BALL, "prompts": [{**CLICK, "candidate": 2}]}))
+    assert batch.jobs[0].prompts[0].candidate == 2
+
+
+def test_points_beside_an_object_that_is_marked_otherwise_are_right(tmp_path):
+    beside = {**BESIDE, "points": [[10, 10]], "view": "images/frame_00000.png"}
+    words = {"object": "ball", "text": "the ball"}
+    for marked in (CLICK, words):
+        read_batch(write(tmp_path, {**BALL, "prompts": [beside, marked]}))
 
 
 def test_a_wrong_file_runs_nothing(command_line):

@@ -237,6 +237,9 @@ def test_what_does_not_fit_is_refused(small_demo, nvos, runs):
     line = small_demo.refuses("benchmark", "--quick", "--scenes", "garden")
     assert "no scene 'garden' to measure; there are: room" in line
     assert "not -1" in small_demo.refuses("benchmark", "--corrections", "-1")
+    unseen = ("--protocol", "unseen", "--corrections", "3")
+    assert "with the visible protocol only" in small_demo.refuses("benchmark", *unseen)
+    assert "leave one out" in small_demo.refuses("benchmark", "--quick", "--full")
 
 
 def test_annotations_of_other_images(nvos, runs, photographed):

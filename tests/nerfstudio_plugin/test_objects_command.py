@@ -9,6 +9,7 @@ from PIL import Image
 
 from nerfstudio_plugin import cli_saved
 from sa3d.checkpoint import load_segmentation, save_segmentation
+from sa3d.mask_overlap import iou
 from sa3d.object_colours import object_colour
 
 
@@ -34,7 +35,7 @@ def test_help_teaches_the_actions(command_line):
     out = command_line.succeeds("objects", "--help")
     assert "sa3d objects merge cup saucer --into cup" in out
     line = command_line.refuses("objects", "paint")
-    assert "list, rename, colour, merge, split, delete" in line
+    assert "list, rename, colour, add, merge, split, delete" in line
 
 
 def test_list(command_line, both):
@@ -98,7 +99,12 @@ def test_names_are_printed_as_they_are(command_line, both):
     assert out.count("[red]") == 2  # in the table, and before the verdict
 
 
-@pytest.mark.parametrize("action", ["list", "rename", "colour", "merge", "split", "delete"])
+@pytest.mark.parametrize("action", ["merge", "delete"])
+def test_usage_shows_that_there_may_be_several_names(command_line, action):
+    assert "NAME [NAME ...]" in command_line.succeeds("objects", action, "--help")
+
+
+@pytest.mark.parametrize("action", ["list", "rename", "colour", "add", "merge", "split", "delete"])
 def test_help_of_every_action_has_an_example(command_line, action):
     assert f"  sa3d objects {action} " in command_line.succeeds("objects", action, "--help")
 
@@ -144,6 +150,21 @@ def test_delete_to_another_folder(command_line, both):
     assert files(both) == before
     assert list(objects(command_line.folder / "fewer")) == ["ball"]
     assert "exists" in command_line.refuses(*arguments)
+
+
+def test_add(command_line, ball, photographed):
+    before = objects(ball)
+    click = ("--view", "frame_00003", "--points", "62,36")
+    out = command_line.succeeds("objects", "add", "crate", *click, "--segmentation", ball)
+    assert "objects: ball, crate" in out
+    after = objects(ball)
+    assert f"crate: {after['crate'].verdict}" in out
+    for name in ("object", "total"):
+        mine, kept = (getattr(one["ball"].evidence, name) for one in (before, after))
+        assert torch.equal(mine, kept)
+    assert after["ball"].colour == before["ball"].colour != after["crate"].colour
+    with Image.open(ball / "masks/crate/00000.png") as picture:
+        assert iou(np.asarray(picture) > 0, photographed.masks["crate"][0]) > 0.8
 
 
 def test_merge(command_line, both):
@@ -193,10 +214,14 @@ def test_what_cannot_be_done_changes_nothing(command_line, both):
         ("no object 'x'", ("merge", "ball", "x", "--into", "y")),
         ("two objects", ("merge", "ball", "--into", "y")),
         ("no object 'x'", ("delete", "x")),
+        ("name at least one object", ("delete",)),
         ("no object 'x'", ("colour", "x", "#ffffff")),
         ("'green' is no colour", ("colour", "ball", "green")),
         ("from 0 to 255", ("colour", "ball", "256,0,0")),
         ("no object would be left", ("delete", "ball", "twin")),
+        ("already", ("add", "twin", *click)),
+        ("no view is called 'x'", ("add", "new", "--view", "x", "--points", "1,1")),
+        ("no prompt given", ("add", "new")),
         ("already", ("split", "ball", "--new", "twin", *click)),
         ("nothing of 'ball'", ("split", "ball", "--new", "part", *click)),
         ("no prompt given", ("split", "ball", "--new", "part")),
