@@ -17,8 +17,9 @@ from nerfstudio_plugin.benchmark_cases import Case, Layout, data_cases, demo_cas
 from nerfstudio_plugin.cli import program_version
 from nerfstudio_plugin.cli_options import ReportOptions, SettingsOptions, parse
 from nerfstudio_plugin.cli_progress import ERR, OUT, prepare_with_progress
+from nerfstudio_plugin.devices import torch_device
 from nerfstudio_plugin.open_scene import OpenScene
-from nerfstudio_plugin.segmented_scene import torch_device, write_json
+from nerfstudio_plugin.segmented_scene import write_json
 from sa3d.errors import SA3DError
 from sa3d.segmenters.choice import segmenter_meant
 from sa3d.storage import atomic_path

@@ -14,7 +14,7 @@ from nerfstudio_plugin.cli_progress import event_bar
 from nerfstudio_plugin.cli_prompts import PromptOptions
 from nerfstudio_plugin.cli_saved import SavedOptions
 from nerfstudio_plugin.cli_segment import print_outcome, write_folder
-from nerfstudio_plugin.segmented_scene import torch_device
+from nerfstudio_plugin.devices import torch_device
 from sa3d.checkpoint import refuse_to_replace
 from sa3d.errors import SA3DError
 from sa3d.prompts import DEFAULT_OBJECT, Prompt

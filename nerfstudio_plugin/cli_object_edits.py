@@ -16,8 +16,9 @@ from nerfstudio_plugin.cli_prompts import PromptOptions
 from nerfstudio_plugin.cli_saved import SavedOptions
 from nerfstudio_plugin.cli_segment import say_where, write_folder
 from nerfstudio_plugin.cli_words import print_choices, told_detector
+from nerfstudio_plugin.devices import torch_device
 from nerfstudio_plugin.open_scene import OpenScene
-from nerfstudio_plugin.segmented_scene import SegmentedScene, torch_device, write_renamed
+from nerfstudio_plugin.segmented_scene import SegmentedScene, write_renamed
 from sa3d.checkpoint import SavedSegmentation, refuse_to_replace
 from sa3d.errors import SA3DError
 from sa3d.object_colours import free_colour, parse_colour

@@ -265,6 +265,7 @@ def without(job, key):
         ([BALL], {"version": 2}, "version: 1 was expected"),
         ([BALL], {"cenes": {}}, "the whole file: .*'cenes' was unexpected"),
         ([without(BALL, "scene")], {}, r"jobs\[0\]: 'scene' is a required property"),
+        ([{**BALL, "prompts": [{**CLICK, "box": [9, 9, 3, 3]}]}], {}, r"jobs\[0\]: .*is empty"),
         ([BALL, {**BALL, "prompts": [{**CLICK, "points": [[1]]}]}], {}, r"jobs\[1\].*points\[0\]"),
         ([{**BALL, "prompts": [{**CLICK, "labels": [2]}]}], {}, "1 on the object, 0 beside it"),
         ([{**BALL, "prompts": [BESIDE]}], {}, r"jobs\[0\]: .*background points only"),
