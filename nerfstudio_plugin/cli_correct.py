@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-import tyro
 
 from nerfstudio_plugin.api import resumed
 from nerfstudio_plugin.cli_options import ReportOptions, parse
 from nerfstudio_plugin.cli_progress import event_bar
 from nerfstudio_plugin.cli_prompts import PromptOptions
-from nerfstudio_plugin.cli_saved import SavedOptions
+from nerfstudio_plugin.cli_saved import ChangeOptions
 from nerfstudio_plugin.cli_segment import print_outcome, write_folder
 from nerfstudio_plugin.devices import torch_device
-from sa3d.checkpoint import refuse_to_replace
 from sa3d.errors import SA3DError
 from sa3d.prompts import DEFAULT_OBJECT, Prompt
 from sa3d.segmentation import Segmentation
@@ -34,14 +30,8 @@ examples:
 
 
 @dataclass(kw_only=True)
-class Correct(ReportOptions, PromptOptions, SavedOptions):
+class Correct(ReportOptions, PromptOptions, ChangeOptions):
     """Correct a segmentation."""
-
-    output: Path | None = None
-    """Folder for the corrected segmentation; by default it replaces the one it corrects."""
-    overwrite: bool = False
-    """Replace a segmentation that is in --output already."""
-    objects: tyro.conf.Suppress[tuple[str, ...]] = ()
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -54,9 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     given = command.read_prompts()
     if any(prompt.text for prompt in given):
         raise SA3DError("a correction is made with points, a box or a mask, not with words")
-    output = command.output or command.segmentation
-    overwrite = command.overwrite or output.resolve() == command.segmentation.resolve()
-    refuse_to_replace(output, overwrite=overwrite)
+    output, overwrite = command.place()
     loaded = command.load()
     prompts = [_named(prompt, loaded.segmentation) for prompt in given]
     saved = command.reopen(loaded)

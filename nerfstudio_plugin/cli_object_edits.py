@@ -13,13 +13,13 @@ from nerfstudio_plugin.api import resumed
 from nerfstudio_plugin.cli_options import ReportOptions
 from nerfstudio_plugin.cli_progress import OUT, EventBar, event_bar
 from nerfstudio_plugin.cli_prompts import PromptOptions
-from nerfstudio_plugin.cli_saved import SavedOptions
+from nerfstudio_plugin.cli_saved import ChangeOptions
 from nerfstudio_plugin.cli_segment import say_where, write_folder
 from nerfstudio_plugin.cli_words import print_choices, told_detector
 from nerfstudio_plugin.devices import torch_device
 from nerfstudio_plugin.open_scene import OpenScene
 from nerfstudio_plugin.segmented_scene import SegmentedScene, write_renamed
-from sa3d.checkpoint import SavedSegmentation, refuse_to_replace
+from sa3d.checkpoint import SavedSegmentation
 from sa3d.errors import SA3DError
 from sa3d.object_colours import free_colour, parse_colour
 from sa3d.segmentation import Segmentation
@@ -29,14 +29,8 @@ _Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar=
 
 
 @dataclass(kw_only=True)
-class _Edit(ReportOptions, SavedOptions):
+class _Edit(ReportOptions, ChangeOptions):
     """Change a segmentation."""
-
-    output: Path | None = None
-    """Folder for the changed segmentation; by default it replaces the one it changes."""
-    overwrite: bool = False
-    """Replace a segmentation that is in --output already."""
-    objects: tyro.conf.Suppress[tuple[str, ...]] = ()
 
     def change(self, segmentation: Segmentation) -> Segmentation:
         """The segmentation, changed as far as its run is not needed: mistakes show at once.
@@ -56,9 +50,7 @@ class _Edit(ReportOptions, SavedOptions):
 
     def run(self) -> None:
         """Change it and write it."""
-        output = self.output or self.segmentation
-        overwrite = self.overwrite or output.resolve() == self.segmentation.resolve()
-        refuse_to_replace(output, overwrite=overwrite)
+        output, overwrite = self.place()
         loaded = self.load()
         changed = replace(loaded, segmentation=self.change(loaded.segmentation))
         report, segmentation = self.write(changed, output, overwrite)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import tyro
+
 from nerfstudio_plugin.cli_progress import opening_bar, prepare_with_progress
 from nerfstudio_plugin.devices import torch_device
 from nerfstudio_plugin.segmented_scene import SegmentedScene, reopen
-from sa3d.checkpoint import SavedSegmentation, load_segmentation
+from sa3d.checkpoint import SavedSegmentation, load_segmentation, refuse_to_replace
 from sa3d.segmentation import Segmentation
 
 
@@ -62,3 +64,25 @@ class SavedOptions:
     def chosen(self, segmentation: Segmentation) -> Sequence[str]:
         """Names of the objects asked for."""
         return self.objects or tuple(segmentation.objects)
+
+
+@dataclass(kw_only=True)
+class ChangeOptions(SavedOptions):
+    """Where a saved segmentation is written when it was changed."""
+
+    output: Path | None = None
+    """Folder for the changed segmentation; by default it replaces the one it changes."""
+    overwrite: bool = False
+    """Replace a segmentation that is in --output already."""
+    objects: tyro.conf.Suppress[tuple[str, ...]] = ()
+
+    def place(self) -> tuple[Path, bool]:
+        """The folder to write to, and whether what is in it may be replaced.
+
+        Raises:
+            SA3DError: there is something that may not.
+        """
+        output = self.output or self.segmentation
+        overwrite = self.overwrite or output.resolve() == self.segmentation.resolve()
+        refuse_to_replace(output, overwrite=overwrite)
+        return output, overwrite

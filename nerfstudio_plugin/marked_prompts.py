@@ -11,7 +11,7 @@ import numpy as np
 
 from sa3d.detectors import load_detector
 from sa3d.errors import SA3DError
-from sa3d.prompts import Prompt
+from sa3d.prompts import Prompt, as_labels
 from sa3d.text_detector import TextDetector
 from sa3d.text_prompts import needs_words
 
@@ -62,7 +62,7 @@ def marked_prompts(
         view=str(view or ""),
         object=name,
         points=tuple((x, y) for x, y in pixels),
-        labels=tuple(int(one) if one in (0, 1) else one for one in signs or [1] * len(pixels)),
+        labels=as_labels(signs or [1] * len(pixels)),
         box=corners,
         mask=None if mask is None else _mask(mask),
         text=text,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from sa3d.mask_rendering import render_mask
+from sa3d.prompts import Prompt
 from sa3d.scene import Scene
-from sa3d.segmentation import ObjectSegmentation, Segmentation, ViewRecord
+from sa3d.segmentation import Segmentation, ViewRecord
 
 AGREEMENT_POWER = 4
 """A view's own mask counts this power of its agreement with the other views, beside 1 for the
@@ -51,9 +54,9 @@ def final_masks(
     }
 
 
-def drawn_by_user(one: ObjectSegmentation, view: str) -> bool:
-    """Whether the user gave the object's mask in the view of this name."""
-    return any(prompt.view == view and prompt.mask is not None for prompt in one.prompts)
+def drawn_by_user(prompts: Iterable[Prompt]) -> bool:
+    """Whether the user's prompts in a view give the object's mask there."""
+    return any(prompt.mask is not None for prompt in prompts)
 
 
 def rendered_probability(
@@ -87,7 +90,7 @@ def _probability(
 ) -> np.ndarray:
     one = segmentation.object(name)
     record = one.views.get(view_index)
-    drawn = drawn_by_user(one, scene.views[view_index].name)
+    drawn = drawn_by_user(one.prompts_in(scene.views[view_index].name))
     if drawn and record is not None and record.mask is not None:
         return record.mask.astype(np.float32)
     rendered = rendered_probability(scene, segmentation, name, view_index)

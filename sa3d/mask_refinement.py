@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sa3d.final_masks import final_masks
+from sa3d.final_masks import drawn_by_user, final_masks
 from sa3d.prompts import Prompt
 from sa3d.scene import Scene
 from sa3d.segmentation import Segmentation
@@ -64,10 +64,7 @@ def refined_masks(
     if config is None:
         return masks
     view = scene.views[view_index]
-    prompts = {
-        name: [prompt for prompt in one.prompts if prompt.view == view.name]
-        for name, one in segmentation.objects.items()
-    }
+    prompts = {name: one.prompts_in(view.name) for name, one in segmentation.objects.items()}
     return refine_masks(view.image(), masks, config, prompts)
 
 
@@ -88,7 +85,7 @@ def refine_masks(
     shares = np.stack(
         [
             mask.astype(np.float32)
-            if any(prompt.mask is not None for prompt in prompts.get(name, ()))
+            if drawn_by_user(prompts.get(name, ()))
             else _refined_share(image, mask, config)
             for name, mask in masks.items()
         ]
@@ -131,7 +128,7 @@ def _undone_clicks(
     return [
         (x, y)
         for prompt in prompts
-        for (x, y), label in zip(prompt.points, prompt.labels, strict=True)
+        for (x, y), label in prompt.clicks
         if mask[int(y), int(x)] == label != refined[int(y), int(x)]
     ]
 

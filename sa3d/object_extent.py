@@ -20,7 +20,6 @@ NEAREST = 0.25
 """What is apart from the body and less than this share of its depth away is a floater."""
 STEEP = 8.0
 """Neighbouring pixels of one surface lie at most this many pixel widths apart in space."""
-
 EDGE = 0.01
 """A mask that comes this near to an edge of its photo may go on beyond it; share of the photo."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sa3d.correction import much_larger, seen_by_user
+from sa3d.final_masks import drawn_by_user
 from sa3d.object_loop import ObjectLoop
 from sa3d.prompts import Prompt
 from sa3d.segmenter import MaskPrediction
@@ -50,8 +51,7 @@ def preview_prompts(loop: ObjectLoop, prompts: Sequence[Prompt]) -> PromptPrevie
     before = seen_by_user(loop, index) if loop.state.votes else None
     mask, score, _ = loop.user_mask(index, prompts, before)
     candidates = None
-    drawn = any(prompt.mask is not None for prompt in here)
-    if not drawn and mask_corrected(before, prompts[-1]) is None:
+    if not drawn_by_user(here) and mask_corrected(before, prompts[-1]) is None:
         candidates = ask_user_prompts(loop.segmenter, here, multimask_output=True)
     uncertain = prompts[-1].mask is None and before is not None and much_larger(mask, before)
     return PromptPreview(index, mask, score, candidates, uncertain)

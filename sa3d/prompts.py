@@ -60,6 +60,11 @@ class Prompt:
         check_object_name(self.object)
         check_together([self])
 
+    @property
+    def clicks(self) -> list[tuple[tuple[float, float], int]]:
+        """Each point with its label: ((x, y), 1 or 0)."""
+        return list(zip(self.points, self.labels, strict=True))
+
     def check_against(self, width: int, height: int) -> None:
         """Check that everything lies inside the view's image.
 
@@ -75,7 +80,7 @@ class Prompt:
         x0, y0, x1, y1 = self.box
         if min(x0, y0) < 0 or x1 > width or y1 > height:
             raise SA3DError(f"{where}: box {_numbers(self.box)} lies outside the image")
-        for (x, y), label in zip(self.points, self.labels, strict=True):
+        for (x, y), label in self.clicks:
             if label == 1 and not (x0 <= x <= x1 and y0 <= y <= y1):
                 raise SA3DError(f"{where}: object point ({x:g}, {y:g}) lies outside the box")
 
@@ -151,7 +156,7 @@ def prompt_from_json(entry: Mapping[str, Any], folder: Path) -> Prompt:
     try:
         points = tuple((float(x), float(y)) for x, y in entry.get("points", ()))
         given = entry.get("labels", [1] * len(points))
-        labels = tuple(int(one) if one in (0, 1) else one for one in given)
+        labels = as_labels(given)
         box = entry.get("box")
         if box is not None:
             x0, y0, x1, y1 = (float(value) for value in box)
@@ -213,6 +218,11 @@ def prompts_in_views(prompts: Sequence[Prompt], views: Sequence[View]) -> list[P
     return [replace(p, view=view.name) for p, view in zip(prompts, found, strict=True)]
 
 
+def as_labels(given: Sequence[Any]) -> tuple[int, ...]:
+    """Labels as integers where they are 1 or 0; others stay, for :class:`Prompt` to refuse."""
+    return tuple(int(one) if one in (0, 1) else one for one in given)
+
+
 def check_object_name(name: str) -> None:
     """Check that an object can be called so.
 
@@ -256,7 +266,7 @@ def check_together(prompts: Sequence[Prompt]) -> None:
     """
     seen: dict[tuple[float, float], int] = {}
     for prompt in prompts:
-        for point, label in zip(prompt.points, prompt.labels, strict=True):
+        for point, label in prompt.clicks:
             if seen.setdefault(point, label) != label:
                 raise SA3DError(
                     f"prompt for {prompt.object!r} in {prompt.view!r}: point {point} is both"
@@ -279,7 +289,7 @@ def _check_on_mask(prompt: Prompt, mask: np.ndarray | None) -> None:
     Raises:
         SA3DError: one does.
     """
-    for (x, y), label in zip(prompt.points, prompt.labels, strict=True):
+    for (x, y), label in prompt.clicks:
         if mask is not None and mask[int(y), int(x)] != label:
             said, drawn = ("object", "background") if label else ("background", "object")
             raise SA3DError(

@@ -72,6 +72,10 @@ class ObjectSegmentation:
     colour: Colour | None = None
     held_out: frozenset[int] = frozenset()
 
+    def prompts_in(self, view: str) -> list[Prompt]:
+        """The user's prompts in the view of this name."""
+        return [prompt for prompt in self.prompts if prompt.view == view]
+
     def renamed(self, name: str) -> ObjectSegmentation:
         """The same under another name."""
         prompts = tuple(replace(prompt, object=name) for prompt in self.prompts)

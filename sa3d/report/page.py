@@ -16,7 +16,7 @@ from sa3d.errors import SA3DError
 from sa3d.export.box import Box, BoxConfig, object_box
 from sa3d.export.frames import Placement
 from sa3d.export.mesh import MeshConfig, object_mesh
-from sa3d.final_masks import final_mask
+from sa3d.final_masks import drawn_by_user, final_mask
 from sa3d.rendering import ViewPicture, tinted
 from sa3d.report.exports import FoundExport
 from sa3d.report.mesh_pictures import MeshPictures
@@ -165,7 +165,7 @@ class _ObjectPage:
             here = [p for p in one.prompts if p.view and self.scene.view_index(p.view) == index]
             picture = prompt_picture(self.scene, index, here)
             said = [part for prompt in here for part in _in_words(prompt.to_json())]
-            if any(prompt.mask is not None for prompt in here):
+            if drawn_by_user(here):
                 said.append("a mask")
             shown.append(
                 {
