@@ -1,1 +1,1 @@
-"""Adapts Nerfstudio to :mod:`sa3d`: opens trained runs, trains and shows segmentations."""
+"""Adapts Nerfstudio to ``sa3d``: opens trained runs, trains and shows segmentations."""

@@ -6,9 +6,9 @@
     mug = scene.segment(points=[(412, 233)], view="frame_00024.jpg")
     mug.export("mug.glb")
 
-:func:`open` and :func:`load` give an :class:`OpenScene`, its objects are :class:`SegmentedObject`.
-What lies beneath is public, too, and needs no Nerfstudio: :mod:`sa3d.scene`, :mod:`sa3d.session`,
-:mod:`sa3d.segmentation`, :mod:`sa3d.export`.
+``open`` and ``load`` give an ``OpenScene``, its objects are ``SegmentedObject``.
+What lies beneath is public, too, and needs no Nerfstudio: ``sa3d.scene.scene``,
+``sa3d.loop.session``, ``sa3d.objects.segmentation``, ``sa3d.export``.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
 
 if TYPE_CHECKING:
-    from nerfstudio_plugin.api import OpenScene, SegmentedObject, load, open
-    from sa3d.prompts import Prompt
+    from nerfstudio_plugin.api.opening import OpenScene, SegmentedObject, load, open
+    from sa3d.objects.prompts import Prompt
 
 __all__ = ["OpenScene", "Prompt", "SA3DError", "SegmentedObject", "load", "open"]
 
 # The core knows nothing of Nerfstudio: what opens runs is imported when it is asked for.
 _LATER = {
-    **dict.fromkeys(("OpenScene", "SegmentedObject", "load", "open"), "nerfstudio_plugin.api"),
-    "Prompt": "sa3d.prompts",
+    **dict.fromkeys(
+        ("OpenScene", "SegmentedObject", "load", "open"), "nerfstudio_plugin.api.opening"
+    ),
+    "Prompt": "sa3d.objects.prompts",
 }
 
 

@@ -26,14 +26,14 @@ from bench_operators import growth_rows, pruning_rows, update_rows
 from bench_table import markdown
 from bench_timing import Stopwatch, median_seconds, synchronise
 
-from nerfstudio_plugin.demo_data import open_demo
-from nerfstudio_plugin.scene_loading import open_scene
-from sa3d.events import ViewDone
-from sa3d.prompts import Prompt
-from sa3d.scene import PrepareConfig, Scene
-from sa3d.segmenter import PromptableSegmenter
+from nerfstudio_plugin.demo.data import open_demo
+from nerfstudio_plugin.runs.scene_loading import open_scene
+from sa3d.loop.session import Session
+from sa3d.objects.events import ViewDone
+from sa3d.objects.prompts import Prompt
+from sa3d.scene.scene import PrepareConfig, Scene
 from sa3d.segmenters import load_segmenter
-from sa3d.session import Session
+from sa3d.segmenters.protocol import PromptableSegmenter
 
 
 @dataclass
@@ -68,7 +68,7 @@ def timed_segmenter(watch: Stopwatch, device: str) -> PromptableSegmenter:
 
 def sam_prompt_seconds(options: Options) -> float:
     """A prompt to a SAM of true size whose image is encoded."""
-    from sa3d.segmenters.sam_loading import SEGMENTER_OF_TYPE
+    from sa3d.segmenters.sam.loading import SEGMENTER_OF_TYPE
     from sa3d.testing.random_sam import family_of, true_size_sam
 
     family = family_of(options.sam)

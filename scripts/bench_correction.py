@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from sa3d.final_masks import final_masks
-from sa3d.prompts import Prompt
-from sa3d.session import Session
+from sa3d.loop.session import Session
+from sa3d.objects.prompts import Prompt
+from sa3d.results.final_masks import final_masks
 
 
 def correction_seconds(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from bench_timing import median_seconds
 
-from sa3d.geometry import Camera
-from sa3d.inverse_rendering import Evidence, Vote, sa3d_gradient_step
-from sa3d.radiance_field import RadianceField
-from sa3d.scene import Scene
-from sa3d.view_operator import ViewOperator, build_view_operator
+from sa3d.fields.radiance_field import RadianceField
+from sa3d.geometry.camera import Camera
+from sa3d.objects.inverse_rendering import Evidence, Vote, sa3d_gradient_step
+from sa3d.scene.scene import Scene
+from sa3d.scene.view_operator import ViewOperator, build_view_operator
 
 LAM = 1.0
 

@@ -8,10 +8,10 @@ far away). Both are procedural and seeded: the same pictures every time.
 writes, below `<output>/<variant>/`:
 
     transforms.json            cameras (OpenGL camera-to-world) in Nerfstudio's format
-    images/NNN.jpg             photographs
+    images/NNN.jpg             photos
     masks_gt/<object>/NNN.png  visible part of each object, 0 or 255
     meshes/<object>.ply        the object in world coordinates
-    objects.json               per object: colour, default prompt, volume, centroid, visibility
+    objects.json               per object: color, default prompt, volume, centroid, visibility
 """
 
 import json
@@ -136,7 +136,7 @@ def write_objects(
         records.append(
             {
                 "name": name,
-                "colour": list(scene.colours[name]),
+                "color": list(scene.colors[name]),
                 "prompt": default_prompt(masks[name], shares[name], name),
                 "volume": float(body.mesh.volume),
                 "centroid": body.mesh.center_mass.tolist(),

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from sa3d.segmenter import PromptableSegmenter
+from sa3d.base.storage import atomic_path, save_arrays
+from sa3d.segmenters.protocol import PromptableSegmenter
 from sa3d.segmenters.registry import EMBEDDED, REGISTRY
-from sa3d.storage import atomic_path, save_arrays
 
 ROOT = Path(__file__).parents[1]
 PROMPTS = 5
@@ -115,10 +115,10 @@ def measure(name: str, device: str, tiny: bool) -> dict[str, Any]:
 def _build(name: str, device: str, tiny: bool) -> tuple[PromptableSegmenter, float]:
     """A segmenter with random weights, and its millions of parameters."""
     if name == EMBEDDED:
-        from sa3d.segmenters.graphcut import GraphCutSegmenter
+        from sa3d.segmenters.graphcut.segmenter import GraphCutSegmenter
 
         return GraphCutSegmenter(), 0.0
-    from sa3d.segmenters.sam_loading import SEGMENTER_OF_TYPE
+    from sa3d.segmenters.sam.loading import SEGMENTER_OF_TYPE
     from sa3d.testing.random_sam import family_of, tiny_sam, true_size_sam
 
     family = family_of(name)

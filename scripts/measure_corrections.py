@@ -29,16 +29,16 @@ import measure_scene
 import numpy as np
 import tyro
 
-from sa3d.errors import SA3DError
-from sa3d.final_masks import final_mask
-from sa3d.mask_overlap import iou
-from sa3d.next_view import next_views
-from sa3d.prompts import Prompt
-from sa3d.scene import Scene
+from sa3d.base.errors import SA3DError
+from sa3d.base.mask_overlap import iou
+from sa3d.base.storage import atomic_path
+from sa3d.evaluation.simulated_user import next_click
+from sa3d.loop.session import Session
+from sa3d.objects.prompts import Prompt
+from sa3d.results.final_masks import final_mask
+from sa3d.results.next_view import next_views
+from sa3d.scene.scene import Scene
 from sa3d.segmenters import load_segmenter
-from sa3d.session import Session
-from sa3d.storage import atomic_path
-from sa3d.testing.simulated_user import next_click
 
 GOALS = (0.85, 0.90, 0.95)
 """Mean IoU over views."""

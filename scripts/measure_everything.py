@@ -20,16 +20,16 @@ from typing import Literal
 import numpy as np
 import tyro
 
-from nerfstudio_plugin.cli_pictures import overlay_sheet
-from nerfstudio_plugin.demo_data import open_demo
-from nerfstudio_plugin.scene_loading import open_scene
-from sa3d.config import load_settings
-from sa3d.evaluation import mean_iou_over_views
-from sa3d.everything import EverythingConfig, EverythingSession, found_objects
-from sa3d.final_masks import final_masks
-from sa3d.loop_config import LoopConfig
-from sa3d.scene import Scene
-from sa3d.segmentation import Segmentation
+from nerfstudio_plugin.demo.data import open_demo
+from nerfstudio_plugin.runs.scene_loading import open_scene
+from nerfstudio_plugin.saved.overlay import overlay_sheet
+from sa3d.evaluation.stages import mean_iou_over_views
+from sa3d.loop.config import LoopConfig
+from sa3d.loop.settings import load_settings
+from sa3d.objects.segmentation import Segmentation
+from sa3d.results.final_masks import final_masks
+from sa3d.scene.scene import Scene
+from sa3d.search.everything import EverythingConfig, EverythingSearch, found_objects
 from sa3d.segmenters import load_segmenter
 
 FOUND = 0.75
@@ -88,7 +88,7 @@ def main(options: Options) -> None:
         pass
     started = time.perf_counter()
     segmenter = load_segmenter(options.segmenter)
-    session = EverythingSession(scene, segmenter, options.loop, options.everything)
+    session = EverythingSearch(scene, segmenter, options.loop, options.everything)
     for _ in session.run():
         pass
     result = session.result()

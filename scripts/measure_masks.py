@@ -18,13 +18,13 @@ import numpy as np
 import tyro
 from measure_scene import Masks, load_masks
 
-from nerfstudio_plugin.cli_saved import SavedOptions
-from nerfstudio_plugin.demo_data import open_demo
-from sa3d.errors import SA3DError
-from sa3d.evaluation import boundary_f, iou
-from sa3d.mask_refinement import RefinementConfig, refined_masks
-from sa3d.scene import Scene
-from sa3d.segmentation import Segmentation
+from nerfstudio_plugin.cli.saved import SavedOptions
+from nerfstudio_plugin.demo.data import open_demo
+from sa3d.base.errors import SA3DError
+from sa3d.evaluation.stages import boundary_f, iou
+from sa3d.objects.segmentation import Segmentation
+from sa3d.results.mask_refinement import RefinementConfig, refined_masks
+from sa3d.scene.scene import Scene
 
 
 @dataclass(kw_only=True)

@@ -26,13 +26,13 @@ import tyro
 from PIL import Image
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
-from nerfstudio_plugin.cli_saved import SavedOptions
-from nerfstudio_plugin.segmented_scene import SegmentedScene
+from nerfstudio_plugin.cli.saved import SavedOptions
+from nerfstudio_plugin.saved.segmented_scene import ExportSource
 from sa3d.export.frames import Frame, Placement
 from sa3d.export.mesh import MeshConfig, export_mesh
 from sa3d.export.mesh_cleanup import mesh_report
-from sa3d.geometry import Camera
-from sa3d.rendering import ViewPicture
+from sa3d.geometry.camera import Camera
+from sa3d.results.rendering import ViewPicture
 
 _SAMPLES = 20_000
 _COLUMNS = ("faces", "watertight", "volume", "chamfer %", "PSNR", "IoU", "MB", "s", "peak GB")
@@ -87,7 +87,7 @@ def _colors(mesh: trimesh.Trimesh, corners: np.ndarray, share: np.ndarray) -> np
 
 
 def compared(mine: np.ndarray, nerf: np.ndarray) -> tuple[float, float]:
-    """Squared error of the colours, in [0, 1], and IoU of two pictures of an object, RGBA."""
+    """Squared error of the colors, in [0, 1], and IoU of two pictures of an object, RGBA."""
     a, b = mine[..., 3] > 127, nerf[..., 3] > 127
     both = a & b
     difference = mine[both][:, :3].astype(float) - nerf[both][:, :3]
@@ -109,7 +109,7 @@ def against_truth(mesh: trimesh.Trimesh, path: Path) -> dict[str, float]:
 
 
 def measured(
-    opened: SegmentedScene, name: str, options: Options
+    opened: ExportSource, name: str, options: Options
 ) -> tuple[dict[str, Any], np.ndarray]:
     """The row of an object, and its pictures: the NeRF's above the mesh's."""
     placement = opened.placement(options.frame)

@@ -21,21 +21,21 @@ import numpy as np
 import tyro
 from scipy.stats import rankdata
 
-from nerfstudio_plugin.cli_pictures import overlay_sheet
-from nerfstudio_plugin.demo_data import open_demo
-from nerfstudio_plugin.scene_loading import open_scene
-from sa3d.checkpoint import read_bitmap
-from sa3d.errors import SA3DError
-from sa3d.evaluation import STAGES, StageRecorder, iou, upper_bound
-from sa3d.final_masks import final_masks
-from sa3d.loop_config import LoopConfig
-from sa3d.prompts import Prompt, load_prompts
-from sa3d.scene import PrepareConfig, Scene
-from sa3d.segmentation import Segmentation
+from nerfstudio_plugin.demo.data import open_demo
+from nerfstudio_plugin.runs.scene_loading import open_scene
+from nerfstudio_plugin.saved.overlay import overlay_sheet
+from sa3d.base.errors import SA3DError
+from sa3d.evaluation.simulated_user import box_of, prompt_until_right
+from sa3d.evaluation.stages import STAGES, StageRecorder, iou, upper_bound
+from sa3d.geometry.view_schedule import camera_distances, farthest_views
+from sa3d.loop.config import LoopConfig
+from sa3d.loop.session import Session
+from sa3d.objects.checkpoint import read_bitmap
+from sa3d.objects.prompts import Prompt, load_prompts
+from sa3d.objects.segmentation import Segmentation
+from sa3d.results.final_masks import final_masks
+from sa3d.scene.scene import PrepareConfig, Scene
 from sa3d.segmenters import load_segmenter
-from sa3d.session import Session
-from sa3d.testing.simulated_user import box_of, prompt_until_right
-from sa3d.view_schedule import camera_distances, farthest_views
 
 COLUMNS = (*STAGES, "upper_bound")
 CONTENT = 0.9

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import tyro
 
-from sa3d.loop_config import LoopConfig
-from sa3d.mask_overlap import iou
-from sa3d.segmentation import held_out_agreement
+from sa3d.base.mask_overlap import iou
+from sa3d.loop.config import LoopConfig
+from sa3d.objects.segmentation import held_out_agreement
 from sa3d.testing.erring_runs import KINDS, ErringRun, erring_run
 
 MEASURES = {

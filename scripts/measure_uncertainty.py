@@ -1,4 +1,4 @@
-"""Fits the two constants of sa3d/calibration.py on generated scenes, and checks them on others.
+"""Fits the two constants of sa3d/results/calibration.py on generated scenes, checks them on others.
 
 Truth of an element: whether exact masks, voting in every view, say object. Elements count by the
 light that those views get from them, and only near the object: in the box around the elements
@@ -21,18 +21,18 @@ import numpy as np
 import torch
 import tyro
 
-from nerfstudio_plugin.segmented_scene import SegmentedScene, reopen
-from sa3d.calibration import FITTED, Calibration, Reliability, reliability
-from sa3d.evaluation import upper_bound
-from sa3d.final_masks import final_mask
-from sa3d.inverse_rendering import Evidence
-from sa3d.next_view import next_views
-from sa3d.object_extent import Extent
-from sa3d.rendering import tinted
+from nerfstudio_plugin.saved.segmented_scene import ExportSource, reopen
+from sa3d.evaluation.stages import upper_bound
+from sa3d.objects.inverse_rendering import Evidence
+from sa3d.objects.segmentation import Segmentation
 from sa3d.report.pictures import doubt_picture
-from sa3d.scene import Scene
-from sa3d.segmentation import Segmentation
+from sa3d.results.calibration import FITTED, Calibration, Reliability, reliability
+from sa3d.results.final_masks import final_mask
+from sa3d.results.next_view import next_views
+from sa3d.results.rendering import tinted
+from sa3d.scene.scene import Scene
 from sa3d.testing.erring_runs import erring_run
+from sa3d.voting.extent import Extent
 
 FIRST = 5000
 """First seed of the runs that are fitted; those that are checked follow."""
@@ -117,7 +117,7 @@ def saved(folder: Path, masks: Path) -> Judged:
     return Judged.joined(parts)
 
 
-def _prepared(folder: Path) -> SegmentedScene:
+def _prepared(folder: Path) -> ExportSource:
     opened = reopen(folder)
     for _ in opened.scene.prepare():
         pass
@@ -200,7 +200,7 @@ def draw_doubt(folder: Path, path: Path, count: int = 4) -> None:
     columns = []
     for index, name in best.items():
         mask, _ = final_mask(scene, segmentation, name, index)
-        shown = tinted(scene.views[index].image(), mask, segmentation.colours[name])
+        shown = tinted(scene.views[index].image(), mask, segmentation.colors[name])
         columns.append(np.concatenate([shown, doubt_picture(scene, segmentation, name, index)]))
     Image.fromarray(np.concatenate(columns, axis=1)).save(path, quality=85)
 

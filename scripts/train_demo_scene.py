@@ -134,7 +134,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 @torch.no_grad()
 def evaluate(scenes: Path, variant: str, checkpoint: Path) -> dict[str, Any]:
-    """Render the test views and compare them with their photographs.
+    """Render the test views and compare them with their photos.
 
     `psnr` covers whole pictures, `psnr_objects` only pixels that show an object.
     """

@@ -11,7 +11,7 @@ import tempfile
 import libusb_package
 import pytest
 
-from sa3d.segmentation import Segmentation
+from sa3d.objects.segmentation import Segmentation
 from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene, voted_segmentation
 
 # Tests mean the same on every machine: no downloaded weights are found, and none are fetched.

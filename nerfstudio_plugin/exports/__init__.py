@@ -1,7 +1,7 @@
 """What a segmentation can be exported as: one module per kind, each with ``Export`` and ``HELP``.
 
 ``sa3d export``, ``obj.export`` of the Python API and batch jobs all go through these classes: their
-fields are the options, :meth:`~nerfstudio_plugin.exports.options.ExportOptions.write` does it.
+fields are the options, ``ExportOptions.write`` does it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from nerfstudio_plugin.exports.options import ExportOptions
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
 
 KINDS = {
-    "masks": "a mask of every photograph: PNG, RGBA, label maps, COCO, for COLMAP, for ns-train",
-    "pointcloud": "points with colour, normal, label and probability: PLY, PCD or NPZ",
+    "masks": "a mask of every photo: PNG, RGBA, label maps, COCO, for COLMAP, for ns-train",
+    "pointcloud": "points with color, normal, label and probability: PLY, PCD or NPZ",
     "mesh": "a textured, watertight triangle mesh: GLB, OBJ, USDZ, USD, PLY or STL",
     "field": "a Nerfstudio run that shows only the object, or the scene without it",
     "box": "oriented bounding boxes: JSON, and the --obb_* flags of ns-export",
@@ -62,7 +62,7 @@ def export_class(kind: str | None, output: Path) -> type[ExportOptions]:
 
 
 def new_export(kind: str | None, output: Path, **options: Any) -> ExportOptions:
-    """An export that is ready to write; see :func:`export_class`.
+    """An export that is ready to write; see ``export_class``.
 
     Args:
         options: fields of the kind's ``Export``.

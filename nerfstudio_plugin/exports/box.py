@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from nerfstudio_plugin.exports.options import Export3DOptions, Written
-from nerfstudio_plugin.segmented_scene import SegmentedScene
+from nerfstudio_plugin.saved.segmented_scene import ExportSource
 from sa3d.export.box import BoxConfig, export_boxes
 
 HELP = """Write the oriented bounding boxes of objects as JSON, and print the flags for ns-export.
@@ -34,8 +34,8 @@ class Export(Export3DOptions):
     kind: ClassVar[str] = "box"
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
 
-    def write(self, opened: SegmentedScene, names: Sequence[str]) -> Iterator[Written]:
-        """Write the boxes; see :meth:`ExportOptions.write`."""
+    def write(self, opened: ExportSource, names: Sequence[str]) -> Iterator[Written]:
+        """Write the boxes; see ``ExportOptions.write``."""
         placement = opened.placement(self.frame)
         for place, held in self.gathered(names, ".json").items():
             entries = export_boxes(

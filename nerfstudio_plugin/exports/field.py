@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from nerfstudio_plugin.exports.options import ExportOptions, Written
-from nerfstudio_plugin.segmented_scene import SegmentedScene
-from sa3d.masked_field import Keep
-from sa3d.object_volume import object_volume
+from nerfstudio_plugin.saved.segmented_scene import ExportSource
+from sa3d.results.masked_field import Keep
+from sa3d.results.object_volume import object_volume
 
 if TYPE_CHECKING:
-    from nerfstudio_plugin.field_export import ExportedField
-    from nerfstudio_plugin.object_blocks import Blocks
+    from nerfstudio_plugin.display.object_blocks import Blocks
+    from nerfstudio_plugin.exports.field_export import ExportedField
 
 HELP = """Write a Nerfstudio run that shows only the objects, or the scene without them.
 
@@ -42,15 +42,15 @@ class Export(ExportOptions):
     kind: ClassVar[str] = "field"
 
     def check(self) -> None:
-        """Refuse a folder that may not be replaced; see :meth:`ExportOptions.check`."""
-        from nerfstudio_plugin.field_export import refuse_field
+        """Refuse a folder that may not be replaced; see ``ExportOptions.check``."""
+        from nerfstudio_plugin.exports.field_export import refuse_field
 
         refuse_field(self.output, self.overwrite)
 
-    def write(self, opened: SegmentedScene, names: Sequence[str]) -> Iterator[Written]:
-        """Write the run; see :meth:`ExportOptions.write`."""
-        from nerfstudio_plugin.field_export import FieldExportConfig, export_field
-        from nerfstudio_plugin.object_blocks import Block, Blocks
+    def write(self, opened: ExportSource, names: Sequence[str]) -> Iterator[Written]:
+        """Write the run; see ``ExportOptions.write``."""
+        from nerfstudio_plugin.display.object_blocks import Block, Blocks
+        from nerfstudio_plugin.exports.field_export import FieldExportConfig, export_field
 
         config = FieldExportConfig(self.keep, self.background)
         volumes = [object_volume(opened.scene, opened.segmentation, name) for name in names]

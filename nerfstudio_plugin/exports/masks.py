@@ -1,4 +1,4 @@
-"""Masks of the photographs."""
+"""Masks of the photos."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from nerfstudio_plugin.exports.options import ExportOptions, Written
-from nerfstudio_plugin.segmented_scene import SegmentedScene
-from sa3d.errors import SA3DError
+from nerfstudio_plugin.saved.segmented_scene import ExportSource
+from sa3d.base.errors import SA3DError
 from sa3d.export.coco import write_coco
 from sa3d.export.masks import (
     PhotoMasks,
@@ -24,9 +24,9 @@ from sa3d.export.training_set import (
     run_transforms,
     write_training_set,
 )
-from sa3d.mask_refinement import RefinementConfig
+from sa3d.results.mask_refinement import RefinementConfig
 
-HELP = """Write a mask of every photograph, at its own size.
+HELP = """Write a mask of every photo, at its own size.
 
 layouts:
   plain       <output>/<object>/<image>.png, 255 object, 0 elsewhere
@@ -45,7 +45,7 @@ examples:
 
 @dataclass(kw_only=True)
 class Export(ExportOptions):
-    """Masks of the photographs."""
+    """Masks of the photos."""
 
     output: Path
     """Folder for the masks; for coco a .json file."""
@@ -62,12 +62,12 @@ class Export(ExportOptions):
     kind: ClassVar[str] = "masks"
 
     def check(self) -> None:
-        """Refuse options that cannot be; see :meth:`ExportOptions.check`."""
+        """Refuse options that cannot be; see ``ExportOptions.check``."""
         if self.layout == "coco" and self.output.suffix.lower() != ".json":
             raise SA3DError(f"coco is one file: name it with .json, as in {self.output}.json")
 
-    def write(self, opened: SegmentedScene, names: Sequence[str]) -> Iterator[Written]:
-        """Write the masks; see :meth:`ExportOptions.write`."""
+    def write(self, opened: ExportSource, names: Sequence[str]) -> Iterator[Written]:
+        """Write the masks; see ``ExportOptions.write``."""
         refinement = self.refinement if self.refine else None
         masks = PhotoMasks(opened.scene, opened.segmentation, tuple(names), refinement)
         places, result = self._write(opened, masks)
@@ -78,7 +78,7 @@ class Export(ExportOptions):
             yield Written(place, [line], dict.fromkeys(held, str(place)), result)
 
     def _write(
-        self, opened: SegmentedScene, masks: PhotoMasks
+        self, opened: ExportSource, masks: PhotoMasks
     ) -> tuple[dict[Path, Sequence[str]], dict[str, Any]]:
         """Write the layout; its places with the objects each holds, and what there is to know."""
         output, overwrite = self.output, self.overwrite

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from nerfstudio_plugin.exports.options import Export3DOptions, Written
-from nerfstudio_plugin.segmented_scene import SegmentedScene
+from nerfstudio_plugin.saved.segmented_scene import ExportSource
+from sa3d.base.storage import refuse_existing
 from sa3d.export.mesh import MeshConfig, export_mesh
 from sa3d.export.mesh_cleanup import mesh_report
 from sa3d.export.mesh_files import SUFFIXES, mesh_files
 from sa3d.export.triangle_mesh import Mesh
-from sa3d.storage import refuse_existing
 
 HELP = """Write objects as watertight triangle meshes: textured as .glb, .obj, .usdz or .usd, with
-colours per vertex as .ply, without colours as .stl.
+colors per vertex as .ply, without colors as .stl.
 
 Coordinates are those of the frame in every format, nothing is turned. glTF viewers take +y as up;
 where the frame's z is up, the object lies on its back there.
@@ -43,11 +43,11 @@ class Export(Export3DOptions):
     suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
 
     def check(self) -> None:
-        """Refuse options that cannot be; see :meth:`ExportOptions.check`."""
+        """Refuse options that cannot be; see ``ExportOptions.check``."""
         self.mesh.check()
 
-    def write(self, opened: SegmentedScene, names: Sequence[str]) -> Iterator[Written]:
-        """Write the meshes; see :meth:`ExportOptions.write`."""
+    def write(self, opened: ExportSource, names: Sequence[str]) -> Iterator[Written]:
+        """Write the meshes; see ``ExportOptions.write``."""
         placement = opened.placement(self.frame)
         places = self.places(names, f".{self.format}")
         for place in places.values():
@@ -77,7 +77,7 @@ class Export(Export3DOptions):
             yield Written(place, [_told(name, place, result)], told, {"frame": self.frame})
 
     def _result(self, place: Path, mesh: Mesh) -> dict[str, Any]:
-        """What the mesh measures, and how it is coloured."""
+        """What the mesh measures, and how it is colored."""
         coloring = "none" if place.suffix.lower() == ".stl" else f"per vertex, {self.mesh.colors}"
         if mesh.texture is not None:
             height, width = mesh.texture.picture.shape[:2]
@@ -92,5 +92,5 @@ def _told(name: str, place: Path, result: dict[str, Any]) -> str:
         f"{name}: {result['vertices']} vertices, {result['faces']} faces, {watertight}, "
         f"{result['components']} part(s), Euler number {result['euler']}, "
         f"volume {result['volume']:.4g} and area {result['area']:.4g} (cubic and square "
-        f"{result['unit']}s), colours: {result['colors']}, in {place}"
+        f"{result['unit']}s), colors: {result['colors']}, in {place}"
     )

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from nerfstudio_plugin.segmented_scene import SegmentedScene
-from sa3d.errors import SA3DError
+from nerfstudio_plugin.saved.segmented_scene import ExportSource
+from sa3d.base.errors import SA3DError
+from sa3d.base.storage import refuse_existing
 from sa3d.export.frames import Frame, Placement
 from sa3d.export.manifest import file_sha256, write_manifest
-from sa3d.storage import refuse_existing
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ExportOptions:
             SA3DError: what is wrong.
         """
 
-    def write(self, opened: SegmentedScene, names: Sequence[str]) -> Iterator[Written]:
+    def write(self, opened: ExportSource, names: Sequence[str]) -> Iterator[Written]:
         """Export the named objects, file by file.
 
         Raises:
@@ -67,7 +67,7 @@ class ExportOptions:
 
     def leave_manifest(
         self,
-        opened: SegmentedScene,
+        opened: ExportSource,
         output: Path,
         names: Sequence[str],
         *,
@@ -76,7 +76,7 @@ class ExportOptions:
         settings: Any = None,
         result: Mapping[str, Any] | None = None,
     ) -> Path:
-        """Write the manifest of one export; see :func:`sa3d.export.manifest.write_manifest`."""
+        """Write the manifest of one export; see ``write_manifest``."""
         return write_manifest(
             output,
             self.kind,
@@ -90,7 +90,7 @@ class ExportOptions:
         )
 
 
-def source(opened: SegmentedScene) -> dict[str, Any]:
+def source(opened: ExportSource) -> dict[str, Any]:
     """Where a segmentation comes from: its run, the checkpoint and its hash, versions."""
     return {
         "segmentation": None if opened.folder is None else str(opened.folder.resolve()),
@@ -135,7 +135,7 @@ class Export3DOptions(ExportOptions):
         return places
 
     def gathered(self, names: Sequence[str], suffix: str) -> dict[Path, list[str]]:
-        """The objects of every file, for kinds whose files hold several; see :meth:`places`.
+        """The objects of every file, for kinds whose files hold several; see ``places``.
 
         Raises:
             SA3DError: a file exists and may not be replaced.

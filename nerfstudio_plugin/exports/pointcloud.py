@@ -10,11 +10,11 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from nerfstudio_plugin.exports.options import Export3DOptions, Written
-from nerfstudio_plugin.segmented_scene import SegmentedScene
+from nerfstudio_plugin.saved.segmented_scene import ExportSource
 from sa3d.export.pointcloud import PointCloudConfig, export_pointcloud
 from sa3d.export.pointcloud_files import SUFFIXES
 
-HELP = """Write objects as point clouds: colours, normals, label (index of the object), probability.
+HELP = """Write objects as point clouds: colors, normals, label (index of the object), probability.
 
 A file holds one object or several, told apart by their label; a folder gets a file per object.
 
@@ -40,11 +40,11 @@ class Export(Export3DOptions):
     suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
 
     def check(self) -> None:
-        """Refuse options that cannot be; see :meth:`ExportOptions.check`."""
+        """Refuse options that cannot be; see ``ExportOptions.check``."""
         self.pointcloud.check()
 
-    def write(self, opened: SegmentedScene, names: Sequence[str]) -> Iterator[Written]:
-        """Write the point clouds; see :meth:`ExportOptions.write`."""
+    def write(self, opened: ExportSource, names: Sequence[str]) -> Iterator[Written]:
+        """Write the point clouds; see ``ExportOptions.write``."""
         placement = opened.placement(self.frame)
         objects = list(opened.segmentation.objects)
         for place, held in self.gathered(names, f".{self.format}").items():

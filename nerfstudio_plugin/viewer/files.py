@@ -10,11 +10,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from nerfstudio_plugin.exports import new_export
-from nerfstudio_plugin.segmented_scene import SegmentedScene
+from nerfstudio_plugin.saved.segmented_scene import ExportSource
 from nerfstudio_plugin.viewer.state import Desk, Notice
 from nerfstudio_plugin.viewer.studio import Studio
-from sa3d.checkpoint import load_segmentation
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
+from sa3d.objects.checkpoint import load_segmentation
 
 SUFFIXES = {"mesh": ".glb", "pointcloud": ".ply", "masks": "_masks", "field": "_field"}
 """What can be exported, and how the names of the files or folders end."""
@@ -71,7 +71,7 @@ class Files:
         """Export the selected object, or all; the session is saved as well.
 
         Args:
-            kind: one of :data:`SUFFIXES`.
+            kind: one of ``SUFFIXES``.
             deliver: takes a file with what was written; folders are zipped for it.
         """
 
@@ -97,7 +97,7 @@ class Files:
 
         self._studio.do(f"exporting the {kind}", write)
 
-    def _save(self, folder: Path) -> SegmentedScene:
+    def _save(self, folder: Path) -> ExportSource:
         studio, desk = self._studio, self._studio.state.desk
         if not studio.state.verdicts:
             raise SA3DError("nothing is segmented yet: mark an object and press Segment in 3D")

@@ -10,7 +10,7 @@ from nerfstudio_plugin.viewer.marks import Tool, mark_described
 from nerfstudio_plugin.viewer.state import Preview, StudioState
 from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.viser_scene import Markers, PointerTool, picture_markdown
-from sa3d.geometry import Camera
+from sa3d.geometry.camera import Camera
 
 TOOLS: dict[str, Tool] = {
     "turns the view": "look",
@@ -37,7 +37,7 @@ class MarkWidgets:
         self._studio, gui = studio, server.gui
         self._pointer, self._markers = PointerTool(server), Markers(server)
         self._object = gui.add_dropdown("Object", ["object"], hint="the object you mark")
-        self._colour = gui.add_rgb("Colour", studio.state.colours[studio.state.desk.selected])
+        self._color = gui.add_rgb("Color", studio.state.colors[studio.state.desk.selected])
         self._name = gui.add_text("New name", "", hint="name of another object")
         self._new = gui.add_button("New object", icon=viser.Icon.PLUS, color="gray")
         self._pointer_does = gui.add_dropdown("Pointer", list(TOOLS))
@@ -70,7 +70,7 @@ class MarkWidgets:
     def _connect(self) -> None:
         studio = self._studio
         self._object.on_update(lambda _: self._select())
-        self._colour.on_update(lambda _: self._paint())
+        self._color.on_update(lambda _: self._paint())
         self._new.on_click(lambda _: self._begin_object())
         self._pointer_does.on_update(lambda _: self._take(TOOLS[self._pointer_does.value]))
         self._find.on_click(lambda _: studio.find(self._words.value))
@@ -105,10 +105,10 @@ class MarkWidgets:
             self._studio.select(self._object.value)
 
     def _paint(self) -> None:
-        self._studio.set_colour(self._studio.state.desk.selected, self._colour.value)
+        self._studio.set_color(self._studio.state.desk.selected, self._color.value)
 
     def _begin_object(self) -> None:
-        names = self._studio.state.colours
+        names = self._studio.state.colors
         fallback = f"object {len(names) + 1}"
         self._studio.new_object(self._name.value.strip() or fallback)
         self._name.value = ""
@@ -132,7 +132,7 @@ class MarkWidgets:
     def refresh(self, state: StudioState) -> None:
         """Show how things stand."""
         desk = state.desk
-        names = list(state.colours)
+        names = list(state.colors)
         if list(self._object.options) != names:
             self._object.options = names
         if self._object.value != desk.selected:
@@ -154,8 +154,8 @@ class MarkWidgets:
         history = [f"undo: {state.undo}"] if state.undo else []
         history += [f"redo: {state.redo}"] if state.redo else []
         self._history.content = " · ".join(history)
-        if self._colour.value != state.colours[desk.selected]:
-            self._colour.value = state.colours[desk.selected]
+        if self._color.value != state.colors[desk.selected]:
+            self._color.value = state.colors[desk.selected]
         self._refresh_preview(state)
 
     def _refresh_preview(self, state: StudioState) -> None:
@@ -172,7 +172,7 @@ class MarkWidgets:
         self._preview.visible = preview is not None
         self._candidates.visible = preview is not None and len(preview.scores) > 1
         points = None if preview is None else preview.points_world
-        self._markers.cover(points, state.colours[desk.selected])
+        self._markers.cover(points, state.colors[desk.selected])
         if preview is not None:
             self._preview.content = _preview_text(preview, desk.candidate)
 

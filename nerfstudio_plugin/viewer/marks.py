@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sa3d.photo_prompts import PhotoBox, PhotoPoint
-from sa3d.prompts import Prompt
-from sa3d.views import View
+from sa3d.objects.prompts import Prompt
+from sa3d.scene.views import View
+from sa3d.voting.photo_prompts import PhotoBox, PhotoPoint
 
 Tool = Literal["look", "add", "remove", "box"]
 """What a click in the scene does: turn the camera, mark the object, mark what it is not, box it."""

@@ -36,6 +36,6 @@ class ObjectsWidgets:
 
     def refresh(self, state: StudioState) -> None:
         """Show how things stand."""
-        others = [name for name in state.colours if name != state.desk.selected] or [_NONE]
+        others = [name for name in state.colors if name != state.desk.selected] or [_NONE]
         if list(self._other.options) != others:
             self._other.options = others

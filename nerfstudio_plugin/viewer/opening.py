@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from nerfstudio_plugin.open_scene import OpenScene
+from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.viewer.files import Files
 from nerfstudio_plugin.viewer.state import Listeners
 from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.worker import Worker
-from sa3d.checkpoint import is_segmentation
 from sa3d.detectors import load_detector, local_detectors
+from sa3d.detectors.protocol import TextDetector
+from sa3d.objects.checkpoint import is_segmentation
 from sa3d.segmenters.registry import AUTO
-from sa3d.text_detector import TextDetector
 
 DEFAULT_FOLDER = Path("segmentations/viewer")
 """Where a session is saved unless the user says otherwise."""

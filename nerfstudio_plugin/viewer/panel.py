@@ -12,8 +12,8 @@ from nerfstudio.viewer.render_state_machine import RenderAction
 from nerfstudio.viewer.viewer import Viewer
 from nerfstudio.viewer.viewer_elements import ViewerControl, ViewerElement
 
-from nerfstudio_plugin.display import Display
-from nerfstudio_plugin.shown_objects import ShownObjects
+from nerfstudio_plugin.display.settings import Display
+from nerfstudio_plugin.display.shown_objects import ShownObjects
 from nerfstudio_plugin.viewer.files_widgets import FilesWidgets
 from nerfstudio_plugin.viewer.mark_widgets import MarkWidgets
 from nerfstudio_plugin.viewer.objects_widgets import ObjectsWidgets
@@ -23,7 +23,7 @@ from nerfstudio_plugin.viewer.show_widgets import PhotoWidgets, ShowWidgets, Sta
 from nerfstudio_plugin.viewer.state import Listeners
 from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.viser_scene import tell
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
 
 Opener = Callable[[Listeners], Opened]
 """Opens the scene for a panel; called once, when a viewer shows it."""

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from nerfstudio_plugin.cli_pictures import overlaid
-from nerfstudio_plugin.open_scene import OpenScene
+from nerfstudio_plugin.api.open_scene import OpenScene
+from nerfstudio_plugin.saved.overlay import overlaid
 from nerfstudio_plugin.viewer.marks import Mark
 from nerfstudio_plugin.viewer.state import Desk, Preview
-from sa3d.events import ViewDone
-from sa3d.object_colours import Colour
-from sa3d.prompt_preview import PromptPreview
-from sa3d.scene import Scene
+from sa3d.loop.prompt_preview import PromptPreview
+from sa3d.objects.colors import Color
+from sa3d.objects.events import ViewDone
+from sa3d.scene.scene import Scene
 
 SIDE = 300
 """Pixels along the longer side."""
@@ -28,7 +28,7 @@ _ON, _BESIDE, _BOX = (60, 220, 90), (250, 60, 60), (255, 255, 255)
 def preview_sheet(
     image: np.ndarray,
     masks: Sequence[np.ndarray],
-    colour: Colour,
+    color: Color,
     marks: Sequence[Mark],
 ) -> np.ndarray:
     """A photo [H, W, 3] around the marks, with the mask that is taken, masks[0], and small ones.
@@ -38,12 +38,12 @@ def preview_sheet(
     rows, columns = _around(masks, marks)
     near = [replace(mark, **_moved(mark, columns.start, rows.start)) for mark in marks]
     part = image[rows, columns]
-    large = mask_picture(part, masks[0][rows, columns], colour, near)
+    large = mask_picture(part, masks[0][rows, columns], color, near)
     if len(masks) == 1:
         return large
     height, width = large.shape[:2]
     step = width // (len(masks) - 1)
-    small = [mask_picture(part, mask[rows, columns], colour, side=step - 4) for mask in masks[1:]]
+    small = [mask_picture(part, mask[rows, columns], color, side=step - 4) for mask in masks[1:]]
     sheet = np.full((height + 4 + small[0].shape[0], width, 3), 40, dtype=np.uint8)
     sheet[:height] = large
     for number, one in enumerate(small):
@@ -79,14 +79,14 @@ def _moved(mark: Mark, left: int, top: int) -> dict[str, Any]:
 def mask_picture(
     image: np.ndarray,
     mask: np.ndarray | None,
-    colour: Colour,
+    color: Color,
     marks: Sequence[Mark] = (),
     side: int = SIDE,
 ) -> np.ndarray:
-    """A photo [H, W, 3] with a mask [H, W] in colour and marks on it, as a small picture."""
+    """A photo [H, W, 3] with a mask [H, W] in color and marks on it, as a small picture."""
     from PIL import Image, ImageDraw
 
-    picture = Image.fromarray(image if mask is None else overlaid(image, mask, colour))
+    picture = Image.fromarray(image if mask is None else overlaid(image, mask, color))
     scale = side / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     picture = picture.resize(size, Image.Resampling.LANCZOS)
@@ -101,7 +101,7 @@ def mask_picture(
     return np.asarray(picture)
 
 
-def preview_of(scene: Scene, seen: PromptPreview, desk: Desk, colour: Colour) -> Preview:
+def preview_of(scene: Scene, seen: PromptPreview, desk: Desk, color: Color) -> Preview:
     """What the marks on the desk select in a photo, and the choice there is."""
     view = scene.views[seen.view]
     here = [mark for mark in desk.marks if mark.view == seen.view]
@@ -113,16 +113,16 @@ def preview_of(scene: Scene, seen: PromptPreview, desk: Desk, colour: Colour) ->
     covered = (prepared.at_rays(seen.mask) > 0.5).reshape(prepared.points_world.shape[:2])
     return Preview(
         view.name,
-        preview_sheet(view.image(), masks, colour, here),
+        preview_sheet(view.image(), masks, color, here),
         tuple(scores),
         prepared.points_world[covered].numpy(),
         seen.uncertain,
     )
 
 
-def visited_picture(opened: OpenScene, event: ViewDone, colour: Colour) -> np.ndarray:
+def visited_picture(opened: OpenScene, event: ViewDone, color: Color) -> np.ndarray:
     """The photo of a view that was visited, with its mask if it gave one: uint8 [h, w, 3]."""
     index = opened.scene.view_index(event.view)
     record = opened.segmentation.object(event.object).views.get(index)
     mask = None if record is None else record.mask
-    return mask_picture(opened.scene.views[index].image(), mask, colour)
+    return mask_picture(opened.scene.views[index].image(), mask, color)

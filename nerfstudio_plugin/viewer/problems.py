@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nerfstudio_plugin.viewer.state import Notice
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
 
 
 def problem(error: Exception) -> Notice:

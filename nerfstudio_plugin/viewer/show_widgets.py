@@ -7,7 +7,7 @@ from pathlib import Path
 
 import viser
 
-from nerfstudio_plugin.display import MODES, Display
+from nerfstudio_plugin.display.settings import MODES, Display
 from nerfstudio_plugin.viewer.state import StudioState
 from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.viser_scene import begin_at, look_through, picture_markdown

@@ -9,11 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from nerfstudio_plugin.display import Display
-from nerfstudio_plugin.open_scene import OpenScene
-from nerfstudio_plugin.shown_objects import ShownObjects
+from nerfstudio_plugin.api.open_scene import OpenScene
+from nerfstudio_plugin.display.settings import Display
+from nerfstudio_plugin.display.shown_objects import ShownObjects
 from nerfstudio_plugin.viewer.marks import Mark
-from sa3d.object_colours import Colour
+from sa3d.objects.colors import Color
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Desk:
 
     Attributes:
         selected: the object that marks are for.
-        empty: objects that have no prompt yet, by name, and their colours.
+        empty: objects that have no prompt yet, by name, and their colors.
         marks: not segmented yet.
         candidate: which of the segmenter's candidates is taken; None: its best.
     """
 
     selected: str
-    empty: Mapping[str, Colour] = field(default_factory=dict)
+    empty: Mapping[str, Color] = field(default_factory=dict)
     marks: tuple[Mark, ...] = ()
     candidate: int | None = None
 
@@ -83,7 +83,7 @@ class StudioState:
     """All that the panel shows.
 
     Attributes:
-        colours: of all objects by name, those without a prompt last.
+        colors: of all objects by name, those without a prompt last.
         ready: whether the scene is prepared: before that nothing can be marked.
         busy: what is being done, empty if nothing is.
         progress: how much of it is done, in [0, 1].
@@ -99,7 +99,7 @@ class StudioState:
     """
 
     desk: Desk
-    colours: Mapping[str, Colour]
+    colors: Mapping[str, Color]
     folder: Path
     ready: bool = False
     busy: str = ""

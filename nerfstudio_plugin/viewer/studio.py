@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nerfstudio_plugin.display import Display
+from nerfstudio_plugin.display.settings import Display
 from nerfstudio_plugin.viewer.marks import Mark
 from nerfstudio_plugin.viewer.state import Desk
 from nerfstudio_plugin.viewer.studio_work import StudioWork
-from sa3d.errors import SA3DError
-from sa3d.geometry import Camera
-from sa3d.object_colours import Colour, free_colour, object_colour
-from sa3d.photo_prompts import PhotoBox, photo_box, photo_point, surface_point
-from sa3d.prompts import Prompt, check_object_name
-from sa3d.session import Session
+from sa3d.base.errors import SA3DError
+from sa3d.geometry.camera import Camera
+from sa3d.loop.session import Session
+from sa3d.objects.colors import Color, free_color, object_color
+from sa3d.objects.prompts import Prompt, check_object_name
+from sa3d.voting.photo_prompts import PhotoBox, photo_box, photo_point, surface_point
 
 
 class Studio(StudioWork):
@@ -131,8 +131,8 @@ class Studio(StudioWork):
 
         def begin() -> None:
             self._check_free(name)
-            colour = free_colour(self.session.colours.values())
-            self._act(f"new object {name}", Desk(name, {name: colour}))
+            color = free_color(self.session.colors.values())
+            self._act(f"new object {name}", Desk(name, {name: color}))
             self._set(preview=None)
 
         self.do("", begin)
@@ -153,9 +153,9 @@ class Studio(StudioWork):
 
         def remove() -> None:
             empty = {one: rgb for one, rgb in self._known(name).empty.items() if one != name}
-            left = [one for one in self.state.colours if one != name]
+            left = [one for one in self.state.colors if one != name]
             if not left:
-                left, empty = ["object"], {"object": object_colour(0)}
+                left, empty = ["object"], {"object": object_color(0)}
             steps = int(bool(self.session.prompts(name)))
             if steps:
                 self.session.remove_object(name)
@@ -164,17 +164,17 @@ class Studio(StudioWork):
 
         self.do("", remove)
 
-    def set_colour(self, name: str, colour: Colour) -> None:
-        """Show an object in another colour."""
+    def set_color(self, name: str, color: Color) -> None:
+        """Show an object in another color."""
 
         def paint() -> None:
             desk = self._known(name)
             if name in desk.empty:
-                painted = replace(desk, empty={**desk.empty, name: colour})
-                self._act("another colour", painted)
-            elif self.state.colours[name] != colour:
-                self.session.set_colour(name, colour)
-                self._act("another colour", desk, 1)
+                painted = replace(desk, empty={**desk.empty, name: color})
+                self._act("another color", painted)
+            elif self.state.colors[name] != color:
+                self.session.set_color(name, color)
+                self._act("another color", desk, 1)
 
         self.do("", paint)
 
@@ -229,16 +229,16 @@ class Studio(StudioWork):
 
     def _check_free(self, name: str) -> None:
         check_object_name(name)
-        if name in self.state.colours:
+        if name in self.state.colors:
             raise SA3DError(f"there is an object {name!r} already: choose another name")
 
     def remove_prompt(self, name: str, position: int) -> None:
         """Take one of an object's prompts back, and segment what that changes."""
 
         def remove() -> None:
-            desk, colour = self._known(name), self.state.colours[name]
+            desk, color = self._known(name), self.state.colors[name]
             self.session.remove_prompt(name, position)
-            empty = self._still_empty({**desk.empty, name: colour})
+            empty = self._still_empty({**desk.empty, name: color})
             self._act("delete a prompt", replace(desk, empty=empty), 1)
             self._begin(self._history.last)
 

@@ -10,22 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nerfstudio_plugin.display import Display
-from nerfstudio_plugin.open_scene import OpenScene
-from nerfstudio_plugin.shown_objects import ShownObjects, shown_objects
+from nerfstudio_plugin.api.open_scene import OpenScene
+from nerfstudio_plugin.display.settings import Display
+from nerfstudio_plugin.display.shown_objects import ShownObjects, shown_objects
 from nerfstudio_plugin.viewer.marks import Mark, described, prompts_of
 from nerfstudio_plugin.viewer.pictures import preview_of, visited_picture
 from nerfstudio_plugin.viewer.problems import problem
 from nerfstudio_plugin.viewer.state import Desk, Listeners, Notice, Step, StudioState
 from nerfstudio_plugin.viewer.worker import Worker
-from sa3d.errors import SA3DError
-from sa3d.events import Event, Finished, RoundStarted, ViewDone
-from sa3d.history import History
-from sa3d.object_colours import Colour, object_colour
-from sa3d.prompts import Prompt
-from sa3d.scene import Scene
-from sa3d.session import Session
-from sa3d.text_detector import TextDetector
+from sa3d.base.errors import SA3DError
+from sa3d.base.history import History
+from sa3d.detectors.protocol import TextDetector
+from sa3d.loop.session import Session
+from sa3d.objects.colors import Color, object_color
+from sa3d.objects.events import Event, Finished, RoundStarted, ViewDone
+from sa3d.objects.prompts import Prompt
+from sa3d.scene.scene import Scene
 
 _SHOW_EVERY_S = 0.7
 """While views are visited, the scene is shown anew this often."""
@@ -34,7 +34,7 @@ _SHOW_EVERY_S = 0.7
 class StudioWork:
     """A session with what lies on the user's desk, and one history of both.
 
-    Everything but :meth:`do` runs in the worker's jobs only.
+    Everything but ``do`` runs in the worker's jobs only.
 
     Attributes:
         opened: the scene and its objects.
@@ -58,8 +58,8 @@ class StudioWork:
         self._tried: Step | None = None
         self._segment_waits = False
         self._visited, self._to_visit = 0, 1
-        desk = Desk("object", {"object": object_colour(0)})
-        self.state = StudioState(desk, self._colours(desk), folder)
+        desk = Desk("object", {"object": object_color(0)})
+        self.state = StudioState(desk, self._colors(desk), folder)
 
     @property
     def session(self) -> Session:
@@ -149,14 +149,14 @@ class StudioWork:
 
     def _lay(self, desk: Desk, **changes: object) -> None:
         """Lay something else on the desk."""
-        self._set(desk=desk, colours=self._colours(desk), **changes)
+        self._set(desk=desk, colors=self._colors(desk), **changes)
 
-    def _colours(self, desk: Desk) -> dict[str, Colour]:
-        """The colours of all objects, those without a prompt last."""
-        return self.session.colours | self._still_empty(desk.empty)
+    def _colors(self, desk: Desk) -> dict[str, Color]:
+        """The colors of all objects, those without a prompt last."""
+        return self.session.colors | self._still_empty(desk.empty)
 
-    def _still_empty(self, empty: Mapping[str, Colour]) -> dict[str, Colour]:
-        return {name: colour for name, colour in empty.items() if not self.session.prompts(name)}
+    def _still_empty(self, empty: Mapping[str, Color]) -> dict[str, Color]:
+        return {name: color for name, color in empty.items() if not self.session.prompts(name)}
 
     def _prepare(self) -> None:
         self.opened.prepare(lambda done: self._set(progress=(done.index + 1) / done.total))
@@ -170,8 +170,8 @@ class StudioWork:
 
     def _known(self, *names: str) -> Desk:
         for name in names:
-            if name not in self.state.colours:
-                there = ", ".join(self.state.colours)
+            if name not in self.state.colors:
+                there = ", ".join(self.state.colors)
                 raise SA3DError(f"no object {name!r} here; there are: {there}")
         return self.state.desk
 
@@ -190,7 +190,7 @@ class StudioWork:
     def _preview(self) -> None:
         """Show what the marks select, and the choice there is."""
         seen, desk = self.session.preview(self._new_prompts()), self.state.desk
-        self._set(preview=preview_of(self.scene, seen, desk, self.state.colours[desk.selected]))
+        self._set(preview=preview_of(self.scene, seen, desk, self.state.colors[desk.selected]))
 
     def _act(
         self, action: str, desk: Desk, session_steps: int = 0, opened: OpenScene | None = None
@@ -267,8 +267,8 @@ class StudioWork:
             said = f"{event.view}: {event.outcome}, {event.reason}"
             self._set(last_view=said, progress=progress)
             if time.monotonic() - self._shown_at > _SHOW_EVERY_S:
-                colour = self.state.colours[event.object]
-                self._set(last_picture=visited_picture(self.opened, event, colour))
+                color = self.state.colors[event.object]
+                self._set(last_picture=visited_picture(self.opened, event, color))
                 self.refresh()
         elif isinstance(event, Finished):
             self.refresh()
@@ -285,7 +285,7 @@ class StudioWork:
         self._set(
             prompts={
                 name: tuple(described(prompt) for prompt in self.session.prompts(name))
-                for name in self.state.colours
+                for name in self.state.colors
             },
             verdicts={name: one.verdict for name, one in result.objects.items()},
             unfinished=self.session.unfinished,

@@ -20,8 +20,8 @@ from nerfstudio.viewer.viewer import VISER_NERFSTUDIO_SCALE_RATIO
 
 from nerfstudio_plugin.viewer.marks import Mark
 from nerfstudio_plugin.viewer.state import Notice
-from sa3d.geometry import Camera
-from sa3d.object_colours import Colour
+from sa3d.geometry.camera import Camera
+from sa3d.objects.colors import Color
 
 _HEIGHT = 1000
 """Rows of the image that a browser's camera is taken to have."""
@@ -134,8 +134,8 @@ class Markers:
                 )
             )
 
-    def cover(self, points_world: np.ndarray | None, colour: Colour, size: float = 0.02) -> None:
-        """Show surface points [N, 3] in colour; None takes them away."""
+    def cover(self, points_world: np.ndarray | None, color: Color, size: float = 0.02) -> None:
+        """Show surface points [N, 3] in color; None takes them away."""
         if self._cloud is not None:
             self._cloud.remove()
             self._cloud = None
@@ -143,7 +143,7 @@ class Markers:
             self._cloud = self._server.scene.add_point_cloud(
                 "/sa3d/selected",
                 points_world * VISER_NERFSTUDIO_SCALE_RATIO,
-                colour,
+                color,
                 point_size=size,
                 point_shape="circle",
             )

@@ -12,7 +12,7 @@ Job = Callable[[], None]
 class Worker:
     """Runs jobs one after the other, in the order they came; jobs do not raise.
 
-    In a thread of its own after :meth:`start`; before, whoever calls :meth:`run_pending` runs them,
+    In a thread of its own after ``start``; before, whoever calls ``run_pending`` runs them,
     such as a trainer between two of its steps.
     """
 

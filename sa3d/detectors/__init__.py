@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sa3d.base.errors import SA3DError
+from sa3d.detectors.protocol import TextDetector
 from sa3d.detectors.registry import DEFAULT, REGISTRY, DetectorInfo
-from sa3d.errors import SA3DError
+from sa3d.hub.files import cached_folder, is_hub_id
 from sa3d.segmenters.choice import PATIENCE_S
 from sa3d.segmenters.registry import AUTO
-from sa3d.segmenters.sam_files import cached_folder, is_hub_id
-from sa3d.text_detector import TextDetector
 
 
 def load_detector(name: str, device: str = "cpu") -> TextDetector:
     """The text detector called ``name``.
 
     Args:
-        name: "auto", a short name (see :mod:`sa3d.detectors.registry`), a hub id ("owner/name"), or
+        name: "auto", a short name (see ``sa3d.detectors.registry``), a hub id ("owner/name"), or
             a folder with weights.
         device: torch device.
 
@@ -32,7 +32,7 @@ def load_detector(name: str, device: str = "cpu") -> TextDetector:
 
 
 def check_detector(name: str) -> None:
-    """Refuse a name that :func:`load_detector` does not know; loads nothing.
+    """Refuse a name that ``load_detector`` does not know; loads nothing.
 
     Raises:
         SA3DError: the name is unknown.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sa3d.detectors.hub_detector import HubDetector, boxes_and_logits, distinct
-from sa3d.text_detector import Detections
+from sa3d.detectors.protocol import Detections
 
 
 class GroundingDinoDetector(HubDetector):

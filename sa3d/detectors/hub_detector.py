@@ -1,4 +1,4 @@
-"""What the detectors of transformers share: see :class:`HubDetector`."""
+"""What the detectors of transformers share: see ``HubDetector``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sa3d.segmenters.memory import enough_memory
+from sa3d.detectors.protocol import Detections, checked_words
+from sa3d.hub.memory import enough_memory
 from sa3d.segmenters.prompt_check import checked_image
-from sa3d.text_detector import Detections, checked_words
 
 MOST = 20
 """Detections kept of an image."""
@@ -50,7 +50,7 @@ class HubDetector:
             self._model = model.to(self._device).eval().requires_grad_(False)
 
     def detect(self, image: np.ndarray, text: str) -> Detections:
-        """Look for words in an image; see :class:`sa3d.text_detector.TextDetector`."""
+        """Look for words in an image; see ``TextDetector``."""
         from PIL import Image
 
         words, image = checked_words(text), checked_image(image)

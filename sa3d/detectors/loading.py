@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
+from sa3d.base.errors import SA3DError
 from sa3d.detectors.grounding_dino import GroundingDinoDetector
 from sa3d.detectors.hub_detector import SMALLER, HubDetector
 from sa3d.detectors.owlv2 import Owlv2Detector
 from sa3d.detectors.registry import REGISTRY
 from sa3d.detectors.sam3 import Sam3TextDetector
-from sa3d.errors import SA3DError
-from sa3d.segmenters.hub import download, quiet_loading
-from sa3d.segmenters.memory import enough_memory
-from sa3d.segmenters.sam_files import CONFIG, cached_folder, missing_files
+from sa3d.hub.download import download, quiet_loading
+from sa3d.hub.files import CONFIG, cached_folder, missing_files
+from sa3d.hub.memory import enough_memory
 
 DETECTOR_OF_TYPE: dict[str, type[HubDetector]] = {
     "grounding-dino": GroundingDinoDetector,

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from sa3d.detectors.hub_detector import MOST, HubDetector, distinct
-from sa3d.text_detector import Detections
+from sa3d.detectors.protocol import Detections
 
 _MODEL_INPUTS = ("pixel_values", "input_ids", "attention_mask")
 

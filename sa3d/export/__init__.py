@@ -1,1 +1,1 @@
-"""What leaves the program: masks of the photographs, a point cloud, a mesh."""
+"""What leaves the program: masks of the photos, a point cloud, a mesh."""

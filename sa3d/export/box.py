@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
+from sa3d.base.storage import atomic_path, refuse_existing
 from sa3d.export.frames import Placement
 from sa3d.export.surface import merge_points, surface_points
-from sa3d.object_volume import object_volume
-from sa3d.scene import Scene
-from sa3d.segmentation import Segmentation
-from sa3d.storage import atomic_path, refuse_existing
+from sa3d.objects.segmentation import Segmentation
+from sa3d.results.object_volume import object_volume
+from sa3d.scene.scene import Scene
 
 _GAP = 3.0
 """Voxels this many times the usual distance apart, or less, belong to one group."""
@@ -90,7 +90,7 @@ def export_boxes(
     config: BoxConfig | None = None,
     overwrite: bool = False,
 ) -> list[dict[str, Any]]:
-    """Write the boxes of objects as one JSON file; see :func:`described` for an object's entry.
+    """Write the boxes of objects as one JSON file; see ``described`` for an object's entry.
 
     Args:
         placement: the frame of the boxes; the ``ns-export`` flags are in Nerfstudio's own always.
@@ -110,7 +110,7 @@ def export_boxes(
     entries = [
         {
             "name": name,
-            "colour": segmentation.colours[name],
+            "color": segmentation.colors[name],
             **described(box, placement, config.padding),
         }
         for name, box in boxes.items()

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from sa3d.base.storage import atomic_path, refuse_existing
 from sa3d.export.masks import PhotoMasks
-from sa3d.storage import atomic_path, refuse_existing
 
 
 def write_coco(masks: PhotoMasks, path: Path, *, overwrite: bool = False) -> int:
@@ -33,9 +33,9 @@ def write_coco(masks: PhotoMasks, path: Path, *, overwrite: bool = False) -> int
             if mask.any():
                 ids = {"id": len(annotations) + 1, "image_id": index + 1, "category_id": category}
                 annotations.append(ids | _encoded(mask))
-    colours = masks.segmentation.colours
+    colors = masks.segmentation.colors
     categories = [
-        {"id": category, "name": name, "supercategory": "object", "color": colours[name]}
+        {"id": category, "name": name, "supercategory": "object", "color": colors[name]}
         for category, name in enumerate(masks.names, start=1)
     ]
     content = {

@@ -10,9 +10,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from sa3d.base.storage import atomic_path
 from sa3d.export.frames import Placement
-from sa3d.segmentation import Segmentation
-from sa3d.storage import atomic_path
+from sa3d.objects.segmentation import Segmentation
 
 MANIFEST_SUFFIX = ".manifest.json"
 """Added to the name of an exported file or folder."""
@@ -102,7 +102,7 @@ def _described(segmentation: Segmentation, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "label": list(segmentation.objects).index(name),
-        "colour": segmentation.colours[name],
+        "color": segmentation.colors[name],
         "prompts": [prompt.to_json() for prompt in one.prompts],
         "rounds": len(one.rounds),
         "converged": one.converged,

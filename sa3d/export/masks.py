@@ -1,4 +1,4 @@
-"""Masks of the photographs: at each image's own size, in the layouts other programs read.
+"""Masks of the photos: at each image's own size, in the layouts other programs read.
 
 Each ``write_...`` function writes one layout, a file or a folder that appears whole or not at all.
 """
@@ -12,21 +12,21 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from sa3d.errors import SA3DError
-from sa3d.mask_refinement import RefinementConfig, refined_masks
-from sa3d.scene import Scene
-from sa3d.segmentation import Segmentation
-from sa3d.storage import atomic_folder
-from sa3d.views import View
+from sa3d.base.errors import SA3DError
+from sa3d.base.storage import atomic_folder
+from sa3d.objects.segmentation import Segmentation
+from sa3d.results.mask_refinement import RefinementConfig, refined_masks
+from sa3d.scene.scene import Scene
+from sa3d.scene.views import View
 
 
 @dataclass(frozen=True)
 class PhotoMasks:
-    """The masks of chosen objects in every photograph of a scene.
+    """The masks of chosen objects in every photo of a scene.
 
     Attributes:
         names: the objects.
-        refinement: how edges follow the photograph; None leaves them as they are.
+        refinement: how edges follow the photo; None leaves them as they are.
     """
 
     scene: Scene
@@ -48,16 +48,16 @@ class PhotoMasks:
 
     @property
     def views(self) -> Sequence[View]:
-        """The photographs."""
+        """The photos."""
         return self.scene.views
 
     def of_view(self, index: int) -> dict[str, np.ndarray]:
-        """Exclusive masks [H, W] bool of the objects in one photograph, at its size."""
+        """Exclusive masks [H, W] bool of the objects in one photo, at its size."""
         found = refined_masks(self.scene, self.segmentation, index, self.refinement)
         return {name: found[name] for name in self.names}
 
     def together(self, index: int) -> np.ndarray:
-        """All objects in one photograph as one mask [H, W] bool."""
+        """All objects in one photo as one mask [H, W] bool."""
         return np.any(list(self.of_view(index).values()), axis=0)
 
 
@@ -162,14 +162,14 @@ def photo_folder(
     overwrite: bool,
     ours: Callable[[Path], bool] = only_png,
 ) -> AbstractContextManager[Path]:
-    """:func:`sa3d.storage.atomic_folder`, which would take a folder of photographs for masks.
+    """``atomic_folder``, which would take a folder of photos for masks.
 
     Raises:
-        SA3DError: also where the folder holds the scene's photographs.
+        SA3DError: also where the folder holds the scene's photos.
     """
     place = folder.resolve()
     if any(place in view.image_path.resolve().parents for view in masks.views):
-        raise SA3DError(f"{folder} holds the photographs themselves: give another folder")
+        raise SA3DError(f"{folder} holds the photos themselves: give another folder")
     return atomic_folder(folder, overwrite=overwrite, ours=ours)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
+from sa3d.base.storage import refuse_existing
 from sa3d.export.frames import Placement
 from sa3d.export.isosurface import isosurface
 from sa3d.export.mesh_cleanup import decimated, smoothed, solid_parts, vertex_normals
@@ -17,10 +18,9 @@ from sa3d.export.surface import surface_points
 from sa3d.export.surface_colors import ColorSource, surface_colors
 from sa3d.export.texture import covered_texels, painted, unfolded
 from sa3d.export.triangle_mesh import Mesh, Texture
-from sa3d.object_volume import ObjectVolume, cell_size, object_volume
-from sa3d.scene import Scene
-from sa3d.segmentation import Segmentation
-from sa3d.storage import refuse_existing
+from sa3d.objects.segmentation import Segmentation
+from sa3d.results.object_volume import ObjectVolume, cell_size, object_volume
+from sa3d.scene.scene import Scene
 
 _MAX_CELLS = 1 << 32
 
@@ -43,9 +43,9 @@ class MeshConfig:
     faces: int | None = 20_000
     """Faces at most; more if the mesh would tear. None keeps all."""
     colors: ColorSource = "photos"
-    """photos: from the photographs that see a place best; nerf: rendered along the normals."""
+    """photos: from the photos that see a place best; nerf: rendered along the normals."""
     texture_size: int = 1024
-    """Texels along the sides of the texture; 0 for colours per vertex."""
+    """Texels along the sides of the texture; 0 for colors per vertex."""
 
     def check(self) -> None:
         """Refuse settings that make no sense.
@@ -77,7 +77,7 @@ def export_mesh(
 ) -> Mesh:
     """Write an object's surface in the format the suffix names, see ``mesh_files.SUFFIXES``.
 
-    Textures go where the format holds one (GLB, OBJ, USD), vertex colours into a PLY.
+    Textures go where the format holds one (GLB, OBJ, USD), vertex colors into a PLY.
 
     Args:
         placement: the frame it is written in.
@@ -114,7 +114,7 @@ def object_mesh(
 
     Args:
         scale: units ``config.cell_size`` is in, per world unit.
-        texture_size: instead of the config's; 0 for colours per vertex.
+        texture_size: instead of the config's; 0 for colors per vertex.
 
     Raises:
         SA3DError: the object is empty, or a setting is wrong.

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
+from sa3d.base.storage import atomic_path
 from sa3d.export.mesh_cleanup import vertex_normals
 from sa3d.export.triangle_mesh import Mesh, Texture
 from sa3d.export.usd import package_stage, save_stage
-from sa3d.storage import atomic_path
 
 _TEXTURED = (".glb", ".obj", ".usdz", ".usd")
 SUFFIXES = (*_TEXTURED, ".ply", ".stl")
-"""Suffixes of all formats. PLY holds vertex colours, STL holds none, the others a texture."""
+"""Suffixes of all formats. PLY holds vertex colors, STL holds none, the others a texture."""
 _COMPANIONS = {".obj": (".mtl", ".png"), ".usd": (".png",)}
 """Files beside the one that is named, if the mesh has a texture."""
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from sa3d.export.surface import SurfacePoints
-from sa3d.object_volume import ObjectVolume, cell_size
-from sa3d.radiance_field import RadianceField
-from sa3d.scene import Scene
+from sa3d.fields.radiance_field import RadianceField
+from sa3d.results.object_volume import ObjectVolume, cell_size
+from sa3d.scene.scene import Scene
 
 _SURFACE = 0.2
 """Density of the surface as a share of the usual density where depth maps put it: a ray that is
@@ -100,7 +100,7 @@ def occupancy(
 
     Args:
         points: seen of the object.
-        per_voxel: see :class:`Occupancy`.
+        per_voxel: see ``Occupancy``.
         level: density of the surface, per world unit; by default a share of that at
             ``points``.
     """

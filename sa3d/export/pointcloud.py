@@ -1,4 +1,4 @@
-"""Objects as a point cloud: positions, normals, colours, labels and probabilities."""
+"""Objects as a point cloud: positions, normals, colors, labels and probabilities."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sa3d.calibration import calibrated_probability
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
+from sa3d.base.storage import refuse_existing
 from sa3d.export.frames import Placement
 from sa3d.export.pointcloud_files import PointCloud, check_suffix, write_pointcloud
 from sa3d.export.surface import SurfacePoints, merge_points, surface_points
-from sa3d.object_volume import object_volume
-from sa3d.scene import Scene
-from sa3d.segmentation import Segmentation
-from sa3d.storage import refuse_existing
+from sa3d.objects.segmentation import Segmentation
+from sa3d.results.calibration import calibrated_probability
+from sa3d.results.object_volume import object_volume
+from sa3d.scene.scene import Scene
 
 _FINEST = 1 << 20
 """Cells along the longest side of an object, at most."""

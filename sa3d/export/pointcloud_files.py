@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
+from sa3d.base.storage import atomic_path, save_arrays
 from sa3d.export.frames import Frame, Placement
-from sa3d.storage import atomic_path, save_arrays
 
 SUFFIXES = (".ply", ".pcd", ".npz")
 
@@ -30,7 +30,7 @@ class PointCloud:
     Attributes:
         positions: float64 [N, 3].
         normals: float64 [N, 3], unit length, facing the cameras.
-        colors: uint8 [N, 3], RGB of the photographs.
+        colors: uint8 [N, 3], RGB of the photos.
         labels: int32 [N], the object's index among the segmentation's objects.
         probabilities: float32 [N], evidence share of the object where the point lies, in [0, 1].
     """
@@ -57,7 +57,7 @@ def check_suffix(path: Path) -> None:
     """Refuse files of another kind.
 
     Raises:
-        SA3DError: the suffix is none of :data:`SUFFIXES`.
+        SA3DError: the suffix is none of ``SUFFIXES``.
     """
     if path.suffix.lower() not in SUFFIXES:
         known = ", ".join(SUFFIXES[:-1]) + " or " + SUFFIXES[-1]
@@ -111,7 +111,7 @@ def _ply(cloud: PointCloud, names: Sequence[str], frame: Frame) -> bytes:
 
 
 def _pcd(cloud: PointCloud) -> bytes:
-    """PCD 0.7 as the Point Cloud Library writes it: colours packed into a float, label unsigned.
+    """PCD 0.7 as the Point Cloud Library writes it: colors packed into a float, label unsigned.
 
     Normals are as long as positions: Open3D's reader takes them to be.
     """

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sa3d.errors import SA3DError
-from sa3d.final_masks import final_mask
-from sa3d.object_volume import ObjectVolume
-from sa3d.scene import Scene
-from sa3d.segmentation import Segmentation
+from sa3d.base.errors import SA3DError
+from sa3d.objects.segmentation import Segmentation
+from sa3d.results.final_masks import final_mask
+from sa3d.results.object_volume import ObjectVolume
+from sa3d.scene.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class SurfacePoints:
 
     Attributes:
         positions: float32 [N, 3].
-        colors: float32 [N, 3], RGB of the photographs in [0, 1].
+        colors: float32 [N, 3], RGB of the photos in [0, 1].
         to_camera: float32 [N, 3], unit vectors towards the camera that saw the point.
     """
 

@@ -1,4 +1,4 @@
-"""The colour of points on an object's surface, from the photographs or from the NeRF."""
+"""The color of points on an object's surface, from the photos or from the NeRF."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sa3d.final_masks import final_mask
-from sa3d.geometry import Camera, Rays
-from sa3d.masked_field import MaskedField
-from sa3d.object_volume import ObjectVolume, cell_size
-from sa3d.scene import PreparedView, Scene
-from sa3d.segmentation import Segmentation
+from sa3d.geometry.camera import Camera, Rays
+from sa3d.objects.segmentation import Segmentation
+from sa3d.results.final_masks import final_mask
+from sa3d.results.masked_field import MaskedField
+from sa3d.results.object_volume import ObjectVolume, cell_size
+from sa3d.scene.scene import PreparedView, Scene
 
 ColorSource = Literal["photos", "nerf"]
 
 _SHARPNESS = 6
-"""Power of a photograph's weight: large takes the best one alone, small blurs."""
+"""Power of a photo's weight: large takes the best one alone, small blurs."""
 _GRAZING = 0.2
-"""Cosine of the angle to the normal below which a photograph does not count."""
+"""Cosine of the angle to the normal below which a photo does not count."""
 _BEHIND = 1.5
 """Voxels a point may lie behind the depth map and still be seen."""
 _MASK_EDGE = 1
@@ -40,12 +40,12 @@ def surface_colors(
     normals: np.ndarray,
     source: ColorSource,
 ) -> np.ndarray:
-    """Colours uint8 [N, 3] of surface points, world frame; of the nearest known one where unseen.
+    """Colors uint8 [N, 3] of surface points, world frame; of the nearest known one where unseen.
 
     Args:
         volume: the object's.
         positions, normals: [N, 3]; normals have unit length and point outward.
-        source: ``photos`` blends the photographs that see a point, those that see it from near and
+        source: ``photos`` blends the photos that see a point, those that see it from near and
             straight on above all; ``nerf`` renders short rays into the surface.
     """
     points, outward = (torch.from_numpy(a).float() for a in (positions, normals))
@@ -61,7 +61,7 @@ def surface_colors(
 def _from_photos(
     scene: Scene, segmentation: Segmentation, name: str, points: Tensor, normals: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Colours [N, 3] in [0, 1] and whether any photograph shows the point, bool [N]."""
+    """Colors [N, 3] in [0, 1] and whether any photo shows the point, bool [N]."""
     total, weights = torch.zeros_like(points), torch.zeros_like(points[:, 0])
     tolerance = _BEHIND * cell_size(scene.grid, scene.grid.bounds.to_unit(points))
     for index, view in enumerate(scene.views):
@@ -85,7 +85,7 @@ def _from_photos(
 
 
 def _seen_pixels(prepared: PreparedView, camera: Camera, points: Tensor, nearest: Tensor) -> Tensor:
-    """Where points [N, 3] appear in a photograph, as grid_sample counts, [N, 2].
+    """Where points [N, 3] appear in a photo, as grid_sample counts, [N, 2].
 
     Far outside where they do not: beyond the border, or behind what the NeRF's depth shows.
 
@@ -116,7 +116,7 @@ def _eroded(mask: np.ndarray) -> Tensor:
 def _from_nerf(
     scene: Scene, volume: ObjectVolume, points: Tensor, normals: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Colours [N, 3] in [0, 1] and whether a ray met the object, bool [N]."""
+    """Colors [N, 3] in [0, 1] and whether a ray met the object, bool [N]."""
     field = MaskedField(scene.field, volume, "object")
     above = _ABOVE * cell_size(scene.grid, scene.grid.bounds.to_unit(points))
     rays = Rays((points + normals * above[:, None]).to(scene.device), -normals.to(scene.device))

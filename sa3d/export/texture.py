@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 _PADDING = 4
-"""Texels between charts; their colours are continued over it."""
+"""Texels between charts; their colors are continued over it."""
 _FILL = 0.5
 """Share of the picture that charts can be expected to cover."""
 _CANDIDATES = 1 << 22
@@ -86,7 +86,7 @@ def covered_texels(atlas: Atlas) -> Texels:
 
 
 def painted(size: tuple[int, int], index: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """A picture uint8 [H, W, 3] with colours [T, 3] at texels [T], continued over the rest."""
+    """A picture uint8 [H, W, 3] with colors [T, 3] at texels [T], continued over the rest."""
     from scipy.ndimage import distance_transform_edt
 
     picture = np.zeros((*size, 3), np.uint8)

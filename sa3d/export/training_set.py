@@ -1,6 +1,6 @@
 """A data set for ``ns-train`` whose masks say which pixels to train on.
 
-In Nerfstudio a mask's white pixels are trained on, its black ones never looked at. The photographs
+In Nerfstudio a mask's white pixels are trained on, its black ones never looked at. The photos
 stay where they are: the new ``transforms.json`` names them by relative paths.
 """
 
@@ -14,17 +14,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
 from sa3d.export.frames import Placement
 from sa3d.export.masks import PhotoMasks, mask_names, only_png, photo_folder, write_bits
-from sa3d.geometry import Camera
-from sa3d.views import View
+from sa3d.geometry.camera import Camera
+from sa3d.scene.views import View
 
 Keep = Literal["object", "rest"]
 """What is trained on: the objects alone, or everything but them."""
 
 _REDUCTIONS = (2, 4, 8)
-"""Nerfstudio's own smaller copies of the photographs: ``images_2`` and so on."""
+"""Nerfstudio's own smaller copies of the photos: ``images_2`` and so on."""
 _OLD_COLMAP_TURN = [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 0]]
 """Nerfstudio assumes it where COLMAP's files lie beside a ``transforms.json`` that names none."""
 
@@ -43,7 +43,7 @@ def write_training_set(
     where both say so.
 
     Args:
-        transforms: of :func:`data_set_transforms` or :func:`run_transforms`.
+        transforms: of ``data_set_transforms`` or ``run_transforms``.
 
     Raises:
         SA3DError: the folder exists and may not be replaced, or something cannot be read.
@@ -148,7 +148,7 @@ def _paths_mapped(content: Mapping[str, Any], change: Callable[[str], str]) -> d
 
 
 def _reduced_copies(views: Sequence[View]) -> dict[int, Path]:
-    """By N, the folder with all photographs at 1/N of their size; Nerfstudio wants them flat."""
+    """By N, the folder with all photos at 1/N of their size; Nerfstudio wants them flat."""
     folders = {view.image_path.parent for view in views}
     if len(folders) > 1:
         return {}

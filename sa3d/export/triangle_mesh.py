@@ -1,4 +1,4 @@
-"""Triangle meshes with colours per vertex or a texture."""
+"""Triangle meshes with colors per vertex or a texture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sa3d.export.frames import Placement
 
 @dataclass(frozen=True)
 class Texture:
-    """The colours of a mesh.
+    """The colors of a mesh.
 
     Attributes:
         picture: uint8 [H, W, 3] RGB.
@@ -31,7 +31,7 @@ class Mesh:
     Attributes:
         vertices: float64 [V, 3].
         faces: int64 [F, 3], facing outward.
-        colors: uint8 [V, 3] RGB; None if the mesh has a texture or no colours.
+        colors: uint8 [V, 3] RGB; None if the mesh has a texture or no colors.
         texture: instead of ``colors``.
     """
 

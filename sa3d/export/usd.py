@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
 from sa3d.export.triangle_mesh import Mesh, Texture
 
 
@@ -45,7 +45,7 @@ def package_stage(stage: Path, package: Path) -> None:
 
 
 def _shape(stage: Any, mesh: Mesh) -> Any:
-    """The triangles, with vertex colours if the mesh has them."""
+    """The triangles, with vertex colors if the mesh has them."""
     geometry, arrays = _pxr("UsdGeom"), _pxr("Vt")
     shape = geometry.Mesh.Define(stage, "/object/mesh")
     shape.CreatePointsAttr(arrays.Vec3fArray.FromNumpy(mesh.vertices.astype(np.float32)))

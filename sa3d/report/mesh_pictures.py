@@ -7,7 +7,7 @@ import torch
 
 from sa3d.export.mesh_cleanup import vertex_normals
 from sa3d.export.triangle_mesh import Mesh
-from sa3d.geometry import Camera
+from sa3d.geometry.camera import Camera
 
 _POINTS = 800_000
 _FINER = 2
@@ -17,16 +17,16 @@ _AMBIENT = 0.55
 
 
 class MeshPictures:
-    """Draws a mesh with colours per vertex, lit from the camera, faces seen from outside only."""
+    """Draws a mesh with colors per vertex, lit from the camera, faces seen from outside only."""
 
     def __init__(self, mesh: Mesh, seed: int = 0) -> None:
         """Spread points evenly over the mesh.
 
         Raises:
-            ValueError: the mesh has no colours per vertex.
+            ValueError: the mesh has no colors per vertex.
         """
         if mesh.colors is None:
-            raise ValueError("a mesh with colours per vertex is needed")
+            raise ValueError("a mesh with colors per vertex is needed")
         random = np.random.default_rng(seed)
         corners = mesh.vertices[mesh.faces]
         across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

@@ -12,19 +12,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
 from sa3d.export.box import Box, BoxConfig, object_box
 from sa3d.export.frames import Placement
 from sa3d.export.mesh import MeshConfig, object_mesh
-from sa3d.final_masks import drawn_by_user, final_mask
-from sa3d.rendering import ViewPicture, tinted
+from sa3d.objects.segmentation import ObjectResult, Segmentation, ViewRecord
 from sa3d.report.exports import FoundExport
 from sa3d.report.mesh_pictures import MeshPictures
 from sa3d.report.pictures import HEAT, UNKNOWN, data_uri, doubt_picture, jpeg_uri, prompt_picture
 from sa3d.report.turntable import animated_webp, turntable_cameras
 from sa3d.report.view_choice import prompted_views, spread_views
-from sa3d.scene import Scene
-from sa3d.segmentation import ObjectSegmentation, Segmentation, ViewRecord
+from sa3d.results.final_masks import drawn_by_user, final_mask
+from sa3d.results.rendering import ViewPicture, tinted
+from sa3d.scene.scene import Scene
 
 _WHY = {
     "rejected": "agrees too little with the other views: is under the gate",
@@ -35,7 +35,7 @@ _WHY = {
 
 
 _TURNING_MESH = MeshConfig(samples_per_voxel=2, faces=None, texture_size=0)
-"""For small pictures: many faces, with colours of their own."""
+"""For small pictures: many faces, with colors of their own."""
 
 
 @dataclass
@@ -81,10 +81,10 @@ def report_page(
         placement: the frame lengths are in; the world by default.
         min_agreement: the loop's gate, to say why views were rejected.
         exports: files to list.
-        progress: called with an object's name after each of its :func:`pictures_per_object`.
+        progress: called with an object's name after each of its ``pictures_per_object``.
 
     Raises:
-        SA3DError: no such object, or a photograph is missing.
+        SA3DError: no such object, or a photo is missing.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -112,7 +112,7 @@ def report_page(
 
 
 def pictures_per_object(config: ReportConfig) -> int:
-    """How often at most :func:`report_page` tells its progress for one object."""
+    """How often at most ``report_page`` tells its progress for one object."""
     frames = config.turntable_frames if config.turntable else 0
     return config.max_views + config.doubt_views + config.rejected_views + frames
 
@@ -132,7 +132,7 @@ class _ObjectPage:
         """What ``page.html`` shows of an object."""
         one = self.segmentation.object(name)
         label = list(self.segmentation.objects).index(name)
-        colour = self.segmentation.colours[name]
+        color = self.segmentation.colors[name]
         shown = spread_views(self.scene, one, self.config.max_views)
         rejected = [i for i, record in sorted(one.views.items()) if record.outcome == "rejected"]
         return {
@@ -152,14 +152,14 @@ class _ObjectPage:
                 for i in shown[: self.config.doubt_views]
             ],
             "rejected": [
-                self._view(one, i, tinted(self.scene.views[i].image(), mask, colour))
+                self._view(one, i, tinted(self.scene.views[i].image(), mask, color))
                 for i in rejected[: self.config.rejected_views]
                 if (mask := one.views[i].mask) is not None
             ],
             "all_views": [self._row(index, record) for index, record in sorted(one.views.items())],
         }
 
-    def _prompts(self, one: ObjectSegmentation) -> list[dict[str, Any]]:
+    def _prompts(self, one: ObjectResult) -> list[dict[str, Any]]:
         shown = []
         for index in prompted_views(self.scene, one):
             here = [p for p in one.prompts if p.view and self.scene.view_index(p.view) == index]
@@ -207,9 +207,9 @@ class _ObjectPage:
 
     def _masked(self, name: str, index: int) -> Any:
         mask, _ = final_mask(self.scene, self.segmentation, name, index)
-        return tinted(self.scene.views[index].image(), mask, self.segmentation.colours[name])
+        return tinted(self.scene.views[index].image(), mask, self.segmentation.colors[name])
 
-    def _view(self, one: ObjectSegmentation, index: int, pixels: Any) -> dict[str, Any]:
+    def _view(self, one: ObjectResult, index: int, pixels: Any) -> dict[str, Any]:
         self.progress(one.name)
         uri = jpeg_uri(pixels, self.config.picture_side)
         record = one.views.get(index)

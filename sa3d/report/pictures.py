@@ -1,4 +1,4 @@
-"""The pictures of a report: prompts, masks and doubt over photographs, as data URIs."""
+"""The pictures of a report: prompts, masks and doubt over photos, as data URIs."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from sa3d.calibration import calibrated_probability
-from sa3d.mask_rendering import render_mask, render_share
-from sa3d.prompts import Prompt
-from sa3d.rendering import tinted
-from sa3d.scene import Scene
-from sa3d.segmentation import Segmentation
+from sa3d.objects.prompts import Prompt
+from sa3d.objects.segmentation import Segmentation
+from sa3d.results.calibration import calibrated_probability
+from sa3d.results.rendering import tinted
+from sa3d.scene.scene import Scene
+from sa3d.voting.mask_rendering import render_mask, render_share
 
 _ON, _BESIDE, _BOX = (40, 200, 90), (235, 50, 60), (255, 210, 40)
 HEAT = ((20, 11, 52), (132, 32, 107), (229, 92, 48), (246, 215, 70), (252, 255, 200))
-"""Colours of no doubt to full doubt; the page's legend shows them, too."""
+"""Colors of no doubt to full doubt; the page's legend shows them, too."""
 UNKNOWN = (70, 110, 190)
-"""Colour of what views have said next to nothing about."""
+"""Color of what views have said next to nothing about."""
 _LITTLE = 1.0
 """Evidence, in fully lit pixels, that is half way from nothing to enough."""
 
 
 def prompt_picture(scene: Scene, view_index: int, prompts: Sequence[Prompt]) -> np.ndarray:
-    """A photograph with what the user marked in it, uint8 [H, W, 3].
+    """A photo with what the user marked in it, uint8 [H, W, 3].
 
     Points on the object and masks are green, points beside it red, boxes yellow.
     """
@@ -55,7 +55,7 @@ def prompt_picture(scene: Scene, view_index: int, prompts: Sequence[Prompt]) -> 
 def doubt_picture(
     scene: Scene, segmentation: Segmentation, name: str, view_index: int
 ) -> np.ndarray:
-    """A view's photograph in grey, glowing where the calibrated probability is near 0.5.
+    """A view's photo in grey, glowing where the calibrated probability is near 0.5.
 
     Doubt is ``1 - |2 p - 1|``: 1 at a probability of 0.5, 0 where it is 0 or 1. Where the
     views have said next to nothing there is nothing to doubt: those places are blue.

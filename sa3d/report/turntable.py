@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from sa3d.export.box import Box
-from sa3d.geometry import Camera
-from sa3d.scene import Scene
+from sa3d.geometry.camera import Camera
+from sa3d.scene.scene import Scene
 
 _FIELD_OF_VIEW = math.radians(30)
 _ROOM = 1.04
@@ -23,10 +23,10 @@ _MILLISECONDS = 90
 
 
 def turntable_cameras(scene: Scene, box: Box, frames: int, side: int) -> list[Camera]:
-    """Cameras once around a box, as high as the photographs' are.
+    """Cameras once around a box, as high as the photos' are.
 
-    Where the photographs leave a wide gap, the cameras swing to and fro opposite to it instead: no
-    photograph says how the object looks from there.
+    Where the photos leave a wide gap, the cameras swing to and fro opposite to it instead: no
+    photo says how the object looks from there.
     """
     center = torch.tensor(box.center, dtype=torch.float32)
     offsets = torch.stack([view.camera.position.cpu().float() for view in scene.views]) - center
@@ -62,11 +62,11 @@ def animated_webp(pictures: Sequence[np.ndarray]) -> bytes:
 
 
 def _angles(seen: Tensor, frames: int) -> list[float]:
-    """Azimuths of the turn, given those of the photographs [V], in radians."""
+    """Azimuths of the turn, given those of the photos [V], in radians."""
     ordered = seen.sort().values
     gaps = torch.cat([ordered[1:], ordered[:1] + 2 * math.pi]) - ordered
     widest = float(gaps.max())
-    start = float(ordered[int(gaps.argmax())]) + widest  # where the photographs begin again
+    start = float(ordered[int(gaps.argmax())]) + widest  # where the photos begin again
     if widest < _ALL_AROUND:
         return [start + 2 * math.pi * i / frames for i in range(frames)]
     half = (2 * math.pi - widest) / 2

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sa3d.errors import SA3DError
-from sa3d.segmenter import PromptableSegmenter
+from sa3d.base.errors import SA3DError
+from sa3d.hub.files import is_hub_id
 from sa3d.segmenters.choice import segmenter_meant
+from sa3d.segmenters.protocol import PromptableSegmenter
 from sa3d.segmenters.registry import AUTO, EMBEDDED, KNOWN_SEGMENTERS, REGISTRY
-from sa3d.segmenters.sam_files import is_hub_id
 
 
 def load_segmenter(name: str, device: str = "cpu") -> PromptableSegmenter:
@@ -16,7 +16,7 @@ def load_segmenter(name: str, device: str = "cpu") -> PromptableSegmenter:
 
     Args:
         name: "graphcut" (embedded, no weights), "auto" (the best one on this machine), a short name
-            (see :mod:`sa3d.segmenters.registry`), a hub id ("owner/name"), or a folder or
+            (see ``sa3d.segmenters.registry``), a hub id ("owner/name"), or a folder or
             .safetensors file with weights of SAM or one of its relatives.
         device: torch device for SAM; the graph cut runs on the CPU.
 
@@ -26,17 +26,17 @@ def load_segmenter(name: str, device: str = "cpu") -> PromptableSegmenter:
     check_segmenter(name)
     name = segmenter_meant(name, device).name
     if name == EMBEDDED:
-        from sa3d.segmenters.graphcut import GraphCutSegmenter
+        from sa3d.segmenters.graphcut.segmenter import GraphCutSegmenter
 
         return GraphCutSegmenter()
-    from sa3d.segmenters.sam_loading import load_sam
+    from sa3d.segmenters.sam.loading import load_sam
 
     known = REGISTRY.get(name)
     return load_sam(known.hub_id if known and known.hub_id else name, device)
 
 
 def check_segmenter(name: str) -> None:
-    """Refuse a name that :func:`load_segmenter` does not know; loads nothing.
+    """Refuse a name that ``load_segmenter`` does not know; loads nothing.
 
     Raises:
         SA3DError: the name is unknown.

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from sa3d.hub.files import cached_folder
 from sa3d.segmenters.registry import AUTO, EMBEDDED, REGISTRY, SegmenterInfo
-from sa3d.segmenters.sam_files import cached_folder
 
 PATIENCE_S = 6.0
 """A CPU is not made to encode views for longer than this unless the user says so: with fifty views
@@ -60,7 +60,7 @@ def can_run(info: SegmenterInfo) -> bool:
     """Whether the libraries that a segmenter needs are there."""
     if info.name != "edgetam":
         return True
-    from sa3d.segmenters.sam_loading import timm_problem
+    from sa3d.segmenters.sam.loading import timm_problem
 
     return timm_problem() is None
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sa3d.segmenter import LOGITS_SIZE
+from sa3d.segmenters.protocol import LOGITS_SIZE
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ REGISTRY: dict[str, SegmenterInfo] = {
 """All short names, in the order they are listed."""
 
 KNOWN_SEGMENTERS = (AUTO, *REGISTRY)
-"""Names for :func:`sa3d.segmenters.load_segmenter`, which takes hub ids, folders and files too."""
+"""Names for ``load_segmenter``, which takes hub ids, folders and files too."""
 
 
 def label_of(hub_id: str) -> str:

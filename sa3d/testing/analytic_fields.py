@@ -1,4 +1,4 @@
-"""Radiance fields with known answers: opaque coloured shapes, ray-sampled like a NeRF."""
+"""Radiance fields with known answers: opaque colored shapes, ray-sampled like a NeRF."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from sa3d.bounds import Bounds
-from sa3d.geometry import Rays
-from sa3d.radiance_field import FieldRender
+from sa3d.fields.radiance_field import FieldRender
+from sa3d.geometry.bounds import Bounds
+from sa3d.geometry.camera import Rays
 
 Vector = tuple[float, float, float]
 
 
 class Shape(Protocol):
-    """A solid of one colour. Frozen dataclasses, so that ``repr`` tells two of them apart."""
+    """A solid of one color. Frozen dataclasses, so that ``repr`` tells two of them apart."""
 
     @property
     def color(self) -> Vector:
@@ -44,14 +44,14 @@ class Sphere:
     thickness: float | None = None
 
     def signed_distance(self, points: Tensor) -> Tensor:
-        """See :class:`Shape`."""
+        """See ``Shape``."""
         outer = (points - torch.tensor(self.center).to(points)).norm(dim=-1) - self.radius
         if self.thickness is None:
             return outer
         return torch.maximum(outer, -self.thickness - outer)
 
     def intersect(self, rays: Rays) -> Tensor:
-        """See :class:`Shape`; rays start outside."""
+        """See ``Shape``; rays start outside."""
         to_center = torch.tensor(self.center).to(rays.origins) - rays.origins
         along = (to_center * rays.directions).sum(-1)
         missed_by2 = (to_center**2).sum(-1) - along**2
@@ -69,13 +69,13 @@ class Box:
     color: Vector = (0.1, 0.3, 0.9)
 
     def signed_distance(self, points: Tensor) -> Tensor:
-        """See :class:`Shape`."""
+        """See ``Shape``."""
         low, high = (torch.tensor(corner).to(points) for corner in (self.low, self.high))
         beyond = torch.maximum(low - points, points - high)
         return beyond.clamp_min(0).norm(dim=-1) + beyond.amax(dim=-1).clamp_max(0)
 
     def intersect(self, rays: Rays) -> Tensor:
-        """See :class:`Shape`; rays start outside."""
+        """See ``Shape``; rays start outside."""
         enter, leave = slab_distances(rays, self.low, self.high)
         return torch.where((enter < leave) & (enter > 0), enter, torch.inf)
 
@@ -125,18 +125,18 @@ class AnalyticField:
 
     @property
     def bounds(self) -> Bounds:
-        """See :class:`sa3d.radiance_field.RadianceField`."""
+        """See ``RadianceField``."""
         return self._bounds
 
     @property
     def fingerprint(self) -> str:
-        """See :class:`sa3d.radiance_field.RadianceField`."""
+        """See ``RadianceField``."""
         options = {k: v for k, v in vars(self).items() if k != "shapes"}
         return hashlib.sha256(repr((self.shapes, sorted(options.items()))).encode()).hexdigest()
 
     @torch.no_grad()
     def density(self, positions_world: Tensor) -> Tensor:
-        """See :class:`sa3d.radiance_field.RadianceField`."""
+        """See ``RadianceField``."""
         return self._density_at(positions_world, self._distances(positions_world).amin(dim=-1))
 
     def _density_at(self, positions: Tensor, distance: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ class AnalyticField:
 
     @torch.no_grad()
     def render(self, rays: Rays, camera_index: int = -1) -> FieldRender:
-        """See :class:`sa3d.radiance_field.RadianceField`; ``camera_index`` has no influence."""
+        """See ``RadianceField``; ``camera_index`` has no influence."""
         edges = self._sample_edges(rays)
         middles = (edges[:, :-1] + edges[:, 1:]) / 2
         positions = rays.origins[:, None] + rays.directions[:, None] * middles[..., None]

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sa3d.bounds import Bounds
-from sa3d.events import RoundDone
-from sa3d.geometry import Camera
-from sa3d.inverse_rendering import Evidence, Vote
-from sa3d.prompts import Prompt
-from sa3d.scene import PrepareConfig, Scene
-from sa3d.segmentation import ObjectSegmentation, Segmentation, ViewRecord
+from sa3d.geometry.bounds import Bounds
+from sa3d.geometry.camera import Camera
+from sa3d.objects.events import RoundDone
+from sa3d.objects.inverse_rendering import Evidence, Vote
+from sa3d.objects.prompts import Prompt
+from sa3d.objects.segmentation import ObjectResult, Segmentation, ViewRecord
+from sa3d.scene.scene import PrepareConfig, Scene
+from sa3d.scene.views import View
 from sa3d.testing.analytic_fields import AnalyticField, Box, Shape, Sphere, Vector
-from sa3d.views import View
 
 BALL = Sphere((0.25, 0.1, -0.1), 0.3)
 CRATE = Box((-0.55, -0.35, -0.4), (-0.15, 0.05, 0.05))
@@ -49,13 +49,13 @@ def analytic_scene(
     density: float = 400.0,
     prepare: bool = True,
 ) -> AnalyticScene:
-    """Photograph analytic shapes, from a spiral of cameras looking at the origin unless told.
+    """Photo analytic shapes, from a spiral of cameras looking at the origin unless told.
 
     Args:
         folder: gets ``images/`` (PNG) and ``cache/``.
         shapes: by name; a ball and a crate on a table by default.
         kind: bounds of the field, over the box [-1, 1]^3.
-        size: (width, height) of the photographs and of the operators.
+        size: (width, height) of the photos and of the operators.
         cameras: instead of ``num_views`` of the spiral; all of ``size``.
         resolution: of the mask grid over the unit cube; contracted spaces spend half of it, along
             each side, on the outside.
@@ -110,7 +110,7 @@ def voted_segmentation(scene: Scene, masks: Mapping[str, np.ndarray]) -> Segment
     """What the loop would return with a perfect segmenter: every view votes its exact mask.
 
     Args:
-        masks: by object, bool [V, H, W] at the photographs' size, all views accepted.
+        masks: by object, bool [V, H, W] at the photos' size, all views accepted.
     """
     return Segmentation(
         scene_key=scene.key,
@@ -121,7 +121,7 @@ def voted_segmentation(scene: Scene, masks: Mapping[str, np.ndarray]) -> Segment
     )
 
 
-def _voted_object(scene: Scene, name: str, masks: np.ndarray) -> ObjectSegmentation:
+def _voted_object(scene: Scene, name: str, masks: np.ndarray) -> ObjectResult:
     evidence = Evidence.none(len(scene.elements))
     for index, mask in enumerate(masks):
         prepared = scene.prepared(index)
@@ -147,7 +147,7 @@ def _voted_object(scene: Scene, name: str, masks: np.ndarray) -> ObjectSegmentat
         changed_views=0,
         seconds=0.1,
     )
-    return ObjectSegmentation(name, [prompt], evidence, views, [done], True, "exact masks voted")
+    return ObjectResult(name, [prompt], evidence, views, [done], True, "exact masks voted")
 
 
 def _resized(mask: Tensor, size: tuple[int, int]) -> Tensor:

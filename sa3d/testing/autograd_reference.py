@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sa3d.view_operator import ViewOperator
+from sa3d.scene.view_operator import ViewOperator
 
 
 def autograd_step(operator: ViewOperator, mask: Tensor, lam: float) -> Tensor:

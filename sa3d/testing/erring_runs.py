@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sa3d.evaluation import mean_iou_over_views
-from sa3d.final_masks import final_mask
-from sa3d.loop_config import LoopConfig
-from sa3d.prompts import Prompt
-from sa3d.segmentation import Segmentation
-from sa3d.session import Session
+from sa3d.evaluation.stages import mean_iou_over_views
+from sa3d.loop.config import LoopConfig
+from sa3d.loop.session import Session
+from sa3d.objects.prompts import Prompt
+from sa3d.objects.segmentation import Segmentation
+from sa3d.results.final_masks import final_mask
 from sa3d.testing.analytic_scene import AnalyticScene
 from sa3d.testing.oracle_segmenter import OracleErrors, OracleSegmenter
 from sa3d.testing.random_scene import largest_in_first_view, random_scene

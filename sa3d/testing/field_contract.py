@@ -1,11 +1,11 @@
-"""What every :class:`sa3d.radiance_field.RadianceField` must hold: assertions for tests."""
+"""What every ``RadianceField`` must hold: assertions for tests."""
 
 from __future__ import annotations
 
 import torch
 
-from sa3d.geometry import Rays
-from sa3d.radiance_field import FieldRender, RadianceField
+from sa3d.fields.radiance_field import FieldRender, RadianceField
+from sa3d.geometry.camera import Rays
 
 
 def check_radiance_field(field: RadianceField, rays: Rays) -> None:

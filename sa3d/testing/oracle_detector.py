@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sa3d.text_detector import Detections, checked_words
+from sa3d.detectors.protocol import Detections, checked_words
 
 
 class OracleDetector:

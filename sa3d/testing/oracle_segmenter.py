@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sa3d.segmenter import MaskPrediction
-from sa3d.segmenters.graphcut_logits import logits_from_mask, logits_to_image
+from sa3d.segmenters.graphcut.logits import logits_from_mask, logits_to_image
 from sa3d.segmenters.prompt_check import CheckedPrompt, checked_image
+from sa3d.segmenters.protocol import MaskPrediction
 
 NESTING_SHARE = 0.02
 """The smaller and larger candidates differ by this share of the mask's size."""
@@ -102,7 +102,7 @@ class OracleSegmenter:
         *,
         multimask_output: bool = False,
     ) -> MaskPrediction:
-        """The object with the most votes; see :class:`sa3d.segmenter.PromptableSegmenter`."""
+        """The object with the most votes; see ``PromptableSegmenter``."""
         image, objects = self._current()
         prompt = CheckedPrompt.of(point_coords, point_labels, box, mask_logits)
         votes = {label: _votes(mask, prompt) for label, mask in objects.items()}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 FAMILIES = ("grounding-dino", "owlv2", "sam3")
-"""``model_type`` of what :func:`save_tiny_detector` makes."""
+"""``model_type`` of what ``save_tiny_detector`` makes."""
 
 _LAYERS: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
 _BERT_WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "the", "a", "red", "mug", "ball")

@@ -14,7 +14,7 @@ import torch
 _Options = Mapping[str, Any]
 
 FAMILIES = ("sam", "sam_hq", "sam2", "edgetam", "sam3_tracker")
-"""``model_type`` of what :func:`tiny_sam` makes."""
+"""``model_type`` of what ``tiny_sam`` makes."""
 
 TINY_SIDE_PX = 128
 """Input side of the tiny models: small enough for milliseconds."""
@@ -181,7 +181,7 @@ def _pyramid(family: str, backbone: _Options) -> dict[str, Any]:
 def _build(family: str, vision: _Options, prompts: _Options, decoder: _Options) -> Any:
     import transformers
 
-    from sa3d.segmenters.sam_loading import SEGMENTER_OF_TYPE
+    from sa3d.segmenters.sam.loading import SEGMENTER_OF_TYPE
 
     model_class = getattr(transformers, SEGMENTER_OF_TYPE[family].model_class)
     config = model_class.config_class(
@@ -205,7 +205,7 @@ def _processor(family: str, side: int | None) -> Any:
     """A family's image processor, for images of ``side`` pixels; None for the family's own."""
     import transformers
 
-    from sa3d.segmenters.sam_loading import SEGMENTER_OF_TYPE
+    from sa3d.segmenters.sam.loading import SEGMENTER_OF_TYPE
 
     processor = getattr(transformers, SEGMENTER_OF_TYPE[family].image_processor_class)
     if side is None:

@@ -1,4 +1,4 @@
-"""Generated scenes: a few coloured solids on a table, different ones for every seed."""
+"""Generated scenes: a few colored solids on a table, different ones for every seed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sa3d.geometry import Camera
+from sa3d.geometry.camera import Camera
 from sa3d.testing.analytic_fields import Box, Shape, Sphere
 from sa3d.testing.analytic_scene import TABLE, AnalyticScene, analytic_scene, look_at
 
@@ -56,9 +56,9 @@ def random_scene(
     resolution: int = 48,
     density: float = 400.0,
 ) -> AnalyticScene:
-    """Photograph :func:`random_shapes` on one walk around them, slowly going up and down.
+    """Photo ``random_shapes`` on one walk around them, slowly going up and down.
 
-    See :func:`sa3d.testing.analytic_scene.analytic_scene`.
+    See ``analytic_scene``.
     """
     cameras = [_walking_camera(i, num_views, size) for i in range(num_views)]
     shapes = random_shapes(seed, count)

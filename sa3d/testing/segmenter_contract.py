@@ -1,4 +1,4 @@
-"""What every :class:`sa3d.segmenter.PromptableSegmenter` must hold: assertions for tests."""
+"""What every ``PromptableSegmenter`` must hold: assertions for tests."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from sa3d.segmenter import (
+from sa3d.segmenters.graphcut.logits import logits_to_image
+from sa3d.segmenters.protocol import (
     LOGITS_SIZE,
     EncodesBatches,
     LearnsAppearance,
     MaskPrediction,
     PromptableSegmenter,
 )
-from sa3d.segmenters.graphcut_logits import logits_to_image
 
 
 def check_segmenter(make: Callable[[], PromptableSegmenter], image: np.ndarray) -> None:
@@ -202,7 +202,7 @@ def check_errors(segmenter: PromptableSegmenter, image: np.ndarray) -> None:
 
 
 def check_appearance(segmenter: LearnsAppearance, image: np.ndarray) -> None:
-    """Samples have a fixed shape and are colours of the image; forgetting them forgets them."""
+    """Samples have a fixed shape and are colors of the image; forgetting them forgets them."""
     assert isinstance(segmenter, PromptableSegmenter)
     segmenter.set_image(image)
     prompt = prompts(image)["box"]

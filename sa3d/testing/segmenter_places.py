@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sa3d.segmenter import PromptableSegmenter
+from sa3d.segmenters.protocol import PromptableSegmenter
 from sa3d.testing.segmenter_contract import check_prediction
 
 SIZES = ((72, 96), (96, 54))

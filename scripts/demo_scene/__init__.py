@@ -1,4 +1,4 @@
-"""Procedural still lifes and the small ray tracer that photographs them."""
+"""Procedural still lifes and the small ray tracer that photos them."""
 
 from collections.abc import Callable
 

@@ -29,15 +29,15 @@ def _wall_texture(p: Array) -> Array:
         (0.85, 0.78, 0.55),
         3 * hue - 1.2,
     )
-    colour = np.where(p[:, 2:] < -0.05, panel, paper)
+    color = np.where(p[:, 2:] < -0.05, panel, paper)
     distance = np.maximum(np.abs(along - 0.3 * side) - 0.75, np.abs(p[:, 2] - 0.75) - 0.45)
-    colour = np.where((distance < 0.08)[:, None], np.array([0.30, 0.20, 0.14]), colour)
-    colour = np.where((distance < 0.0)[:, None], painting, colour)
+    color = np.where((distance < 0.08)[:, None], np.array([0.30, 0.20, 0.14]), color)
+    color = np.where((distance < 0.0)[:, None], painting, color)
     tile = ((p[:, 0] / 0.7 % 2.0 < 1.0) ^ (p[:, 1] / 0.7 % 2.0 < 1.0))[:, None]
     floor = np.where(tile, np.array([0.60, 0.54, 0.47]), np.array([0.38, 0.34, 0.34]))
     floor = floor * (0.85 + 0.3 * tx.fractal_noise(p / 0.5, seed=8)[:, None])
-    colour = np.where(p[:, 2:] < FLOOR + 1e-6, floor, colour)
-    return np.where(p[:, 2:] > ROOM_CEILING - 1e-6, 0.8, colour)
+    color = np.where(p[:, 2:] < FLOOR + 1e-6, floor, color)
+    return np.where(p[:, 2:] > ROOM_CEILING - 1e-6, 0.8, color)
 
 
 def room() -> StillLife:
@@ -79,8 +79,8 @@ def room() -> StillLife:
         inside = (p[:, 0] > -0.185) & (np.abs(p[:, 2] - 0.065) < 0.045)
         edge = inside & ((np.abs(p[:, 1]) > 0.149) | (p[:, 0] > 0.209))
         title = (p[:, 2] > 0.129) & (np.abs(p[:, 0] - 0.02) < 0.11) & (np.abs(p[:, 1]) < 0.05)
-        colour = np.where(edge[:, None], pages(p), cover(p))
-        return np.where(title[:, None], np.array([0.86, 0.70, 0.30]), colour)
+        color = np.where(edge[:, None], pages(p), cover(p))
+        return np.where(title[:, None], np.array([0.86, 0.70, 0.30]), color)
 
     bodies += [
         put(

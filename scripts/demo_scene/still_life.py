@@ -16,12 +16,12 @@ FLOOR = -0.75
 
 @dataclass(frozen=True)
 class StillLife:
-    """Everything the tracer needs, and the colours by which people tell the objects apart."""
+    """Everything the tracer needs, and the colors by which people tell the objects apart."""
 
     bodies: list[Body]
     lights: list[Light]
     ambient: float
-    colours: dict[str, tx.Colour]
+    colors: dict[str, tx.Color]
 
 
 def place(
@@ -46,9 +46,9 @@ def put(
 
 
 def solid(red: float, green: float, blue: float) -> tx.Texture:
-    """One colour with a breath of mottling, so that no surface is flat."""
-    colour = np.array([red, green, blue])
-    return lambda p: colour * (0.93 + 0.14 * tx.fractal_noise(p / 0.07, seed=5)[:, None])
+    """One color with a breath of mottling, so that no surface is flat."""
+    color = np.array([red, green, blue])
+    return lambda p: color * (0.93 + 0.14 * tx.fractal_noise(p / 0.07, seed=5)[:, None])
 
 
 def beside(x: float, y: float, yaw: float, along: float, away: float) -> tuple[float, float]:

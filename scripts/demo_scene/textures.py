@@ -1,6 +1,6 @@
 """Solid (3D) procedural textures.
 
-A texture maps object-local points `[N, 3]` (scene units) to sRGB colours `[N, 3]` in [0, 1].
+A texture maps object-local points `[N, 3]` (scene units) to sRGB colors `[N, 3]` in [0, 1].
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Texture = Callable[[Array], Array]
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
 
 def _lattice_hash(cells: NDArray[np.int64], seed: int) -> Array:
@@ -43,14 +43,14 @@ def fractal_noise(points: Array, octaves: int = 3, seed: int = 0) -> Array:
     return np.tensordot(weights, np.stack(layers), axes=1) / weights.sum()
 
 
-def mix(a: Colour | Array, b: Colour | Array, share: Array) -> Array:
+def mix(a: Color | Array, b: Color | Array, share: Array) -> Array:
     """Blend from `a` to `b` by `share` `[N]`, clipped to [0, 1]."""
     t = np.clip(share, 0.0, 1.0)[:, None]
     return np.asarray(a) * (1.0 - t) + np.asarray(b) * t
 
 
-def mottled(a: Colour, b: Colour, size: float, seed: int = 0, contrast: float = 2.0) -> Texture:
-    """Cloudy blend of two colours with blotches of about `size`."""
+def mottled(a: Color, b: Color, size: float, seed: int = 0, contrast: float = 2.0) -> Texture:
+    """Cloudy blend of two colors with blotches of about `size`."""
     return lambda p: mix(a, b, 0.5 + contrast * (fractal_noise(p / size, seed=seed) - 0.5))
 
 
@@ -59,9 +59,9 @@ def stripes(a: Texture, b: Texture, axis: int, period: float, share: float = 0.5
     return lambda p: np.where(((p[:, axis] / period) % 1.0 < share)[:, None], b(p), a(p))
 
 
-def sectors(colours: Sequence[Colour], latitude_cut: float) -> Texture:
+def sectors(colors: Sequence[Color], latitude_cut: float) -> Texture:
     """Beach ball: sectors around z, shifted by one where |z| / r exceeds `latitude_cut`."""
-    palette = np.array(colours)
+    palette = np.array(colors)
 
     def texture(p: Array) -> Array:
         turn = np.arctan2(p[:, 1], p[:, 0]) / (2.0 * np.pi) % 1.0
@@ -71,7 +71,7 @@ def sectors(colours: Sequence[Colour], latitude_cut: float) -> Texture:
     return texture
 
 
-def marble(a: Colour, b: Colour, size: float, seed: int = 0) -> Texture:
+def marble(a: Color, b: Color, size: float, seed: int = 0) -> Texture:
     """Veins of `b` through `a`: a sine of a noise-warped coordinate."""
 
     def texture(p: Array) -> Array:
@@ -82,7 +82,7 @@ def marble(a: Colour, b: Colour, size: float, seed: int = 0) -> Texture:
     return texture
 
 
-def wood(light: Colour, dark: Colour, ring: float, plank: float, seed: int = 0) -> Texture:
+def wood(light: Color, dark: Color, ring: float, plank: float, seed: int = 0) -> Texture:
     """Planks along x, each `plank` wide with its own tone, and grain of pitch `ring`."""
 
     def texture(p: Array) -> Array:

@@ -90,7 +90,7 @@ def _hemisphere(count: int) -> Array:
 
 
 class RayTracer:
-    """Renders photographs and exact instance masks of a list of bodies."""
+    """Renders photos and exact instance masks of a list of bodies."""
 
     def __init__(self, bodies: Sequence[Body], lights: Sequence[Light], ambient: float):
         self.bodies = list(bodies)
@@ -114,7 +114,7 @@ class RayTracer:
         self._sky = _hemisphere(4 * len(SUBPIXELS))
 
     def render(self, camera: Camera) -> NDArray[np.uint8]:
-        """Antialiased photograph `[H, W, 3]` (sRGB)."""
+        """Antialiased photo `[H, W, 3]` (sRGB)."""
         total = np.zeros((camera.height * camera.width, 3))
         for k, subpixel in enumerate(SUBPIXELS):
             total += np.clip(self._radiance(*camera.rays(subpixel), k), 0.0, 1.0)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from sa3d.base.errors import SA3DError
 from sa3d.detectors import choose_detector, load_detector
-from sa3d.errors import SA3DError
 from sa3d.testing.random_detectors import FAMILIES, save_tiny_detector
 
 WIDTH, HEIGHT = 80, 48

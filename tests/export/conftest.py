@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sa3d.segmentation import Segmentation
+from sa3d.objects.segmentation import Segmentation
 from sa3d.testing.analytic_fields import Box, Sphere
 from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene, voted_segmentation
 

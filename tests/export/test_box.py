@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nerfstudio.data.scene_box import OrientedBox
 from scipy.spatial.transform import Rotation
 
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
 from sa3d.export.box import (
     Box,
     BoxConfig,
@@ -25,8 +25,8 @@ from sa3d.export.box import (
     object_box,
 )
 from sa3d.export.frames import Placement
-from sa3d.inverse_rendering import Evidence
-from sa3d.segmentation import Segmentation
+from sa3d.objects.inverse_rendering import Evidence
+from sa3d.objects.segmentation import Segmentation
 from sa3d.testing.analytic_scene import BALL, AnalyticScene
 
 ANGLES = st.floats(-3.1, 3.1)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
 from sa3d.export.coco import write_coco
 from sa3d.export.masks import PhotoMasks
-from sa3d.segmentation import Segmentation
+from sa3d.objects.segmentation import Segmentation
 from sa3d.testing.analytic_scene import AnalyticScene
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from sa3d.export.frames import Placement
 from sa3d.export.manifest import file_sha256, manifest_path, write_manifest
 from sa3d.export.mesh import MeshConfig
-from sa3d.segmentation import Segmentation
+from sa3d.objects.segmentation import Segmentation
 
 
 def test_hash_of_a_file(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import sa3d.export.masks
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
 from sa3d.export.masks import (
     PhotoMasks,
     mask_names,
@@ -17,13 +17,13 @@ from sa3d.export.masks import (
     write_label_maps,
     write_masks,
 )
-from sa3d.final_masks import final_mask, final_masks
-from sa3d.geometry import Camera
-from sa3d.inverse_rendering import Evidence
-from sa3d.mask_refinement import RefinementConfig, refined_masks
-from sa3d.segmentation import Segmentation
+from sa3d.geometry.camera import Camera
+from sa3d.objects.inverse_rendering import Evidence
+from sa3d.objects.segmentation import Segmentation
+from sa3d.results.final_masks import final_mask, final_masks
+from sa3d.results.mask_refinement import RefinementConfig, refined_masks
+from sa3d.scene.views import View
 from sa3d.testing.analytic_scene import AnalyticScene, spiral_camera
-from sa3d.views import View
 
 CAMERA: Camera = spiral_camera(0, 4, (8, 6))
 
@@ -175,7 +175,7 @@ def test_the_photographs_are_never_replaced(
     (folder / "photo.png").write_bytes(b"mine")
     views = [replace(view, image_path=folder / "photo.png") for view in masks.views]
     monkeypatch.setattr(masks.scene, "views", views)
-    with pytest.raises(SA3DError, match="photographs themselves"):
+    with pytest.raises(SA3DError, match="photos themselves"):
         write(masks, tmp_path, overwrite=True)
     assert (folder / "photo.png").read_bytes() == b"mine"
 

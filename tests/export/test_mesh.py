@@ -10,14 +10,14 @@ import torch
 import trimesh
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
 from sa3d.export.frames import Placement
 from sa3d.export.mesh import MeshConfig, export_mesh, object_mesh
 from sa3d.export.mesh_cleanup import mesh_report
 from sa3d.export.triangle_mesh import Mesh
-from sa3d.inverse_rendering import Evidence
-from sa3d.rendering import ViewPicture
-from sa3d.segmentation import Segmentation
+from sa3d.objects.inverse_rendering import Evidence
+from sa3d.objects.segmentation import Segmentation
+from sa3d.results.rendering import ViewPicture
 from sa3d.testing.analytic_fields import Sphere
 from sa3d.testing.analytic_scene import (
     BALL,

@@ -8,7 +8,7 @@ import pytest
 import trimesh
 from PIL import Image
 
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
 from sa3d.export.frames import Placement
 from sa3d.export.mesh_files import SUFFIXES, mesh_files, write_mesh
 from sa3d.export.triangle_mesh import Mesh, Texture
@@ -64,7 +64,7 @@ def test_texture_in_open3d(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".ply", ".glb", ".obj"])
-def test_vertex_colours(tmp_path: Path, suffix: str) -> None:
+def test_vertex_colors(tmp_path: Path, suffix: str) -> None:
     [file] = write_mesh(tmp_path / f"a{suffix}", COLORED)
     mesh: Any = trimesh.load_mesh(file, process=False)
     np.testing.assert_array_equal(mesh.faces, FACES)
@@ -104,7 +104,7 @@ def test_usd(tmp_path: Path, suffix: str) -> None:
             np.testing.assert_array_equal(np.asarray(picture), PICTURE)
 
 
-def test_usd_vertex_colours(tmp_path: Path) -> None:
+def test_usd_vertex_colors(tmp_path: Path) -> None:
     usd, geometry = pytest.importorskip("pxr.Usd"), pytest.importorskip("pxr.UsdGeom")
 
     [file] = write_mesh(tmp_path / "a.usd", COLORED)

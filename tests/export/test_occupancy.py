@@ -5,8 +5,8 @@ import pytest
 
 from sa3d.export.occupancy import Occupancy, occupancy
 from sa3d.export.surface import surface_points
-from sa3d.object_volume import object_volume
-from sa3d.segmentation import Segmentation
+from sa3d.objects.segmentation import Segmentation
+from sa3d.results.object_volume import object_volume
 from sa3d.testing.analytic_scene import BALL, AnalyticScene
 
 

@@ -10,13 +10,13 @@ import trimesh
 from scipy.spatial import KDTree
 
 import sa3d.export.pointcloud_files
-from sa3d.calibration import calibrated_probability
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
 from sa3d.export.frames import Placement
 from sa3d.export.pointcloud import PointCloudConfig, export_pointcloud, object_pointcloud
 from sa3d.export.pointcloud_files import PointCloud
-from sa3d.inverse_rendering import Evidence
-from sa3d.segmentation import Segmentation
+from sa3d.objects.inverse_rendering import Evidence
+from sa3d.objects.segmentation import Segmentation
+from sa3d.results.calibration import calibrated_probability
 from sa3d.testing.analytic_scene import BALL, CRATE, AnalyticScene
 
 CENTER = np.array(BALL.center)

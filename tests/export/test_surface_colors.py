@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from sa3d.export.surface_colors import ColorSource, surface_colors
-from sa3d.object_volume import object_volume
-from sa3d.segmentation import Segmentation
+from sa3d.objects.segmentation import Segmentation
+from sa3d.results.object_volume import object_volume
 from sa3d.testing.analytic_scene import BALL, CRATE, AnalyticScene
 
 
 @pytest.mark.parametrize("source", ["photos", "nerf"])
 @pytest.mark.parametrize("name", ["ball", "crate"])
-def test_own_colour_everywhere(
+def test_own_color_everywhere(
     still_life: AnalyticScene, voted: Segmentation, name: str, source: ColorSource
 ) -> None:
-    """Also below, where no photograph looks; but there a NeRF shows the table it touches."""
+    """Also below, where no photo looks; but there a NeRF shows the table it touches."""
     rng = np.random.default_rng(0)
     normals = rng.normal(size=(200, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)

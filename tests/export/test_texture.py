@@ -44,7 +44,7 @@ def test_every_face_has_texels_of_its_own_that_lie_on_it(torus: trimesh.Trimesh)
     np.testing.assert_allclose(distance, 0.3, atol=0.012)
 
 
-def test_colours_go_on_beyond_the_charts() -> None:
+def test_colors_go_on_beyond_the_charts() -> None:
     picture = painted((2, 4), np.array([0, 3]), np.array([[10, 0, 0], [0, 20, 0]], np.uint8))
     assert picture[:, :2, 0].tolist() == [[10, 10], [10, 10]]
     assert picture[:, 2:, 1].tolist() == [[20, 20], [20, 20]]

@@ -14,11 +14,11 @@ from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataPars
 from nerfstudio.data.datasets.base_dataset import InputDataset
 from PIL import Image
 
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
 from sa3d.export.frames import Placement
 from sa3d.export.masks import PhotoMasks
 from sa3d.export.training_set import data_set_transforms, run_transforms, write_training_set
-from sa3d.segmentation import Segmentation
+from sa3d.objects.segmentation import Segmentation
 from sa3d.testing.analytic_scene import AnalyticScene
 
 TURNED = np.array([[0.0, -1.0, 0.0, 0.1], [1.0, 0.0, 0.0, 0.2], [0.0, 0.0, 1.0, 0.3]])
@@ -27,7 +27,7 @@ ORIGINAL = Placement.original(TURNED, 0.5)
 
 @pytest.fixture
 def data(still_life: AnalyticScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The still life's photographs as a data set with a transforms.json."""
+    """The still life's photos as a data set with a transforms.json."""
     scene, folder = still_life.scene, tmp_path / "data"
     shutil.copytree(scene.views[0].image_path.parent, folder / "images")
     views = [replace(v, image_path=folder / "images" / v.image_path.name) for v in scene.views]
@@ -182,6 +182,6 @@ def test_never_replaced_unasked(masks: PhotoMasks, data: Path) -> None:
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(SA3DError, match=r"notes\.txt"):
         write(masks, data, folder, overwrite=True)
-    with pytest.raises(SA3DError, match="photographs themselves"):
+    with pytest.raises(SA3DError, match="photos themselves"):
         write(masks, data, data, overwrite=True)  # the data set itself
     assert len(list((data / "images").iterdir())) == 12

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from nerfstudio.cameras.cameras import Cameras
 
-from nerfstudio_plugin.cameras import to_nerfstudio
-from nerfstudio_plugin.shown_objects import ShownObjects
-from sa3d.bounds import Bounds
-from sa3d.geometry import Camera
-from sa3d.mask_grid import Elements, MaskGrid
-from sa3d.radiance_field import FieldRender
+from nerfstudio_plugin.display.shown_objects import ShownObjects
+from nerfstudio_plugin.runs.cameras import to_nerfstudio
+from sa3d.fields.radiance_field import FieldRender
+from sa3d.geometry.bounds import Bounds
+from sa3d.geometry.camera import Camera
+from sa3d.scene.elements import Elements, MaskGrid
 
 RED, BLUE = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 0.0, 1.0])
 GRID = MaskGrid(Bounds("box", ((-2.0, -2.0, -2.0), (2.0, 2.0, 2.0))), 40)
@@ -44,13 +44,13 @@ class BallAndWall:
         alphas = 0.9 * (solid if keep is None else solid * keep(positions))
         passed = torch.cumprod(1 - alphas, dim=-1)
         weights = alphas * torch.cat([torch.ones_like(passed[:, :1]), passed[:, :-1]], dim=-1)
-        colours = torch.where(in_ball(positions)[..., None], RED, BLUE)
+        colors = torch.where(in_ball(positions)[..., None], RED, BLUE)
         accumulation = weights.sum(dim=-1)
-        behind = colours[:, -1] if background is None else background
-        rgb = (weights[..., None] * colours).sum(dim=1) + (1 - accumulation[:, None]) * behind
+        behind = colors[:, -1] if background is None else background
+        rgb = (weights[..., None] * colors).sum(dim=1) + (1 - accumulation[:, None]) * behind
         half = (weights.cumsum(dim=-1) < 0.5).sum(dim=-1).clamp_max(70)
         depth = distances.gather(1, half[:, None])[:, 0]
-        return FieldRender(rgb, depth, accumulation, positions, weights, colours)
+        return FieldRender(rgb, depth, accumulation, positions, weights, colors)
 
 
 def camera_at(x=0.0, height=24, width=30) -> Cameras:

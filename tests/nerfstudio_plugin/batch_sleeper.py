@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from nerfstudio_plugin import cli_batch
+from nerfstudio_plugin.cli import batch as cli_batch
 from nerfstudio_plugin.cli import main
 
 if __name__ == "__main__":

@@ -10,12 +10,14 @@ import pytest
 import torch
 from view_page import Pictures
 
-from nerfstudio_plugin import benchmark_cases, cli_demo, demo_data
+from nerfstudio_plugin.benchmark import cases as benchmark_cases
+from nerfstudio_plugin.cli import demo as cli_demo
 from nerfstudio_plugin.cli import main
-from nerfstudio_plugin.demo_data import DemoScene, open_demo
-from sa3d.checkpoint import write_bitmap
-from sa3d.prompts import Prompt
-from sa3d.scene import Scene
+from nerfstudio_plugin.demo import data as demo_data
+from nerfstudio_plugin.demo.data import DemoScene, open_demo
+from sa3d.objects.checkpoint import write_bitmap
+from sa3d.objects.prompts import Prompt
+from sa3d.scene.scene import Scene
 from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene
 
 _TURNED = torch.tensor([[0.0, -1.0, 0.0, 0.1], [1.0, 0.0, 0.0, 0.2], [0.0, 0.0, 1.0, 0.3]])
@@ -146,7 +148,7 @@ def command_line(photographed, tmp_path, monkeypatch, capsys):
     fake = SimpleNamespace(
         open_scene=made.open_scene, default_cache_root=lambda _: tmp_path / "sa3d_cache"
     )
-    monkeypatch.setitem(sys.modules, "nerfstudio_plugin.scene_loading", fake)
+    monkeypatch.setitem(sys.modules, "nerfstudio_plugin.runs.scene_loading", fake)
     return made
 
 
@@ -178,7 +180,7 @@ def saved_ball(photographed, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         fake = SimpleNamespace(open_scene=made.open_scene)
-        patch.setitem(sys.modules, "nerfstudio_plugin.scene_loading", fake)
+        patch.setitem(sys.modules, "nerfstudio_plugin.runs.scene_loading", fake)
         assert main([str(part) for part in made.segment_ball("ball")]) == 0
     return folder
 

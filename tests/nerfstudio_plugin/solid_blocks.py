@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nerfstudio_plugin.object_blocks import Block
-from sa3d.mask_grid import MaskGrid
-from sa3d.object_volume import ObjectVolume
+from nerfstudio_plugin.display.object_blocks import Block
+from sa3d.results.object_volume import ObjectVolume
+from sa3d.scene.elements import MaskGrid
 
 
 def block_where(grid: MaskGrid, condition: Callable[[Tensor], Tensor]) -> Block:

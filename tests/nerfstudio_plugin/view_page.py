@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nerfstudio_plugin.cameras import Camera
+from nerfstudio_plugin.runs.cameras import Camera
 
 SECOND = 1000
 LONG = 240 * SECOND
@@ -152,8 +152,8 @@ class ViewPage:
         self.page.mouse.move(*end, steps=3)
         self.page.mouse.up()
 
-    def colour_at(self, camera: Camera, xy_px: tuple[float, float]) -> tuple[int, int, int]:
-        """What the page shows at a pixel of the photo: mean colour around it."""
+    def color_at(self, camera: Camera, xy_px: tuple[float, float]) -> tuple[int, int, int]:
+        """What the page shows at a pixel of the photo: mean color around it."""
         import io
 
         from PIL import Image
@@ -163,11 +163,11 @@ class ViewPage:
         shot = Image.open(io.BytesIO(self.page.screenshot(clip=clip))).convert("RGB")
         return tuple(shot.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0)))
 
-    def wait_for_colour(self, camera: Camera, xy_px: tuple[float, float], test: Any) -> None:
-        """Wait until the page shows a colour that passes a test at a pixel of the photo."""
+    def wait_for_color(self, camera: Camera, xy_px: tuple[float, float], test: Any) -> None:
+        """Wait until the page shows a color that passes a test at a pixel of the photo."""
         until = time.monotonic() + LONG / SECOND
-        while not test(colour := self.colour_at(camera, xy_px)):
-            assert time.monotonic() < until, f"still {colour}"
+        while not test(color := self.color_at(camera, xy_px)):
+            assert time.monotonic() < until, f"still {color}"
             self.page.wait_for_timeout(300)
 
     def picture(self, name: str) -> Path:

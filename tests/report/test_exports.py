@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from sa3d.export.manifest import write_manifest
+from sa3d.objects.segmentation import Segmentation
 from sa3d.report.exports import find_exports
-from sa3d.segmentation import Segmentation
 
 
 def test_exports_are_found_by_their_manifests(voted: Segmentation, tmp_path: Path) -> None:

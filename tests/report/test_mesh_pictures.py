@@ -6,7 +6,7 @@ import torch
 import trimesh
 
 from sa3d.export.triangle_mesh import Mesh
-from sa3d.geometry import Camera
+from sa3d.geometry.camera import Camera
 from sa3d.report.mesh_pictures import MeshPictures
 
 CAMERA = Camera(
@@ -56,5 +56,5 @@ def test_the_inside_of_a_shell_is_not_drawn() -> None:
 
 
 def test_a_texture_cannot_be_drawn() -> None:
-    with pytest.raises(ValueError, match="colours per vertex"):
+    with pytest.raises(ValueError, match="colors per vertex"):
         MeshPictures(Mesh(np.zeros((3, 3)), np.zeros((1, 3), int)))

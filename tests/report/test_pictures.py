@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from sa3d.inverse_rendering import Evidence
-from sa3d.prompts import Prompt
+from sa3d.objects.inverse_rendering import Evidence
+from sa3d.objects.prompts import Prompt
+from sa3d.objects.segmentation import Segmentation
 from sa3d.report.pictures import HEAT, UNKNOWN, doubt_picture, prompt_picture
-from sa3d.segmentation import Segmentation
 from sa3d.testing.analytic_scene import AnalyticScene
 
 

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from sa3d.export.box import object_box
-from sa3d.rendering import ViewPicture
+from sa3d.objects.segmentation import Segmentation
 from sa3d.report.turntable import animated_webp, turntable_cameras
-from sa3d.scene import Scene
-from sa3d.segmentation import Segmentation
+from sa3d.results.rendering import ViewPicture
+from sa3d.scene.scene import Scene
 from sa3d.testing.analytic_scene import BALL, AnalyticScene
 
 

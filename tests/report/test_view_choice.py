@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from sa3d.objects.segmentation import Segmentation
 from sa3d.report.view_choice import prompted_views, spread_views
-from sa3d.segmentation import Segmentation
 from sa3d.testing.analytic_scene import AnalyticScene
 
 

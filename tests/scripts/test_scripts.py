@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nerfstudio_plugin.demo_data import open_demo
-from nerfstudio_plugin.scene_loading import open_scene
-from sa3d.checkpoint import read_bitmap, save_segmentation
-from sa3d.evaluation import upper_bound
-from sa3d.scene import PrepareConfig
+from nerfstudio_plugin.demo.data import open_demo
+from nerfstudio_plugin.runs.scene_loading import open_scene
+from sa3d.evaluation.stages import upper_bound
+from sa3d.objects.checkpoint import read_bitmap, save_segmentation
+from sa3d.scene.scene import PrepareConfig
 
 ROOT = Path(__file__).parents[2]
 

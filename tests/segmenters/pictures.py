@@ -26,12 +26,12 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def textured(truth: np.ndarray, inside: tuple, outside: tuple, seed: int = 0) -> Picture:
-    """Colours with blotches and noise on both sides of the mask's border."""
+    """Colors with blotches and noise on both sides of the mask's border."""
     random = np.random.default_rng(seed)
     blotches = cv2.GaussianBlur(random.normal(0, 90, (*truth.shape, 3)), (0, 0), 4)
     noise = random.normal(0, 5, (*truth.shape, 3))
-    colours = np.where(truth[..., None], inside, outside) + blotches + noise
-    soft = cv2.GaussianBlur(colours, (0, 0), 0.6)
+    colors = np.where(truth[..., None], inside, outside) + blotches + noise
+    soft = cv2.GaussianBlur(colors, (0, 0), 0.6)
     return Picture(soft.clip(0, 255).astype(np.uint8), truth)
 
 
@@ -52,7 +52,7 @@ def hammer() -> Picture:
 
 
 def rod(picture: Picture) -> np.ndarray:
-    """The rod of :func:`hammer`: its pixels beyond the block."""
+    """The rod of ``hammer``: its pixels beyond the block."""
     part = picture.truth.copy()
     part[:62] = False
     return part

@@ -41,7 +41,7 @@ def test_choice(here: set[str], names: list[str], device: str, chosen: str, reas
 def test_edgetam_is_not_chosen_with_an_old_timm(
     here: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sa3d.segmenters import sam_loading
+    from sa3d.segmenters.sam import loading as sam_loading
 
     here.add("edgetam")
     monkeypatch.setattr(sam_loading, "timm_problem", lambda: "too old")

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from sa3d.segmenter import MaskPrediction, PromptableSegmenter
-from sa3d.segmenters.graphcut import GraphCutSegmenter
-from sa3d.segmenters.sam_family import SamFamilySegmenter
-from sa3d.segmenters.sam_loading import load_sam
+from sa3d.segmenters.graphcut.segmenter import GraphCutSegmenter
+from sa3d.segmenters.protocol import MaskPrediction, PromptableSegmenter
+from sa3d.segmenters.sam.family import SamFamilySegmenter
+from sa3d.segmenters.sam.loading import load_sam
 from sa3d.testing.oracle_segmenter import OracleSegmenter
 from sa3d.testing.random_sam import FAMILIES
 from sa3d.testing.segmenter_contract import check_segmenter, prompts

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import Picture, blob, blurred_logits, hammer, iou, mask_of, rod, textured
 
-from sa3d.segmenters.graphcut import GraphCutSegmenter
-from sa3d.segmenters.graphcut_logits import logits_from_mask
-from sa3d.segmenters.graphcut_scores import predicted_iou
+from sa3d.segmenters.graphcut.logits import logits_from_mask
+from sa3d.segmenters.graphcut.scores import predicted_iou
+from sa3d.segmenters.graphcut.segmenter import GraphCutSegmenter
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -114,7 +114,7 @@ def test_a_box_without_surroundings_still_gives_a_mask() -> None:
     assert iou(found.masks[0], picture.truth) > 0.6
 
 
-def test_background_in_the_box_is_recognised_by_its_colour_outside() -> None:
+def test_background_in_the_box_is_recognised_by_its_color_outside() -> None:
     """A thin ring: most of the box, its middle too, is what also surrounds the box."""
     canvas = np.zeros((120, 160), np.uint8)
     cv2.circle(canvas, (80, 60), 38, (1,), 7)
@@ -154,7 +154,7 @@ def test_a_negative_click_corrects_a_leak() -> None:
 
 
 def test_appearance_of_another_view_helps() -> None:
-    """The missing strip has a colour that the mask's own part does not show."""
+    """The missing strip has a color that the mask's own part does not show."""
     canvas = np.zeros((120, 160), np.uint8)
     cv2.rectangle(canvas, (50, 40), (110, 80), (1,), -1)
     truth = canvas.astype(bool)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
 from sa3d.segmenters import KNOWN_SEGMENTERS, load_segmenter
 
 

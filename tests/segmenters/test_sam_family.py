@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from sa3d.errors import SA3DError
-from sa3d.segmenters.sam_family import SamFamilySegmenter, default_dtype
-from sa3d.segmenters.sam_loading import load_sam
+from sa3d.base.errors import SA3DError
+from sa3d.segmenters.sam.family import SamFamilySegmenter, default_dtype
+from sa3d.segmenters.sam.loading import load_sam
 from sa3d.testing.random_sam import FAMILIES
 
 Weights = Callable[[str], Path]

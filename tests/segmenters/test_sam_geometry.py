@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sa3d.segmenters.sam_geometry import OUTSIDE_LOGIT, Geometry, masks_in_image, resample
+from sa3d.segmenters.sam.geometry import OUTSIDE_LOGIT, Geometry, masks_in_image, resample
 
 WIDE = Geometry(image=(50, 100), content=(64, 128), model=(128, 128))
 """A 100 x 50 image in a padded square of 128 px, as SAM 1 has it."""

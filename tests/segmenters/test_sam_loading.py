@@ -15,9 +15,10 @@ import pytest
 import torch
 from huggingface_hub import errors
 
-from sa3d.errors import SA3DError
-from sa3d.segmenters import load_segmenter, sam_loading
-from sa3d.segmenters.sam_loading import load_sam
+from sa3d.base.errors import SA3DError
+from sa3d.segmenters import load_segmenter
+from sa3d.segmenters.sam import loading as sam_loading
+from sa3d.segmenters.sam.loading import load_sam
 
 Weights = Callable[[str], Path]
 ANSWER = httpx.Response(403, request=httpx.Request("HEAD", "https://hub.example"))

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sa3d.bounds import Bounds
-from sa3d.geometry import Rays
-from sa3d.radiance_field import FieldRender
+from sa3d.fields.radiance_field import FieldRender
+from sa3d.geometry.bounds import Bounds
+from sa3d.geometry.camera import Rays
 from sa3d.testing.analytic_fields import AnalyticField, Box, Sphere
 from sa3d.testing.analytic_scene import BALL, CRATE, TABLE, spiral_camera
 from sa3d.testing.field_contract import check_radiance_field

@@ -7,7 +7,7 @@ from desktop import Desktop, middle_of, oracle_of
 @pytest.fixture(autouse=True)
 def no_blocks(monkeypatch) -> None:
     """What is cut out of the scene is not built: that takes longer than all the rest."""
-    monkeypatch.setattr("nerfstudio_plugin.shown_objects._solid", lambda *_: "built")
+    monkeypatch.setattr("nerfstudio_plugin.display.shown_objects._solid", lambda *_: "built")
 
 
 @pytest.fixture

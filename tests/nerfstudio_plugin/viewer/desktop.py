@@ -11,23 +11,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from nerfstudio_plugin.display import Display
-from nerfstudio_plugin.open_scene import OpenScene
-from nerfstudio_plugin.shown_objects import ShownObjects
+from nerfstudio_plugin.api.open_scene import OpenScene
+from nerfstudio_plugin.display.settings import Display
+from nerfstudio_plugin.display.shown_objects import ShownObjects
 from nerfstudio_plugin.viewer.state import Listeners, Notice, StudioState
 from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.worker import Worker
-from sa3d.config import Settings
-from sa3d.convergence import ConvergenceConfig
-from sa3d.evaluation import mean_iou_over_views
-from sa3d.final_masks import final_mask
-from sa3d.loop_config import LoopConfig
-from sa3d.scene import Scene
-from sa3d.segmentation import Segmentation
-from sa3d.segmenter import PromptableSegmenter
+from sa3d.detectors.protocol import TextDetector
+from sa3d.evaluation.stages import mean_iou_over_views
+from sa3d.loop.config import LoopConfig
+from sa3d.loop.convergence import ConvergenceConfig
+from sa3d.loop.settings import Settings
+from sa3d.objects.segmentation import Segmentation
+from sa3d.results.final_masks import final_mask
+from sa3d.scene.scene import Scene
+from sa3d.segmenters.protocol import PromptableSegmenter
 from sa3d.testing.analytic_scene import AnalyticScene
 from sa3d.testing.oracle_segmenter import OracleSegmenter
-from sa3d.text_detector import TextDetector
 
 ONE_ROUND = LoopConfig(convergence=ConvergenceConfig(max_rounds=1))
 

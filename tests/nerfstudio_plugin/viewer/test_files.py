@@ -11,10 +11,10 @@ import trimesh
 from desktop import Desktop, assert_same, middle_of, oracle_of
 
 from nerfstudio_plugin.cli import main
-from nerfstudio_plugin.display import Display
+from nerfstudio_plugin.display.settings import Display
 from nerfstudio_plugin.viewer.files import Files, equal_command
-from sa3d.checkpoint import load_segmentation
-from sa3d.config import settings_from_dict
+from sa3d.loop.settings import settings_from_dict
+from sa3d.objects.checkpoint import load_segmentation
 
 
 @dataclass
@@ -75,7 +75,7 @@ def test_what_the_command_line_segmented_is_opened(panel, ball):
 
 def test_everything_comes_back(panel, new_panel, photographed, tmp_path):
     desktop, studio = panel.desktop, panel.desktop.studio
-    studio.set_colour("ball", (1, 2, 3))
+    studio.set_color("ball", (1, 2, 3))
     studio.new_object("crate")
     studio.select("ball")
     studio.display(Display(mode="outline", threshold=0.7), False)
@@ -90,7 +90,7 @@ def test_everything_comes_back(panel, new_panel, photographed, tmp_path):
     again.opens(tmp_path / "kept")
     assert_same(again.desktop.studio.session.result(), studio.session.result())
     assert again.desktop.state.desk == desktop.state.desk
-    assert again.desktop.state.colours == desktop.state.colours
+    assert again.desktop.state.colors == desktop.state.colors
     assert again.desktop.state.display == desktop.state.display
     assert again.desktop.shown[-1][1] == desktop.shown[-1][1]
     middle = middle_of(photographed.masks["ball"][6])

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from nerfstudio_plugin.viewer.marks import Mark, described, prompts_of
-from sa3d.photo_prompts import PhotoBox, PhotoPoint
-from sa3d.prompts import Prompt
+from sa3d.objects.prompts import Prompt
+from sa3d.voting.photo_prompts import PhotoBox, PhotoPoint
 
 POINT = torch.tensor([1.0, 2.0, 3.0])
 

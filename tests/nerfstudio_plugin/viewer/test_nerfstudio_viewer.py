@@ -23,7 +23,7 @@ from ns_commands import free_port
 from viewer_client import CAMERA
 from websockets.sync.client import connect
 
-from nerfstudio_plugin.config import sa3d_method
+from nerfstudio_plugin.train.config import sa3d_method
 from nerfstudio_plugin.viewer.files import Files
 from nerfstudio_plugin.viewer.opening import Opened
 from nerfstudio_plugin.viewer.panel import SegmentPanel

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nerfstudio_plugin.viewer.problems import problem
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
 
 
 @pytest.mark.parametrize(

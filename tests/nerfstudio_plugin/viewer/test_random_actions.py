@@ -19,9 +19,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from nerfstudio_plugin.display import MODES, Display
+from nerfstudio_plugin.display.settings import MODES, Display
 from nerfstudio_plugin.viewer.files import Files
-from sa3d.errors import SA3DError
+from sa3d.base.errors import SA3DError
 from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene
 from sa3d.testing.oracle_segmenter import OracleSegmenter
 
@@ -61,7 +61,7 @@ class PanelActions(RuleBasedStateMachine):
 
     def name(self, number: int) -> str:
         """Of one of the objects there are."""
-        there = list(self.studio.state.colours)
+        there = list(self.studio.state.colors)
         return there[number % len(there)]
 
     def spot(self, view: int, thing: str) -> tuple[float, float]:
@@ -172,7 +172,7 @@ class PanelActions(RuleBasedStateMachine):
         self.desk.work()
         assert_same(self.studio.session.result(), before)
         assert self.studio.state.preview is None
-        assert self.studio.state.colours == state.colours
+        assert self.studio.state.colors == state.colors
         assert self.studio.state.desk.selected == state.desk.selected
         assert self.studio.state.display == state.display
 
@@ -186,11 +186,11 @@ class PanelActions(RuleBasedStateMachine):
         assert not self.studio.worker.waiting
         assert (state.busy, state.progress) == ("", 0)
         objects = list(session.result().objects)
-        assert set(objects) <= set(state.colours)
-        assert len(set(state.colours.values())) == len(state.colours)
-        assert state.desk.selected in state.colours
+        assert set(objects) <= set(state.colors)
+        assert len(set(state.colors.values())) == len(state.colors)
+        assert state.desk.selected in state.colors
         assert list(state.verdicts) == objects
-        for name in state.colours:
+        for name in state.colors:
             assert len(state.prompts[name]) == len(session.prompts(name))
         assert (state.preview is None) or state.desk.marks
         self.undo_and_redo_change_nothing()

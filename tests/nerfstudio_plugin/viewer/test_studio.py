@@ -2,9 +2,9 @@
 
 from desktop import edges_of, mean_iou
 
-from nerfstudio_plugin.display import Display
-from sa3d.evaluation import mean_iou_over_views
-from sa3d.final_masks import final_mask
+from nerfstudio_plugin.display.settings import Display
+from sa3d.evaluation.stages import mean_iou_over_views
+from sa3d.results.final_masks import final_mask
 
 # Segmenting and correcting ------------------------------------------------------------------------
 
@@ -21,7 +21,7 @@ def test_a_click_becomes_an_object_in_3d(ball_desktop, still_life, ball_at):
     objects, _ = desktop.shown[-1]
     assert objects.names == ["object"]
     assert objects.blocks["object"] == "built"  # cut out, not only tinted
-    assert objects.colours == state.colours
+    assert objects.colors == state.colors
 
 
 def test_a_correction_goes_on_from_what_is_there(ball_desktop, still_life, ball_at, crate_at):
@@ -93,16 +93,16 @@ def test_a_prompt_taken_back_undoes_what_it_did(ball_desktop, ball_at):
     desktop.studio.remove_prompt("object", 0)
     desktop.work()
     assert desktop.state.verdicts == {}
-    assert list(desktop.state.colours) == ["object"]
+    assert list(desktop.state.colors) == ["object"]
 
 
 # Several objects ----------------------------------------------------------------------------------
 
 
-def test_each_object_has_a_name_a_colour_and_its_own_marks(two, still_life, crate_at):
+def test_each_object_has_a_name_a_color_and_its_own_marks(two, still_life, crate_at):
     state = two.state
     assert list(state.verdicts) == ["object", "crate"]
-    assert len(set(state.colours.values())) == 2
+    assert len(set(state.colors.values())) == 2
     assert state.desk.selected == "crate"
     assert mean_iou(two, still_life, "crate", "crate") > 0.8
     two.click(5, crate_at(5))
@@ -114,35 +114,35 @@ def test_each_object_has_a_name_a_colour_and_its_own_marks(two, still_life, crat
     assert (two.state.desk.selected, len(two.state.desk.marks)) == ("crate", 1)
 
 
-def test_a_colour_is_shown_undone_and_redone(two):
+def test_a_color_is_shown_undone_and_redone(two):
     before, shown = two.studio.session.result(), two.shown[-1][0]
-    two.studio.set_colour("object", (1, 2, 3))
+    two.studio.set_color("object", (1, 2, 3))
     two.studio.new_object("mug")
-    two.studio.set_colour("mug", (4, 5, 6))
+    two.studio.set_color("mug", (4, 5, 6))
     two.work()
-    painted = {"object": (1, 2, 3), "crate": two.state.colours["crate"], "mug": (4, 5, 6)}
-    assert two.state.colours == painted
+    painted = {"object": (1, 2, 3), "crate": two.state.colors["crate"], "mug": (4, 5, 6)}
+    assert two.state.colors == painted
     assert two.shown[-1][0].palette([0, 1]) == [(1, 2, 3), painted["crate"]]
     assert two.shown[-1][0].blocks == shown.blocks
-    assert two.studio.session.result().colours == {n: painted[n] for n in ("object", "crate")}
+    assert two.studio.session.result().colors == {n: painted[n] for n in ("object", "crate")}
     for _ in range(3):
         two.studio.undo()
     two.work()
     two.session_is(before)
-    assert two.state.colours == before.colours == shown.colours
+    assert two.state.colors == before.colors == shown.colors
     for _ in range(3):
         two.studio.redo()
     two.work()
-    assert two.state.colours == painted
+    assert two.state.colors == painted
 
 
-def test_what_is_segmented_keeps_the_colour_it_was_given_before(desktop, ball_at):
-    desktop.studio.set_colour("object", (1, 2, 3))
+def test_what_is_segmented_keeps_the_color_it_was_given_before(desktop, ball_at):
+    desktop.studio.set_color("object", (1, 2, 3))
     desktop.work()
     desktop.click(0, ball_at(0))
     desktop.segment()
     assert desktop.state.desk.empty == {}
-    assert desktop.studio.session.result().colours == {"object": (1, 2, 3)}
+    assert desktop.studio.session.result().colors == {"object": (1, 2, 3)}
     desktop.studio.remove_prompt("object", 0)
     desktop.work()
     assert desktop.state.desk.empty == {"object": (1, 2, 3)}
@@ -156,17 +156,17 @@ def test_names_are_checked(two):
         assert message in two.fails()
     two.studio.select("mug")
     assert "no object 'mug' here; there are: object, crate" in two.fails().lower()
-    assert list(two.state.colours) == ["object", "crate"]
+    assert list(two.state.colors) == ["object", "crate"]
 
 
 def test_an_object_is_forgotten_and_brought_back(two):
     before, desk = two.studio.session.result(), two.state.desk
     two.studio.remove_object("object")
     two.work()
-    assert list(two.state.colours) == list(two.state.verdicts) == ["crate"]
+    assert list(two.state.colors) == list(two.state.verdicts) == ["crate"]
     two.studio.new_object("third")
     two.work()
-    assert len(set(two.state.colours.values())) == 2  # the colour that became free
+    assert len(set(two.state.colors.values())) == 2  # the color that became free
     for _ in range(2):
         two.studio.undo()
     two.work()
@@ -178,7 +178,7 @@ def test_the_last_object_forgotten_leaves_an_empty_one(ball_desktop):
     ball_desktop.studio.rename_object("object", "ball")
     ball_desktop.studio.remove_object("ball")
     ball_desktop.work()
-    assert list(ball_desktop.state.colours) == ["object"]
+    assert list(ball_desktop.state.colors) == ["object"]
     assert ball_desktop.state.desk.selected == "object"
     assert ball_desktop.shown[-1][0] is None
 
@@ -188,7 +188,7 @@ def test_rename(two, crate_at):
     two.click(5, crate_at(5))
     two.studio.rename_object("crate", "box")
     assert two.work() == []
-    assert list(two.state.colours) == list(two.state.verdicts) == ["object", "box"]
+    assert list(two.state.colors) == list(two.state.verdicts) == ["object", "box"]
     assert (two.state.desk.selected, len(two.state.desk.marks)) == ("box", 1)
     two.studio.undo()
     two.work()
@@ -201,10 +201,10 @@ def test_rename(two, crate_at):
 
 
 def test_merge(two, still_life):
-    before, colours = two.studio.session.result(), two.state.colours
+    before, colors = two.studio.session.result(), two.state.colors
     two.studio.merge_objects(["object", "crate"], "both")
     assert two.work() == []
-    assert two.state.colours == {"both": colours["object"]}
+    assert two.state.colors == {"both": colors["object"]}
     assert list(two.state.verdicts) == ["both"]
     masks = still_life.masks["ball"] | still_life.masks["crate"]
     scene, result = two.scene, two.studio.session.result()
@@ -231,7 +231,7 @@ def test_split(two, still_life, crate_at):
     assert {notice.kind for notice in two.work()} == {"done"}
     assert list(two.state.verdicts) == ["object", "lid"]
     assert two.state.desk.selected == "lid"
-    assert len(set(two.state.colours.values())) == 2
+    assert len(set(two.state.colors.values())) == 2
     assert mean_iou(two, still_life, "lid", "crate") > 0.7
     assert mean_iou(two, still_life, "object", "ball") > 0.7
     two.studio.undo()

@@ -7,7 +7,7 @@ import pytest
 from desktop import Desktop, middle_of, oracle_of
 
 from nerfstudio_plugin.viewer.studio import Studio
-from sa3d.scene import Scene
+from sa3d.scene.scene import Scene
 
 SKY = (2.0, 1.0)
 
@@ -219,7 +219,7 @@ def test_a_failure_while_going_on_does_not_take_other_actions_back(still_life, t
 
 def test_prompts_that_land_on_nothing_are_stepped_back(desktop, still_life, monkeypatch, ball_at):
     monkeypatch.setattr(
-        "sa3d.inverse_rendering.Evidence.labels", lambda self, lam=1.0: self.total < 0
+        "sa3d.objects.inverse_rendering.Evidence.labels", lambda self, lam=1.0: self.total < 0
     )
     desktop.click(0, ball_at(0))
     desktop.studio.segment()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from desktop import Desktop, edges_of, mean_iou, oracle_of
 
-from sa3d.segmenters.graphcut import GraphCutSegmenter
+from sa3d.segmenters.graphcut.segmenter import GraphCutSegmenter
 from sa3d.testing.analytic_scene import look_at
 from sa3d.testing.oracle_detector import OracleDetector
 

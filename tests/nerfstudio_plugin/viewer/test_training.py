@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from desktop import a_run, opened_scene
 
-from nerfstudio_plugin.training_steps import SegmentingSteps
+from nerfstudio_plugin.train.steps import SegmentingSteps
 from nerfstudio_plugin.viewer.files import Files
 from nerfstudio_plugin.viewer.marks import Mark
 from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.studio_work import Listeners
 from nerfstudio_plugin.viewer.worker import Worker
-from sa3d.prompts import Prompt
-from sa3d.segmenters.graphcut import GraphCutSegmenter
+from sa3d.objects.prompts import Prompt
+from sa3d.segmenters.graphcut.segmenter import GraphCutSegmenter
 
 CLICK = Prompt("frame_00000", "ball", ((26.0, 17.0),), (1,))
 
@@ -47,7 +47,7 @@ def test_the_panel_follows_the_training(panel):
     for _ in steps.run():
         seen.append(studio.state.last_view)
     assert studio.state.ready
-    assert list(studio.state.colours) == ["ball"]
+    assert list(studio.state.colors) == ["ball"]
     assert studio.state.prompts["ball"] == ("frame_00000.png: 1 click",)
     assert any("accepted" in said for said in seen)
     assert studio.state.verdicts["ball"] == studio.opened["ball"].verdict
@@ -78,7 +78,7 @@ def test_what_the_user_opens_meanwhile_takes_the_place_of_what_is_trained(panel,
     saved.segment(mask=still_life.masks["crate"][0], view="frame_00000", name="crate")
     saved.save("kept")
     for step in steps.run():
-        if "accepted" in step.text and "crate" not in studio.state.colours:
+        if "accepted" in step.text and "crate" not in studio.state.colors:
             files.open(Path("kept"))
     assert [notice for notice in told if notice.kind == "error"] == []
     assert steps.lifted

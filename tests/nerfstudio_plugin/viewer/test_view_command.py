@@ -2,7 +2,7 @@
 
 import pytest
 
-from nerfstudio_plugin.cli_view import View
+from nerfstudio_plugin.cli.view import View
 
 
 def test_help_says_what_it_is_for_and_who_can_reach_it(command_line):

@@ -1,0 +1,1 @@
+"""The Python API: scenes to segment in, and their objects."""

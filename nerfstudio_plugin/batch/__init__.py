@@ -1,0 +1,1 @@
+"""Many jobs from a file, in one process or several."""

@@ -1,0 +1,1 @@
+"""Measures accuracy on frozen scenes and prompts."""

@@ -1,0 +1,91 @@
+"""The command ``sa3d``: finds the subcommand, runs it, and turns problems into one line.
+
+Nothing heavy is imported before the subcommand is known, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from sa3d.base.errors import SA3DError
+
+COMMANDS = {
+    "view": "click objects out of a trained scene in Nerfstudio's viewer",
+    "prepare": "evaluate a trained scene once, so that segmenting in it is fast",
+    "segment": "cut objects out: points, a box or a mask in one view, all of them in 3D",
+    "correct": "add clicks to a finished segmentation; only what they touch is done again",
+    "next-view": "the views in which a click helps most, and why",
+    "objects": "list, rename, add, merge, split or delete a segmentation's objects",
+    "export": "write a segmentation as masks, a point cloud or a mesh",
+    "render": "pictures of a segmentation: mask, overlay, the object alone, or without it",
+    "batch": "many jobs from a file, without a screen; goes on after failures and stops",
+    "report": "one HTML page about a segmentation: prompts, rounds, masks, doubt, files",
+    "info": "what a run, a scene cache or a segmentation holds",
+    "segmenters": "which 2D segmenters there are, and which are on this machine",
+    "benchmark": "mean IoU, accuracy, boundary F, clicks and seconds on frozen scenes and prompts",
+    "demo": "segment a scene that comes with the program, and measure the result",
+}
+
+_OVERVIEW = """usage: sa3d COMMAND [OPTIONS]
+
+Click an object in one view of a trained Nerfstudio scene and get it in 3D.
+
+commands:
+{commands}
+
+  sa3d COMMAND --help   all options of a command, with examples
+  sa3d --version
+
+examples:
+  sa3d demo --output demo_output
+  sa3d view --load-config outputs/room/nerfacto/RUN/config.yml
+  sa3d prepare --load-config outputs/room/nerfacto/RUN/config.yml
+  sa3d segment --load-config outputs/room/nerfacto/RUN/config.yml \\
+      --view 000024.jpg --points 127,207 --output segmentations/ball
+  sa3d export mesh --segmentation segmentations/ball --output ball.glb
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``sa3d`` and return its exit code.
+
+    0: done. 1: some jobs of a batch are not. 2: something the user can put right, said in one line.
+    130: stopped with Ctrl-C. 141: nobody reads the output any more. 143: ended from outside.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        lines = "\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())
+        print(_OVERVIEW.format(commands=lines))
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"sa3d {program_version()}")
+        return 0
+    warnings.filterwarnings("ignore", module="nerfstudio\\.")  # deprecations inside Nerfstudio
+    try:
+        if arguments[0] not in COMMANDS:
+            raise SA3DError(f"unknown command {arguments[0]!r}; there are: {', '.join(COMMANDS)}")
+        module = importlib.import_module(f"nerfstudio_plugin.cli.{arguments[0].replace('-', '_')}")
+        return module.main(arguments[1:]) or 0
+    except SA3DError as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0
+
+
+def program_version() -> str:
+    """Version of the installed package."""
+    try:
+        return version("sa3d-nerfstudio")
+    except PackageNotFoundError:
+        return "not installed"

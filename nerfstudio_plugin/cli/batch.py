@@ -1,0 +1,167 @@
+"""``sa3d batch``: many jobs from a file, in one process or several."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from nerfstudio_plugin.batch.file import RESULTS, Batch, Job, read_batch
+from nerfstudio_plugin.batch.runner import is_done, read_results, run_batch
+from nerfstudio_plugin.cli.options import parse
+from nerfstudio_plugin.cli.progress import ERR, OUT, EventBar, event_bar
+from sa3d.base.errors import SA3DError
+
+_HELP = """Run many jobs without a screen: scenes and objects from a file, files as results.
+
+Goes on after a failure. Run it again to go on after a stop: finished jobs are not repeated, failed
+and half-done ones are. Writes <output>/<job>/segmentation and the job's exports, and a line of JSON
+per job to <output>/results.jsonl. Exit code: 0 all jobs are done, 1 some are not, 2 the file is
+wrong (nothing is run then).
+
+examples:
+  sa3d batch jobs.json --output results
+  sa3d batch jobs.json --output results --workers 2        (processes; each takes a GPU of its own)
+  sa3d batch jobs.json --output results --check            (only check the file)
+
+jobs.json (docs/batch.md has all of it):
+  {"version": 1,
+   "defaults": {"segmenter": "graphcut"},
+   "scenes": {"kitchen": {"load_config": "outputs/kitchen/nerfacto/RUN/config.yml"}},
+   "jobs": [
+     {"name": "mug", "scene": "kitchen",
+      "prompts": [{"object": "mug", "view": "000021.jpg", "points": [[99, 159]]}],
+      "exports": [{"output": "mug.glb"}, {"output": "masks", "options": {"layout": "rgba"}}]},
+     {"name": "all", "scene": "kitchen", "everything": true}]}
+"""
+
+_PROGRAM = ("-m", "nerfstudio_plugin.cli")
+"""What Python is to run for a worker."""
+_WORKER = "LOCAL_RANK"
+"""Set by torch.distributed's launcher in every process it starts."""
+
+
+@dataclass(kw_only=True)
+class BatchCommand:
+    """Run many jobs."""
+
+    jobs: Annotated[Path, tyro.conf.Positional]
+    """The file of jobs, JSON."""
+    output: Path
+    """Folder for all results."""
+    workers: int = 1
+    """Processes that share the jobs, started by torch.distributed's launcher."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    check: bool = False
+    """Only check the file, and whether the runs and masks it names are there; run nothing."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``sa3d batch``.
+
+    Returns:
+        0: all jobs are done; 1: some are not.
+
+    Raises:
+        SA3DError: the file is wrong.
+    """
+    command = parse(BatchCommand, arguments, "sa3d batch", _HELP)
+    batch = read_batch(command.jobs)
+    if command.workers < 1:
+        raise SA3DError(f"at least one process is needed, not --workers {command.workers}")
+    if command.check:
+        if absent := batch.absent_files():
+            raise SA3DError(
+                f"{command.jobs} names what is not there: {', '.join(map(str, absent))}"
+            )
+        OUT.print(f"{command.jobs}: {len(batch.jobs)} jobs in {len(batch.scenes)} scenes")
+        return 0
+    if _WORKER in os.environ:
+        _work(command, batch)
+        return 0  # one worker's failed job is no reason for the launcher to stop the others
+    before = read_results(command.output)
+    for job in batch.jobs:
+        if is_done(job, before):
+            OUT.print(f"{job.name}: done before")
+    if command.workers > 1:
+        _launch(command)
+    else:
+        _work(command, batch)
+    return _outcome(command, batch)
+
+
+def _work(command: BatchCommand, batch: Batch) -> None:
+    """Be a worker: run what nobody else is at."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get(_WORKER, 0)) % torch.cuda.device_count())
+    watch = None if _WORKER in os.environ else _bar  # bars of several would overwrite each other
+    for result in run_batch(batch, command.output, command.device, watch):
+        OUT.print(_told(result))
+
+
+def _bar(job: Job) -> AbstractContextManager[EventBar]:
+    return event_bar(f"{job.name}: ")
+
+
+def _launch(command: BatchCommand) -> None:
+    """Start workers and wait for them; their own output tells what happens.
+
+    Stopped, it stops them first. The launcher has a session of its own, so that whatever stops a
+    whole group of processes does not interrupt it while it does so.
+    """
+    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", str(command.workers))
+    jobs = ("batch", str(command.jobs), "--output", str(command.output))
+    line = [sys.executable, "-m", *launcher, *_PROGRAM, *jobs, "--device", command.device]
+    with _exit_at(signal.SIGTERM), _exit_at(signal.SIGHUP):
+        process = subprocess.Popen(line, start_new_session=True)
+        try:
+            process.wait()
+        except (KeyboardInterrupt, SystemExit) as stop:
+            interrupted = isinstance(stop, KeyboardInterrupt)
+            process.send_signal(signal.SIGINT if interrupted else signal.SIGTERM)
+            process.wait()
+            raise
+
+
+@contextmanager
+def _exit_at(number: signal.Signals) -> Iterator[None]:
+    """Within it a signal that ends the program raises SystemExit, with the same exit code."""
+
+    def leave(*_: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.getsignal(number)
+    if before is signal.SIG_DFL:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+def _outcome(command: BatchCommand, batch: Batch) -> int:
+    results = read_results(command.output)
+    left = [job.name for job in batch.jobs if not is_done(job, results)]
+    done = len(batch.jobs) - len(left)
+    OUT.print(f"{done} of {len(batch.jobs)} jobs done: {command.output / RESULTS}")
+    if left:
+        ERR.print(f"not done: {', '.join(left)}")
+    return 1 if left else 0
+
+
+def _told(result: dict[str, Any]) -> str:
+    if result["status"] != "done":
+        return f"{result['job']}: FAILED: {result['error']}"
+    verdicts = "; ".join(f"{name}: {one['verdict']}" for name, one in result["objects"].items())
+    return f"{result['job']}: {result['seconds']:.1f} s, {verdicts}"

@@ -1,0 +1,275 @@
+"""``sa3d benchmark``: how good the program is, on frozen scenes and prompts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from nerfstudio_plugin.api.open_scene import OpenScene
+from nerfstudio_plugin.api.opening import open as open_run
+from nerfstudio_plugin.benchmark.cases import Case, Layout, data_cases, demo_cases
+from nerfstudio_plugin.benchmark.protocols import Measured, Protocol, measure
+from nerfstudio_plugin.cli import program_version
+from nerfstudio_plugin.cli.options import ReportOptions, SettingsOptions, parse
+from nerfstudio_plugin.cli.progress import ERR, OUT, prepare_with_progress
+from nerfstudio_plugin.runs.devices import torch_device
+from nerfstudio_plugin.saved.segmented_scene import write_json
+from sa3d.base.errors import SA3DError
+from sa3d.base.storage import atomic_path
+from sa3d.segmenters.choice import segmenter_meant
+
+_HELP = """Measure segmentations on frozen scenes, prompts and seeds, by two protocols.
+
+visible: all photos may be used; measured over all annotated views but the prompted ones.
+unseen:  the target views' photos are never looked at; their masks are rendered from 3D.
+
+Without --data: the demo scenes. With it a data set on disk (docs/benchmark_protocol.md), and
+--runs, the folder of Nerfstudio runs trained on it, <scene>/.../config.yml.
+
+Stopped, it goes on where it was when it is called again.
+
+examples:
+  sa3d benchmark                                     (three objects of the demo room: minutes)
+  sa3d benchmark --quick --output quick              (one object, coarse: under a minute)
+  sa3d benchmark --full                              (all 13 objects of both demo scenes)
+  sa3d benchmark --layout nvos --data nvos --runs runs --config forward_facing --output nvos_runs
+"""
+
+QUICK = {"room": ("ball",)}
+USUAL = {"room": ("mug", "ball", "book")}
+FULL: dict[str, tuple[str, ...]] = {"room": (), "garden": ()}
+"""Frozen lists of the demo scenes' objects; all of a scene where there are none."""
+_QUICK_RAYS, _QUICK_VOXELS = 48, 96
+_HEADERS = ("object", "protocol", "mean IoU", "worst", "accuracy", "boundary F", "clicks", "views")
+_RESULTS = "results.json"
+_STAGES = ("open", "prepare", "segment", "masks")
+
+
+@dataclass(kw_only=True)
+class Benchmark(ReportOptions, SettingsOptions):
+    """Measure segmentations."""
+
+    quick: bool = False
+    """One object of the demo room, on a coarse grid."""
+    full: bool = False
+    """All objects of both demo scenes."""
+    layout: Layout = "demo"
+    """Of --data: folders (<scene>/masks_gt/[<object>/]), nvos or spin-nerf."""
+    data: Path | None = None
+    """A data set with exact masks, instead of the demo scenes."""
+    runs: Path | None = None
+    """Trained runs of its scenes, <scene>/.../config.yml."""
+    scenes: tuple[str, ...] = ()
+    """Only these scenes of it, or of the demo scenes."""
+    protocol: Literal["both", "visible", "unseen"] = "both"
+    """Which views may be used; see above."""
+    corrections: int = 0
+    """With the visible protocol: so many clicks at most by a simulated user."""
+    seed: int = 0
+    """Of clicks that are sampled from scribbles."""
+    output: Path = Path("benchmark_output")
+    """Folder for results.json, table.md and the scene caches."""
+    cache_dir: Path | None = None
+    """Where scene caches lie; in the output folder by default."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute."""
+    again: bool = False
+    """Measure everything afresh, and replace what --output holds, however it was measured."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``sa3d benchmark``.
+
+    Raises:
+        SA3DError: something the user can put right.
+    """
+    command = parse(Benchmark, arguments, "sa3d benchmark", _HELP, preset="demo")
+    _check(command)
+    if command.quick:
+        prepare = command.settings.prepare
+        prepare.ray_side, prepare.resolution = _QUICK_RAYS, _QUICK_VOXELS
+    chosen = segmenter_meant(command.settings.segmenter, torch_device(command.device))
+    command.settings.segmenter = chosen.name
+    cases, known = _cases(command), {} if command.again else _known_rows(command)
+    rows: list[Measured] = []
+    for row in _measured(cases, command, known):
+        rows.append(row)
+        write_json(command.output / _RESULTS, _report(command, [*rows, *known.values()]))
+        said = row.error or f"IoU {row.iou:.3f}"
+        ERR.print(f"{row.scene} {row.object}, {row.protocol}: {said}")
+    report = _report(command, rows)
+    text = _table(rows, report["mean"])
+    with atomic_path(command.output / "table.md") as temporary:
+        temporary.write_text(text + "\n")
+    OUT.print(text)
+    for row in rows:
+        if row.error:
+            OUT.print(f"{row.scene} {row.object}, {row.protocol}: {row.error}")
+    OUT.print(f"{command.output / _RESULTS}   {command.output / 'table.md'}")
+    command.write_report(report)
+
+
+def _check(command: Benchmark) -> None:
+    """Refuse options that cannot be, or not together, before anything is opened."""
+    if command.corrections < 0:
+        raise SA3DError(f"--corrections is a number of clicks, not {command.corrections}")
+    if command.corrections and command.protocol == "unseen":
+        raise SA3DError(
+            "corrections are clicked with the visible protocol only: leave out --corrections, or "
+            "--protocol unseen"
+        )
+    if command.quick and command.full:
+        raise SA3DError("--quick measures one object, --full all of them: leave one out")
+
+
+def _cases(command: Benchmark) -> list[Case]:
+    """What is to be measured, scene by scene."""
+    if command.layout == "demo":
+        if command.data is not None or command.runs is not None:
+            raise SA3DError("say with --layout how --data is laid out: folders, nvos or spin-nerf")
+        lists = QUICK if command.quick else FULL if command.full else USUAL
+        return _of_scenes(command, demo_cases(lists))
+    if command.data is None or command.runs is None:
+        raise SA3DError(f"--layout {command.layout} needs --data and --runs")
+    return _of_scenes(command, data_cases(command.layout, command.data, command.runs, command.seed))
+
+
+def _of_scenes(command: Benchmark, cases: Sequence[Case]) -> list[Case]:
+    """The cases of the scenes that were asked for.
+
+    Raises:
+        SA3DError: there is no such scene.
+    """
+    names = list(dict.fromkeys(case.scene for case in cases))
+    for name in command.scenes:
+        if name not in names:
+            raise SA3DError(f"no scene {name!r} to measure; there are: {', '.join(names)}")
+    return [case for case in cases if case.scene in (command.scenes or names)]
+
+
+def _how(command: Benchmark) -> dict[str, Any]:
+    """All that shapes a row besides its case, as JSON holds it."""
+    places = [str(place) for place in (command.data, command.runs) if place is not None]
+    how = {
+        "version": program_version(),
+        "settings": asdict(command.settings),
+        "layout": command.layout,
+        "data": places,
+        "seed": command.seed,
+        "corrections": command.corrections,
+    }
+    return json.loads(json.dumps(how))
+
+
+def _report(command: Benchmark, rows: Sequence[Measured]) -> dict[str, Any]:
+    return {
+        "segmenter": command.settings.segmenter,
+        **_how(command),
+        "rows": [asdict(row) for row in rows],
+        "mean": {one: _mean(rows, one) for one in dict.fromkeys(row.protocol for row in rows)},
+    }
+
+
+def _known_rows(command: Benchmark) -> dict[tuple[str, str, str], Measured]:
+    """Rows that an earlier run of the same command has measured, whether or not it came to its end;
+    those that failed are tried again.
+
+    Raises:
+        SA3DError: what is there was measured in another way.
+    """
+    try:
+        report = json.loads((command.output / _RESULTS).read_text(encoding="utf-8"))
+        other = [key for key, value in _how(command).items() if report[key] != value]
+        rows = [Measured(**row) for row in report["rows"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+    if other:
+        raise SA3DError(
+            f"{command.output / _RESULTS} was measured with other {' and '.join(other)}: give "
+            "another --output, or --again to replace it"
+        )
+    return {(row.scene, row.object, row.protocol): row for row in rows if not row.error}
+
+
+def _measured(
+    cases: Sequence[Case], command: Benchmark, known: dict[tuple[str, str, str], Measured]
+) -> Iterator[Measured]:
+    """A row per case and protocol, taken out of ``known`` if it is there.
+
+    A scene is opened once for all its objects, if at all.
+    """
+    opened: OpenScene | None = None
+    for position, case in enumerate(cases):
+        if opened is not None and case.load_config != cases[position - 1].load_config:
+            opened = None
+        for protocol in _protocols(command):
+            row = known.pop((case.scene, case.object, protocol), None)
+            if row is None:
+                spent: dict[str, float] = {}
+                if opened is None:
+                    opened = _opened(case, command, spent)
+                corrections = command.corrections if protocol == "visible" else 0
+                row = measure(opened, case, protocol, corrections)
+                row.seconds = {**spent, **row.seconds}
+            yield row
+
+
+def _opened(case: Case, command: Benchmark, spent: dict[str, float]) -> OpenScene:
+    """A case's scene, prepared; the seconds go to ``spent``."""
+    started = time.perf_counter()
+    opened = open_run(
+        case.load_config,
+        command.settings,
+        data=case.data,
+        cache_dir=command.cache_dir or command.output / "cache",
+        device=command.device,
+    )
+    spent["open"] = time.perf_counter() - started
+    started = time.perf_counter()
+    prepare_with_progress(opened.scene)
+    spent["prepare"] = time.perf_counter() - started
+    return opened
+
+
+def _protocols(command: Benchmark) -> tuple[Protocol, ...]:
+    return ("visible", "unseen") if command.protocol == "both" else (command.protocol,)
+
+
+def _mean(rows: Sequence[Measured], protocol: str) -> dict[str, float]:
+    """Means over the rows of a protocol; one that failed counts as 0."""
+    of_protocol = [row for row in rows if row.protocol == protocol]
+    keys = ("iou", "worst", "accuracy", "boundary")
+    return {key: float(np.mean([getattr(row, key) for row in of_protocol])) for key in keys}
+
+
+def _table(rows: Sequence[Measured], means: Mapping[str, Mapping[str, float]]) -> str:
+    lines = [_cells(row) for row in rows] + [
+        ("**mean**", protocol, *(f"{value:.3f}" for value in mean.values()), "", "", "")
+        for protocol, mean in means.items()
+    ]
+    headers = (*_HEADERS, "s " + " / ".join(_STAGES))
+    return "\n".join(
+        f"| {' | '.join(line)} |" for line in (headers, ["---"] * len(headers), *lines)
+    )
+
+
+def _cells(row: Measured) -> tuple[str, ...]:
+    numbers: list[Any] = [row.iou, row.worst, row.accuracy, row.boundary]
+    seconds = " / ".join(
+        f"{row.seconds[stage]:.1f}" if stage in row.seconds else "-" for stage in _STAGES
+    )
+    values = ["-"] * 4 if row.error else [f"{number:.3f}" for number in numbers]
+    return (
+        f"{row.scene}: {row.object}",
+        row.protocol,
+        *values,
+        str(row.clicks),
+        str(row.views),
+        seconds,
+    )

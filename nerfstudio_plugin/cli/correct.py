@@ -1,0 +1,73 @@
+"""``sa3d correct``: prompts added to a finished segmentation; only their views' part is redone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from nerfstudio_plugin.api.opening import resumed
+from nerfstudio_plugin.cli.options import ReportOptions, parse
+from nerfstudio_plugin.cli.progress import event_bar
+from nerfstudio_plugin.cli.prompts import PromptOptions
+from nerfstudio_plugin.cli.saved import ChangeOptions
+from nerfstudio_plugin.cli.segment import print_outcome, write_folder
+from nerfstudio_plugin.runs.devices import torch_device
+from sa3d.base.errors import SA3DError
+from sa3d.objects.prompts import DEFAULT_OBJECT, Prompt
+from sa3d.objects.segmentation import Segmentation
+
+_HELP = """Correct a segmentation: click where it is wrong, in any view.
+
+The view you click in counts fully, the views around it are asked again, and the rest stays as it
+is: nothing is prepared anew. Coordinates are pixels x,y of the named image at its original size.
+
+examples:
+  sa3d correct --segmentation mug --view 000024.jpg --points 127,207          (this belongs to it)
+  sa3d correct --segmentation mug --view 000031.jpg --points 90,40 --labels 0   (this does not)
+  sa3d correct --segmentation all --object mug --view 000024.jpg --mask painted.png
+  sa3d correct --segmentation all --prompts more_prompts.json --output all_corrected
+"""
+
+
+@dataclass(kw_only=True)
+class Correct(ReportOptions, PromptOptions, ChangeOptions):
+    """Correct a segmentation."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``sa3d correct``.
+
+    Raises:
+        SA3DError: something the user can put right.
+    """
+    command = parse(Correct, arguments, "sa3d correct", _HELP)
+    given = command.read_prompts()
+    if any(prompt.text for prompt in given):
+        raise SA3DError("a correction is made with points, a box or a mask, not with words")
+    output, overwrite = command.place()
+    loaded = command.load()
+    prompts = [_named(prompt, loaded.segmentation) for prompt in given]
+    saved = command.reopen(loaded)
+    opened = resumed(saved, command.cache_dir, torch_device(command.device))
+    with event_bar() as bar:
+        opened.follow_prompts(prompts, bar)
+    before = loaded.segmentation.objects
+    corrected = dict.fromkeys(prompt.object for prompt in prompts)
+    print_outcome(opened.segmentation, {name: len(before[name].rounds) for name in corrected})
+    made = replace(saved, segmentation=opened.segmentation)
+    command.write_report(write_folder(made, output, {}, overwrite=overwrite))
+
+
+def _named(prompt: Prompt, segmentation: Segmentation) -> Prompt:
+    """The prompt for an object that is there; without a name, for the only one.
+
+    Raises:
+        SA3DError: there is no such object.
+    """
+    names = list(segmentation.objects)
+    if prompt.object == DEFAULT_OBJECT and len(names) == 1:
+        return replace(prompt, object=names[0])
+    if prompt.object == DEFAULT_OBJECT and DEFAULT_OBJECT not in names:
+        raise SA3DError(f"say with --object which one is corrected: {', '.join(names)}")
+    segmentation.object(prompt.object)
+    return prompt

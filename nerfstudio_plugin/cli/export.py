@@ -1,0 +1,47 @@
+"""``sa3d export``: a segmentation as something other programs open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import make_dataclass
+from typing import Any
+
+from nerfstudio_plugin.cli.options import ReportOptions, parse
+from nerfstudio_plugin.cli.progress import ERR, OUT
+from nerfstudio_plugin.cli.saved import SavedOptions
+from nerfstudio_plugin.exports import KINDS, kind_module
+
+_OVERVIEW = """usage: sa3d export KIND --segmentation DIR --output PLACE [OPTIONS]
+
+kinds:
+{kinds}
+
+  sa3d export KIND --help   all options of a kind
+
+Beside every export lies <output>.manifest.json: checkpoint, prompts, threshold, frame, units.
+"""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``sa3d export``.
+
+    Raises:
+        SA3DError: something the user can put right.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        OUT.print(_OVERVIEW.format(kinds="\n".join(f"  {k:<11} {v}" for k, v in KINDS.items())))
+        return
+    kind = arguments[0]
+    module = kind_module(kind)
+    bases = (module.Export, ReportOptions, SavedOptions)
+    with_segmentation: Any = make_dataclass("Export", (), bases=bases, kw_only=True)
+    command = parse(with_segmentation, arguments[1:], f"sa3d export {kind}", module.HELP)
+    command.check()
+    opened = command.reopen()
+    written = []
+    with ERR.status(f"writing: {kind}"):
+        for one in command.write(opened, command.chosen(opened.segmentation)):
+            written.append(one)
+            for line in one.lines:
+                OUT.print(line)
+    command.write_report(command.report(written))

@@ -1,0 +1,123 @@
+"""``sa3d info``: what a run, a scene cache or a segmentation holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from nerfstudio_plugin.cli.options import ReportOptions, parse
+from nerfstudio_plugin.cli.progress import OUT, rounds_table
+from sa3d.base.errors import SA3DError
+from sa3d.objects.checkpoint import load_segmentation
+
+_HELP = """Say what a run, a scene cache or a segmentation holds.
+
+examples:
+  sa3d info outputs/room/nerfacto/RUN/config.yml
+  sa3d info outputs/room/nerfacto/RUN/sa3d_cache
+  sa3d info segmentations/ball
+"""
+
+
+@dataclass(kw_only=True)
+class Info(ReportOptions):
+    """Say what a folder holds."""
+
+    path: Annotated[Path, tyro.conf.Positional]
+    """A run's config.yml or folder, a scene cache, or a segmentation folder."""
+    data: Path | None = None
+    """For a run: the scene's images and cameras, if they are not where the config says."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``sa3d info``.
+
+    Raises:
+        SA3DError: something the user can put right.
+    """
+    command = parse(Info, arguments, "sa3d info", _HELP)
+    path = command.path
+    if (path / "segmentation.json").is_file():
+        report = _segmentation(path)
+    elif caches := sorted(path.glob("scene.json")) or sorted(path.glob("*/scene.json")):
+        report = {"kind": "cache", "caches": [_cache(cache.parent) for cache in caches]}
+    elif path.is_file() or (path / "config.yml").is_file():
+        report = _run(path, command.data)
+    else:
+        raise SA3DError(f"{path} is neither a run, nor a scene cache, nor a segmentation")
+    command.write_report(report)
+
+
+def _segmentation(folder: Path) -> dict[str, Any]:
+    saved = load_segmentation(folder)
+    labels, objects = saved.segmentation.labels(), saved.segmentation.objects
+    OUT.print(f"segmentation of {saved.provenance.get('load_config', 'an unknown run')}")
+    OUT.print(rounds_table([done for one in objects.values() for done in one.rounds]))
+    described = []
+    for label, (name, one) in enumerate(objects.items()):
+        count = int((labels == label).sum())
+        OUT.print(f"{name}: {count} elements; {one.verdict}")
+        described.append(
+            {
+                "name": name,
+                "elements": count,
+                "verdict": one.verdict,
+                "rounds": [asdict(done) for done in one.rounds],
+            }
+        )
+    return {"kind": "segmentation", "objects": described, "provenance": saved.provenance}
+
+
+def _cache(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / "scene.json").read_text(encoding="utf-8"))
+        views, config = len(manifest["views"]), manifest["config"]
+        key = manifest["key"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise SA3DError(f"the scene cache {folder} is damaged: delete it") from error
+    prepared = len(list(folder.glob("views/*.npz")))
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files)
+    encoded = {
+        place.name: len(list(place.glob("*.npz"))) for place in sorted(folder.glob("encodings/*"))
+    }
+    OUT.print(f"scene cache {folder}: {prepared} of {views} views prepared, {size / 1e6:.0f} MB")
+    OUT.print("  " + ", ".join(f"{name} {value}" for name, value in config.items()))
+    for name, count in encoded.items():
+        OUT.print(f"  {count} images encoded for {name}")
+    return {
+        "folder": str(folder),
+        "key": key,
+        "views": views,
+        "prepared": prepared,
+        "bytes": size,
+        "config": config,
+        "encoded": encoded,
+    }
+
+
+def _run(path: Path, data: Path | None) -> dict[str, Any]:
+    from nerfstudio_plugin.runs.scene_loading import default_cache_root, open_scene
+
+    run, scene = open_scene(path, data)
+    sizes = sorted({(view.camera.width, view.camera.height) for view in run.views})
+    caches = [cache.parent for cache in sorted(default_cache_root(path).glob("*/scene.json"))]
+    OUT.print(f"{run.config.method_name} run, {run.checkpoint_path.name}, data {run.data}")
+    shown = ", ".join(f"{width} x {height}" for width, height in sizes[:3])
+    OUT.print(f"{len(run.views)} images of {shown} px; space: {scene.grid.bounds.kind}")
+    described = [_cache(cache) for cache in caches]
+    return {
+        "kind": "run",
+        "method": run.config.method_name,
+        "checkpoint": str(run.checkpoint_path),
+        "data": str(run.data),
+        "views": [view.name for view in run.views],
+        "sizes": sizes,
+        "space": scene.grid.bounds.kind,
+        "caches": described,
+    }

@@ -1,0 +1,94 @@
+"""Prompts as typed on the command line, or read from ``prompts.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sa3d.base.errors import SA3DError
+from sa3d.detectors.protocol import checked_words
+from sa3d.objects.prompts import DEFAULT_OBJECT, Prompt, load_prompts
+from sa3d.search.text_prompts import WordsConfig
+from sa3d.segmenters.registry import AUTO
+
+
+@dataclass(kw_only=True)
+class PromptOptions:
+    """What to cut out: pixels of the named image at its original size, (0, 0) top left."""
+
+    view: str | None = None
+    """The image the prompt is in, by its file name."""
+    points: tuple[str, ...] = ()
+    """Pixels "x,y x,y ...", on the object unless --labels says otherwise."""
+    labels: tuple[int, ...] = ()
+    """One per point: 1 on the object, 0 beside it."""
+    box: tuple[str, ...] = ()
+    """Corners "x0,y0 x1,y1" of a box around the object."""
+    mask: Path | None = None
+    """Image of the view's size, non-zero where the object is, or opaque if it is transparent in
+    places."""
+    text: str | None = None
+    """Words naming the object, such as "the red mug"; without --view several views are searched.
+    With --points, too, they choose among what is found; beside --box or --mask they are a note."""
+    detector: str = AUTO
+    """What finds --text: "auto" (the best detector on this machine, else grounding-dino-tiny), a
+    name (`sa3d segmenters` lists them), a hub id, or a folder with weights."""
+    words: WordsConfig = field(default_factory=WordsConfig)
+    object: str = DEFAULT_OBJECT
+    """What to call the object; its masks go to a folder of that name."""
+    prompts: Path | None = None
+    """A prompts.json instead, for several views or objects: {"prompts": [{"view": "000.jpg",
+    "object": "mug", "points": [[99, 159]], "labels": [1], "box": [60, 130, 129, 209]}, ...]}."""
+
+    def read_prompts(self) -> list[Prompt]:
+        """The prompts; whether they fit the scene is not known yet.
+
+        Raises:
+            SA3DError: none, contradictory, or damaged.
+        """
+        marked = bool(self.points or self.labels or self.box or self.mask)
+        typed = marked or self.text is not None
+        if self.prompts is not None:
+            if typed or self.view is not None:
+                raise SA3DError(
+                    "give the prompts in a file (--prompts) or as options (--view with --points, "
+                    "--box or --mask), not both"
+                )
+            found = load_prompts(self.prompts)
+        elif not typed:
+            raise SA3DError(
+                "no prompt given: mark the object with --view and --points, --box or --mask, name "
+                "it with --text, or name a file with --prompts"
+            )
+        elif self.view is None and marked:
+            raise SA3DError("say with --view which image the prompt is in")
+        else:
+            found = [self._typed(self.view or "")]
+        return found
+
+    def _typed(self, view: str) -> Prompt:
+        text = None if self.text is None else checked_words(self.text)
+        numbers = _numbers("--points", self.points)
+        if len(numbers) % 2:
+            raise SA3DError('--points are pairs "x,y x,y ...": one number is left over')
+        points = tuple(zip(numbers[::2], numbers[1::2], strict=True))
+        corners = _numbers("--box", self.box)
+        if corners and len(corners) != 4:
+            raise SA3DError(f'--box is "x0,y0 x1,y1", four numbers: there are {len(corners)}')
+        return Prompt(
+            view=view,
+            object=self.object,
+            points=points,
+            labels=self.labels or (1,) * len(points),
+            box=(corners[0], corners[1], corners[2], corners[3]) if corners else None,
+            mask=self.mask,
+            text=text,
+        )
+
+
+def _numbers(option: str, tokens: Sequence[str]) -> list[float]:
+    try:
+        return [float(part) for token in tokens for part in token.split(",") if part.strip()]
+    except ValueError as error:
+        raise SA3DError(f"{option}: {error}; numbers like 120,80 expected") from error

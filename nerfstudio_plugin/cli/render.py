@@ -1,0 +1,120 @@
+"""``sa3d render``: pictures of a segmentation, over photos or along a camera path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from nerfstudio_plugin.cli.options import ReportOptions, parse
+from nerfstudio_plugin.cli.progress import OUT, progress_bar
+from nerfstudio_plugin.cli.saved import SavedOptions
+from sa3d.base.errors import SA3DError
+from sa3d.base.storage import refuse_existing
+from sa3d.export.masks import mask_names
+from sa3d.geometry.camera_path import CameraPath, load_camera_path
+from sa3d.results.rendering import Kind, ViewPicture, save_picture, save_video
+from sa3d.scene.scene import Scene
+
+_HELP = """Render pictures of a segmentation, as PNG files or as a video.
+
+kinds: mask      white where the object is
+       overlay   the picture, tinted and outlined where the object is
+       object    the object cut out, on transparent ground
+       removed   the scene without the object
+
+examples:
+  sa3d render --segmentation ball --kind overlay --output ball_overlay
+  sa3d render --segmentation ball --kind object --views 000024.jpg 000031.jpg --output ball_cut
+  sa3d render --segmentation ball --kind removed --camera-path camera_path.json --output gone.mp4
+"""
+
+
+@dataclass(kw_only=True)
+class Render(ReportOptions, SavedOptions):
+    """Render pictures of a segmentation."""
+
+    output: Path
+    """A folder (gets <object>/<image>.png), or an .mp4 for one object."""
+    kind: Kind = "overlay"
+    """What to show."""
+    views: tuple[str, ...] = ()
+    """Only these photos; all by default."""
+    camera_path: Path | None = None
+    """Camera path saved by Nerfstudio's viewer, instead of the photos."""
+    max_side: int | None = None
+    """Longest side of pictures along a camera path, in pixels; the path's own size by default."""
+    fps: float | None = None
+    """Pictures per second of a video; the camera path's own, or 6 for photos."""
+    overwrite: bool = False
+    """Replace files that are there already."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``sa3d render``.
+
+    Raises:
+        SA3DError: something the user can put right.
+    """
+    command = parse(Render, arguments, "sa3d render", _HELP)
+    path = None
+    if command.camera_path is not None:
+        if command.views:
+            raise SA3DError("give --views or --camera-path, not both")
+        path = load_camera_path(command.camera_path)
+    opened = command.reopen()
+    names = command.chosen(opened.segmentation)
+    indices = [opened.scene.view_index(view) for view in command.views]
+    indices = indices or list(range(len(opened.scene.views)))
+    files: dict[str, list[str]] = {}
+    if command.output.suffix.lower() == ".mp4":
+        if len(names) != 1:
+            raise SA3DError(
+                f"a video shows one object, there are {len(names)} ({', '.join(names)}): choose "
+                "one with --objects"
+            )
+        refuse_existing(command.output, command.overwrite)
+        picture = ViewPicture(opened.scene, opened.segmentation, names[0])
+        frames = _frames(command, picture, path, indices)
+        fps = command.fps or (path.fps if path else 6.0)
+        count = save_video(command.output, frames, fps, overwrite=command.overwrite)
+        OUT.print(f"{names[0]}: {count} pictures in {command.output}")
+        files[names[0]] = [str(command.output)]
+    else:
+        places = {
+            name: [command.output / name / file for file in _names(opened.scene, path, indices)]
+            for name in names
+        }
+        for place in (place for row in places.values() for place in row):
+            refuse_existing(place, command.overwrite)
+        for name, row in places.items():
+            picture = ViewPicture(opened.scene, opened.segmentation, name)
+            for place, pixels in zip(row, _frames(command, picture, path, indices), strict=True):
+                save_picture(place, pixels, overwrite=command.overwrite)
+            OUT.print(f"{name}: {len(row)} pictures in {command.output / name}")
+            files[name] = [str(place) for place in row]
+    command.write_report({"kind": command.kind, "files": files})
+
+
+def _names(scene: Scene, path: CameraPath | None, indices: Sequence[int]) -> list[PurePosixPath]:
+    if path is not None:
+        return [PurePosixPath(f"frame_{i:05d}.png") for i in range(len(path.cameras))]
+    names = mask_names(scene.views)
+    return [names[index] for index in indices]
+
+
+def _frames(
+    command: Render, picture: ViewPicture, path: CameraPath | None, indices: Sequence[int]
+) -> Iterator[np.ndarray]:
+    """The pictures of one object, under a progress bar."""
+    with progress_bar() as bar:
+        title = f"{picture.name}: {command.kind}"
+        if path is None:
+            for index in bar.track(indices, description=title):
+                yield picture.photo(index, command.kind)
+        else:
+            for camera in bar.track(path.cameras, description=title):
+                fitted = camera.fitted(command.max_side) if command.max_side else camera
+                yield picture.free(fitted, command.kind)

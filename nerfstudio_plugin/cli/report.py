@@ -1,0 +1,90 @@
+"""``sa3d report``: a segmentation as one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from nerfstudio_plugin.cli.options import ReportOptions, parse
+from nerfstudio_plugin.cli.progress import OUT, progress_bar
+from nerfstudio_plugin.cli.saved import SavedOptions
+from nerfstudio_plugin.exports.options import source
+from sa3d.base.errors import SA3DError
+from sa3d.base.storage import atomic_path, refuse_existing
+from sa3d.export.frames import Frame
+from sa3d.export.manifest import write_manifest
+from sa3d.report.exports import find_exports
+from sa3d.report.page import ReportConfig, pictures_per_object, report_page
+
+_HELP = """Write one self-contained HTML page about a segmentation.
+
+For every object: what was marked, the verdict, the rounds, views with the mask, views that were
+rejected and why, where the doubt is, and the object turning. And the exports found beside it.
+
+examples:
+  sa3d report --segmentation ball --output ball.html
+  sa3d report --segmentation ball --output ball.html --no-turntable      (seconds, not minutes)
+  sa3d report --segmentation ball --output ball.html --exports meshes clouds
+"""
+
+
+@dataclass(kw_only=True)
+class Report(ReportOptions, SavedOptions):
+    """Write one self-contained HTML page about a segmentation."""
+
+    output: Path
+    """The .html file."""
+    overwrite: bool = False
+    """Replace what is there already."""
+    frame: Frame = "original"
+    """Frame whose units lengths are in."""
+    exports: tuple[Path, ...] = ()
+    """Folders whose exports are listed, beside the segmentation's parent folder."""
+    report: Annotated[ReportConfig, tyro.conf.arg(name="")] = field(default_factory=ReportConfig)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``sa3d report``.
+
+    Raises:
+        SA3DError: something the user can put right.
+    """
+    command = parse(Report, arguments, "sa3d report", _HELP)
+    if command.output.suffix.lower() not in (".html", ".htm"):
+        raise SA3DError(f"a report is written as .html, not as {command.output.name!r}")
+    if min(command.report.turntable_frames, command.report.turntable_side) < 1:
+        raise SA3DError("a turntable has at least one frame of one pixel: or say --no-turntable")
+    refuse_existing(command.output, command.overwrite)
+    opened = command.reopen()
+    names = command.chosen(opened.segmentation)
+    folders = (command.segmentation.resolve().parent, *command.exports)
+    origin = source(opened)
+    with progress_bar() as bar:
+        each = pictures_per_object(command.report)
+        tasks = {name: bar.add_task(f"{name}: pictures", total=each) for name in names}
+        page = report_page(
+            opened.scene,
+            opened.segmentation,
+            names,
+            origin,
+            config=command.report,
+            placement=opened.placement(command.frame),
+            min_agreement=opened.provenance["settings"]["loop"]["min_agreement"],
+            exports=find_exports(command.segmentation, folders),
+            title=", ".join(names) if len(names) < 4 else f"{len(names)} objects",
+            progress=lambda name: bar.advance(tasks[name]),
+        )
+    with atomic_path(command.output) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    size = command.output.stat().st_size
+    write_manifest(
+        command.output, "report", opened.segmentation, names, origin, settings=command.report
+    )
+    OUT.print(f"report: {command.output} ({size / 1e6:.1f} MB)")
+    command.write_report(
+        {"kind": "report", "file": str(command.output), "bytes": size, "objects": list(names)}
+    )

@@ -1,0 +1,100 @@
+"""``sa3d segmenters``: which there are, which are on this machine, and which one would be taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from rich.console import Console
+
+from nerfstudio_plugin.cli.options import ReportOptions, parse
+from nerfstudio_plugin.cli.progress import OUT
+from nerfstudio_plugin.runs.devices import torch_device
+from sa3d.detectors import local_detectors
+from sa3d.detectors.registry import REGISTRY as DETECTORS
+from sa3d.segmenters.choice import Choice, can_run, choose_segmenter, local_segmenters
+from sa3d.segmenters.registry import EMBEDDED, REGISTRY, SegmenterInfo
+
+_HELP = """List the segmenters: what each needs, and which are on this machine.
+
+Give a name to --segmenter of the other commands; "auto", the default, takes the best one that is
+on this machine and suits it. To get one: hf download HUB_ID, or just name it where there is a
+network. A folder or .safetensors file with weights can be named, too.
+
+examples:
+  sa3d segmenters
+  sa3d segmenters --json segmenters.json
+"""
+
+_WIDTH = 120
+
+_RECOMMENDED = {"cpu": "sam2.1-tiny", "cuda": "sam2.1-large"}
+
+
+@dataclass(kw_only=True)
+class Segmenters(ReportOptions):
+    """List the segmenters."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """For which device to recommend one; auto takes a GPU if there is one."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``sa3d segmenters``.
+
+    Raises:
+        SA3DError: the report cannot be written.
+    """
+    command = parse(Segmenters, arguments, "sa3d segmenters", _HELP)
+    device = torch_device("auto") if command.device == "auto" else command.device
+    here = {EMBEDDED, *(info.name for info in local_segmenters())}
+    choice = choose_segmenter(device)
+    # Names are there to be copied: wide rather than cut.
+    wide = Console(width=_WIDTH, highlight=False, soft_wrap=True)
+    wide.print(_table(here))
+    OUT.print(f"--segmenter auto takes {choice.name}: {choice.reason}.")
+    wanted = REGISTRY[_RECOMMENDED[device]]
+    if wanted.name not in here:
+        OUT.print(f"Recommended here ({device}): {wanted.name}. hf download {wanted.hub_id}")
+    OUT.print("Detectors for --text (--detector NAME), which a segmenter then follows:")
+    seen = {info.name for info in local_detectors()}
+    wide.print(_table(seen, DETECTORS))
+    command.write_report(_report(here) | {"auto": asdict(choice), "recommended": wanted.name})
+
+
+def told_segmenter(chosen: Choice) -> str:
+    """Which segmenter was chosen and why, in words; empty if it was named."""
+    return f"segmenter: {chosen.name} ({chosen.reason})" if chosen.reason else ""
+
+
+def _table(here: set[str], registry: Mapping[str, SegmenterInfo] = REGISTRY) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("name")
+    table.add_column("here")
+    for column in ("M par.", "MB", "CPU s/view"):
+        table.add_column(column, justify="right")
+    table.add_column("licence")
+    table.add_column("weights on the hub")
+    for info in registry.values():
+        table.add_row(
+            info.name,
+            "yes" if info.name in here else "-",
+            f"{info.parameters_m:g}" if info.hub_id else "",
+            str(info.download_mb) if info.hub_id else "",
+            f"{info.cpu_s:g}",
+            info.licence + (", gated" if info.gated else ""),
+            info.hub_id or "none needed: embedded",
+        )
+    return table
+
+
+def _report(here: set[str]) -> dict[str, Any]:
+    return {"segmenters": [_described(info, info.name in here) for info in REGISTRY.values()]}
+
+
+def _described(info: SegmenterInfo, here: bool) -> dict[str, Any]:
+    return asdict(info) | {"here": here, "can_run": can_run(info)}

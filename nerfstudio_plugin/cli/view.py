@@ -1,0 +1,92 @@
+"""``sa3d view``: Nerfstudio's viewer on a trained run, with the panel to segment in it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import webbrowser
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nerfstudio_plugin.cli.options import RunOptions, SettingsOptions, parse
+from nerfstudio_plugin.cli.progress import OUT
+from nerfstudio_plugin.demo.data import open_demo
+from nerfstudio_plugin.runs.devices import torch_device
+from sa3d.base.errors import SA3DError
+from sa3d.detectors import check_detector
+from sa3d.segmenters import check_segmenter
+
+_HELP = """Open a trained scene in Nerfstudio's viewer and click objects out of it.
+
+Any nerfacto run will do; nothing has to be prepared or trained first. The page listens on this
+computer only: to reach it from another one, forward the port (ssh -L 7007:127.0.0.1:7007 HOST) or,
+in a network you trust, give --host 0.0.0.0.
+
+examples:
+  sa3d view --load-config outputs/room/nerfacto/RUN/config.yml
+  sa3d view --load-config RUN/config.yml --segmentation segmentations/mug    (goes on with it)
+  sa3d view --load-config RUN/config.yml --segmenter sam2.1-tiny --port 7010
+  sa3d view --demo room                                (a scene that comes with the program)
+"""
+
+
+@dataclass(kw_only=True)
+class View(SettingsOptions, RunOptions):
+    """Click objects out of a trained scene in the viewer."""
+
+    load_config: Path | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    """The run's config.yml, as written by ns-train, or the folder it lies in."""
+    demo: Literal["room", "garden"] | None = None
+    """Instead of a run: a scene that comes with the program, room or garden."""
+    segmentation: Path = Path("segmentations/viewer")
+    """Folder of the session: opened if it is there, and where Save writes to."""
+    detector: str = "auto"
+    """What finds objects in words; auto takes one whose weights are on this machine, if any."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets other computers in."""
+    port: int = 7007
+    """Port to listen on; the next free one if it is taken."""
+    open_browser: bool = True
+    """Show the page in a browser at once, where there is one."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``sa3d view``.
+
+    Raises:
+        SA3DError: something the user can put right.
+    """
+    command = parse(View, arguments, "sa3d view", _HELP)
+    if (command.load_config is None) == (command.demo is None):
+        raise SA3DError("name a trained run with --load-config, or a scene with --demo room")
+    check_segmenter(command.settings.segmenter)
+    check_detector(command.detector)
+    device = torch_device(command.device)
+    load_config, data = command.load_config, command.data
+    if command.demo is not None:
+        demo = open_demo(command.demo)
+        load_config, data = demo.load_config, demo.folder
+        command.cache_dir = command.cache_dir or Path("demo_output/cache")
+    from nerfstudio.configs.base_config import ViewerConfig
+
+    from nerfstudio_plugin.train.serving import serve
+
+    assert load_config is not None
+    viewer = serve(
+        load_config,
+        data,
+        device,
+        command.settings,
+        command.cache_dir,
+        command.segmentation,
+        command.detector,
+        ViewerConfig(websocket_host=command.host, websocket_port_default=command.port),
+    )
+    url = f"http://{command.host}:{viewer.viser_server.get_port()}"
+    OUT.print(f"viewer: {url}   (Ctrl-C ends it)")
+    sys.stdout.flush()
+    if command.open_browser:
+        webbrowser.open(url)
+    threading.Event().wait()

@@ -1,0 +1,1 @@
+"""The demo scenes that come with the program."""

@@ -1,0 +1,1 @@
+"""Renders segmentations for the viewer and for ``ns-render``."""

@@ -1,0 +1,152 @@
+"""Objects as solid space: which positions are inside, which rays come near; and as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nerfstudio_plugin.display.checkpoint_tensors import pack, unpack
+from nerfstudio_plugin.display.ray_boxes import Boxes, boxes_of
+from sa3d.base.errors import SA3DError
+from sa3d.geometry.bounds import Bounds
+from sa3d.results.object_volume import ObjectVolume
+from sa3d.scene.elements import MaskGrid
+
+_PARTS = ("corner", "share", "dark")
+"""The tensors of an ``ObjectVolume``."""
+_ABSENT = "the checkpoint holds no object to cut out: export the field again"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One object's volume and the world-space boxes around it.
+
+    Attributes:
+        cut: share of the volume above which space is object.
+    """
+
+    volume: ObjectVolume
+    boxes: Boxes
+    cut: float = 0.5
+
+    @classmethod
+    def around(cls, volume: ObjectVolume) -> Block:
+        """The block of a volume."""
+        return cls(volume, boxes_of(volume))
+
+    def at(self, cut: float) -> Block:
+        """The same object cut elsewhere; it grows as the cut sinks."""
+        return self if cut == self.cut else Block(self.volume, boxes_of(self.volume, cut), cut)
+
+    def contains(self, positions_world: Tensor) -> Tensor:
+        """Whether positions [..., 3] are inside the object, bool [...]."""
+        return self.volume.share_at(positions_world) > self.cut
+
+    def points(self) -> Tensor:
+        """Centres of the voxels inside, [N, 3], world."""
+        cells = torch.nonzero(self.volume.share > 0.5) + self.volume.corner
+        grid = self.volume.grid
+        return grid.bounds.to_world((cells.to(torch.float32) + 0.5) / grid.resolution)
+
+    def tensors(self, number: int) -> dict[str, Tensor]:
+        """The volume as tensors, named by a number; its grid is not among them."""
+        return {f"volume_{number}.{part}": getattr(self.volume, part) for part in _PARTS}
+
+    @classmethod
+    def from_tensors(cls, grid: MaskGrid, named: Mapping[str, Tensor], number: int) -> Block:
+        """What ``tensors`` gave.
+
+        Raises:
+            LookupError: a tensor is missing.
+        """
+        parts = {part: named[f"volume_{number}.{part}"] for part in _PARTS}
+        return cls.around(ObjectVolume(grid=grid, **parts))
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The space that one or several objects take up together."""
+
+    parts: tuple[Block, ...]
+
+    def contain(self, positions_world: Tensor) -> Tensor:
+        """Whether positions [..., 3] are inside any of the objects, bool [...]."""
+        inside = torch.zeros_like(positions_world[..., 0], dtype=torch.bool)
+        for block in self.parts:
+            inside |= block.contains(positions_world)
+        return inside
+
+    @property
+    def cut(self) -> float:
+        """Where all of them are cut; there must be one at least."""
+        return self.parts[0].cut
+
+    def share_at(self, positions_world: Tensor) -> Tensor:
+        """Largest share of any volume at positions [..., 3], [...]."""
+        shares = [block.volume.share_at(positions_world) for block in self.parts]
+        return torch.stack(shares).amax(dim=0)
+
+    def meet(self, origins: Tensor, directions: Tensor) -> Tensor:
+        """Which of the rays [R, 3] may pass through an object, bool [R]."""
+        near = torch.zeros_like(origins[:, 0], dtype=torch.bool)
+        for block in self.parts:
+            near |= block.boxes.meet(origins, directions)
+        return near
+
+    def span(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Where rays [R, 3] may enter the first object and leave the last, distances [R] each.
+
+        Rays that meet none enter at inf and leave at -inf.
+        """
+        spans = [block.boxes.span(origins, directions) for block in self.parts]
+        enter, leave = (torch.stack(ends) for ends in zip(*spans, strict=True))
+        return enter.amin(dim=0), leave.amax(dim=0)
+
+    def box(self) -> tuple[list[float], list[float]]:
+        """Corners [3], [3] of the axis-aligned box around all objects, world."""
+        low = torch.cat([block.boxes.low for block in self.parts]).amin(dim=0)
+        high = torch.cat([block.boxes.high for block in self.parts]).amax(dim=0)
+        return low.tolist(), high.tolist()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The volumes as entries of a checkpoint; one grid underlies all of them."""
+        grid = self.parts[0].volume.grid
+        about = {"grid": grid_description(grid), "volumes": len(self.parts)}
+        named: dict[str, Tensor] = {}
+        for number, block in enumerate(self.parts):
+            named |= block.tensors(number)
+        return pack(about, named)
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> Blocks:
+        """What ``tensors`` gave, on a device.
+
+        Raises:
+            SA3DError: they are missing, of another version, or damaged.
+        """
+        try:
+            about, named = unpack(tensors, device, absent=_ABSENT)
+            grid = grid_from_description(about["grid"])
+            return cls(tuple(Block.from_tensors(grid, named, i) for i in range(about["volumes"])))
+        except (LookupError, TypeError, ValueError) as error:
+            raise SA3DError(f"the checkpoint's objects are damaged ({error!r})") from error
+
+
+def grid_description(grid: MaskGrid) -> dict[str, Any]:
+    """A grid as JSON."""
+    return {"resolution": grid.resolution, "bounds": asdict(grid.bounds)}
+
+
+def grid_from_description(described: Mapping[str, Any]) -> MaskGrid:
+    """What ``grid_description`` gave.
+
+    Raises:
+        LookupError, TypeError, ValueError: it describes no grid.
+    """
+    low, high = described["bounds"]["aabb"]
+    bounds = Bounds(described["bounds"]["kind"], (tuple(low), tuple(high)))
+    return MaskGrid(bounds, described["resolution"])

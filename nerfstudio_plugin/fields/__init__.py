@@ -1,0 +1,1 @@
+"""Radiance fields, one module a method family."""

@@ -1,0 +1,1 @@
+"""Opens a trained run: config, checkpoint, weights, cameras, photos."""

@@ -1,0 +1,82 @@
+"""Nerfstudio's ``Cameras`` <-> ``Camera``; both OpenGL, both in world units."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from nerfstudio.cameras.cameras import Cameras, CameraType
+from torch import Tensor
+
+from sa3d.base.errors import SA3DError
+from sa3d.geometry.camera import Camera
+
+
+def from_nerfstudio(cameras: Cameras, position: int, *, index: int = -1) -> Camera:
+    """One camera of a batch.
+
+    Args:
+        cameras: batch of shape [N].
+        position: which of the N.
+        index: what the result's ``index`` shall be (see ``Camera``).
+
+    Raises:
+        SA3DError: the camera is no perspective camera.
+    """
+    kind = CameraType(int(cameras.camera_type[position].item()))
+    if kind is not CameraType.PERSPECTIVE:
+        raise SA3DError(
+            f"the scene has {kind.name.lower()} cameras; only perspective cameras (with or without "
+            "OpenCV lens distortion) can be segmented: undistort the images and train on those"
+        )
+    distortion = None
+    if cameras.distortion_params is not None:
+        k1, k2, k3, k4, p1, p2 = cameras.distortion_params[position].tolist()
+        if any((k1, k2, k3, k4, p1, p2)):
+            distortion = (k1, k2, k3, k4, p1, p2)
+    return Camera(
+        c2w=cameras.camera_to_worlds[position].detach().cpu().to(torch.float32),
+        fx=float(cameras.fx[position].item()),
+        fy=float(cameras.fy[position].item()),
+        cx=float(cameras.cx[position].item()),
+        cy=float(cameras.cy[position].item()),
+        width=int(cameras.width[position].item()),
+        height=int(cameras.height[position].item()),
+        index=index,
+        distortion=distortion,
+    )
+
+
+def to_nerfstudio(camera: Camera) -> Cameras:
+    """The same camera as a batch of shape [1]."""
+    distortion = None
+    if camera.distortion is not None:
+        distortion = torch.tensor([camera.distortion], dtype=torch.float32)
+    return Cameras(
+        camera_to_worlds=camera.c2w.detach().cpu().to(torch.float32)[None],
+        fx=torch.tensor([[camera.fx]]),
+        fy=torch.tensor([[camera.fy]]),
+        cx=torch.tensor([[camera.cx]]),
+        cy=torch.tensor([[camera.cy]]),
+        width=torch.tensor([[camera.width]]),
+        height=torch.tensor([[camera.height]]),
+        distortion_params=distortion,
+        camera_type=CameraType.PERSPECTIVE,
+    )
+
+
+def with_pose_correction(camera: Camera, correction: Tensor) -> Camera:
+    """The camera where training moved it to.
+
+    Nerfacto refines the poses of its training images together with the field. The photo and
+    the field agree at the refined pose, not at the data set's.
+
+    Args:
+        camera: a training camera at the data set's pose.
+        correction: [3, 4], the model's camera optimizer at that image: a rotation applied to ray
+            directions and a translation added to ray origins, both in the world frame.
+    """
+    delta = correction.detach().cpu().to(torch.float32)
+    rotation = delta[:, :3] @ camera.c2w[:, :3]
+    position = camera.c2w[:, 3:] + delta[:, 3:]
+    return replace(camera, c2w=torch.cat([rotation, position], dim=1))

@@ -1,0 +1,228 @@
+"""Opens a trained run by its ``config.yml``: model, cameras and images, frozen, ready to segment.
+
+Not through ``eval_setup``: that starts a data manager, downloads the weights of an image metric
+(LPIPS), looks for the checkpoint below the working directory, fails on the optimizer state with
+torch >= 2.6, and loads weights that do not fit without a word.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torchmetrics.image.lpip
+from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
+from nerfstudio.engine.trainer import TrainerConfig
+from nerfstudio.models.depth_nerfacto import DepthNerfactoModel
+from nerfstudio.models.nerfacto import NerfactoModel, NerfactoModelConfig
+from nerfstudio.utils.external import TCNN_EXISTS
+from torch import Tensor, nn
+
+from nerfstudio_plugin.fields.nerfacto import NerfactoRadianceField
+from nerfstudio_plugin.runs.checkpoint_file import (
+    find_checkpoint,
+    implementation_of,
+    read_model_weights,
+)
+from nerfstudio_plugin.runs.devices import torch_device
+from nerfstudio_plugin.runs.run_config import read_run_config
+from nerfstudio_plugin.runs.run_views import RunData, locate_data, make_views, parse_data
+from sa3d.base.errors import SA3DError
+from sa3d.scene.views import View
+
+SUPPORTED_METHODS = ("nerfacto", "nerfacto-big", "nerfacto-huge", "depth-nerfacto", "phototourism")
+"""The methods whose runs can be opened."""
+
+_SUPPORTED_MODELS = (NerfactoModel, DepthNerfactoModel)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained run, opened for segmentation.
+
+    Attributes:
+        field: the frozen radiance field.
+        views: all images of the data set, by file name.
+        dataparser_transform: [3, 4], the data set's frame to the world frame, before scaling.
+        dataparser_scale: world units per unit of the data set.
+        config: the run's config.
+        model: the Nerfstudio model the field renders, in evaluation mode.
+        load_config: the run's ``config.yml``.
+        checkpoint_path: the checkpoint that was read.
+        data: where the images and cameras came from.
+    """
+
+    field: NerfactoRadianceField
+    views: tuple[View, ...]
+    dataparser_transform: Tensor
+    dataparser_scale: float
+    config: TrainerConfig
+    model: NerfactoModel
+    load_config: Path
+    checkpoint_path: Path
+    data: Path
+
+
+def open_run(
+    load_config: Path,
+    *,
+    data: Path | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    step: int | None = None,
+) -> Run:
+    """Open a trained nerfacto run.
+
+    Args:
+        load_config: the run's ``config.yml``, or the folder it lies in.
+        data: where the images are, if not where the config says.
+        device: where the field is evaluated; auto takes the GPU if there is one.
+        step: which checkpoint; None takes the latest.
+
+    Raises:
+        SA3DError: anything about the run that the user has to put right.
+    """
+    load_config = Path(load_config)
+    if load_config.is_dir():
+        load_config = load_config / "config.yml"
+    config = read_run_config(load_config)
+    _check_supported(config, load_config)
+    checkpoint = find_checkpoint(load_config.parent / config.relative_model_dir, step)
+    data = locate_data(config, load_config, None if data is None else Path(data))
+    parsed = parse_data(config, data)
+    _check_frame(parsed.train, load_config, data)
+    model = _load_model(config, parsed, checkpoint, torch.device(torch_device(device)))
+    behind = 255 if model.config.background_color == "white" else 0
+    views = make_views(parsed, _pose_corrections(model), (behind, behind, behind))
+    return Run(
+        field=NerfactoRadianceField(model),
+        views=views,
+        dataparser_transform=parsed.train.dataparser_transform,
+        dataparser_scale=float(parsed.train.dataparser_scale),
+        config=config,
+        model=model,
+        load_config=load_config,
+        checkpoint_path=checkpoint,
+        data=data,
+    )
+
+
+def _check_supported(config: TrainerConfig, load_config: Path) -> None:
+    model = getattr(config.pipeline, "model", None)
+    target = getattr(model, "_target", None)
+    if not isinstance(model, NerfactoModelConfig) or target not in _SUPPORTED_MODELS:
+        if base := getattr(config.pipeline, "base_config", None):
+            raise SA3DError(
+                f"{load_config} is a segmentation, not a scene: give the run it was made in, {base}"
+            )
+        name = getattr(target, "__name__", "unknown")
+        raise SA3DError(
+            f"{load_config} is a run of {config.method_name!r} (model {name}), which cannot be "
+            f"segmented; train the scene with one of: {', '.join(SUPPORTED_METHODS)}"
+        )
+
+
+def _check_frame(train: DataparserOutputs, load_config: Path, data: Path) -> None:
+    """The cameras must lie in the frame the field was trained in.
+
+    Poses are centred and scaled by all images together, so other data means another frame.
+    """
+    saved = load_config.parent / "dataparser_transforms.json"
+    if not saved.is_file():
+        return
+    try:
+        frame = json.loads(saved.read_text("utf8"))
+        transform, scale = torch.tensor(frame["transform"]), float(frame["scale"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise SA3DError(f"{saved} cannot be read ({error}); restore or remove it") from error
+    same = transform.shape == train.dataparser_transform.shape and torch.allclose(
+        transform, train.dataparser_transform.to(transform), rtol=1e-3, atol=1e-4
+    )
+    if not same or abs(scale / train.dataparser_scale - 1) > 1e-3:
+        raise SA3DError(
+            f"the camera poses of {data} are not those the run was trained on (they differ from "
+            f"{saved}); give --data with the data set of the training"
+        )
+
+
+@contextmanager
+def without_lpips() -> Iterator[None]:
+    """While a model is built: do not build LPIPS, which would download 233 MB of AlexNet weights.
+
+    Nerfacto imports the class at that moment and uses it for evaluation metrics only.
+    """
+    module = torchmetrics.image.lpip
+    original = module.LearnedPerceptualImagePatchSimilarity
+    module.LearnedPerceptualImagePatchSimilarity = _NoLpips  # pyright: ignore
+    try:
+        yield
+    finally:
+        module.LearnedPerceptualImagePatchSimilarity = original
+
+
+class _NoLpips(nn.Module):
+    def __init__(self, normalize: bool = False) -> None:
+        super().__init__()
+
+    def forward(self, *images: Tensor) -> Tensor:
+        raise SA3DError("LPIPS is not loaded with a run opened for segmentation; use ns-eval")
+
+
+def _load_model(
+    config: TrainerConfig, parsed: RunData, checkpoint: Path, device: torch.device
+) -> NerfactoModel:
+    weights = read_model_weights(checkpoint)
+    model_config = config.pipeline.model
+    assert isinstance(model_config, NerfactoModelConfig)
+    model_config.implementation = implementation_of(weights)
+    if model_config.implementation == "tcnn" and not (TCNN_EXISTS and device.type == "cuda"):
+        raise SA3DError(
+            f"{checkpoint} was trained with tiny-cuda-nn, which needs "
+            f"{'the device cuda' if TCNN_EXISTS else 'to be installed'}; install it and use a "
+            "CUDA GPU, or train again with --pipeline.model.implementation torch"
+        )
+    images = len(parsed.train.image_filenames)
+    trained_images = _number_of_training_images(weights)
+    if trained_images not in (None, images):
+        raise SA3DError(
+            f"the run was trained on {trained_images} images, {parsed.data} has {images} to train "
+            "on; give --data with the data set of the training"
+        )
+    try:
+        with without_lpips():
+            model = model_config.setup(
+                scene_box=parsed.train.scene_box,
+                num_train_data=images,
+                metadata=parsed.train.metadata,
+                device=device,
+                grad_scaler=None,
+                seed_points=None,
+            )
+        model.load_state_dict(weights, strict=True)
+    except (RuntimeError, AttributeError, AssertionError, LookupError, TypeError) as error:
+        reason = " ".join(str(error).split())[:600]
+        raise SA3DError(
+            f"{checkpoint} does not fit its config.yml under this Nerfstudio ({reason}); use the "
+            "Nerfstudio version the run was trained with"
+        ) from error
+    assert isinstance(model, NerfactoModel)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def _number_of_training_images(weights: dict[str, Tensor]) -> int | None:
+    for key in ("field.embedding_appearance.embedding.weight", "camera_optimizer.pose_adjustment"):
+        if key in weights:
+            return weights[key].shape[0]
+    return None
+
+
+def _pose_corrections(model: NerfactoModel) -> Tensor | None:
+    """[number of training images, 3, 4]: where training moved the cameras, None if it did not."""
+    if model.camera_optimizer.config.mode == "off":
+        return None
+    with torch.no_grad():
+        return model.camera_optimizer.get_correction_matrices().cpu()

@@ -1,0 +1,168 @@
+"""A run's photos and cameras, through its dataparser: no data manager, no processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+from nerfstudio.data.dataparsers.base_dataparser import DataParserConfig, DataparserOutputs
+from nerfstudio.engine.trainer import TrainerConfig
+from PIL import Image
+from torch import Tensor
+
+from nerfstudio_plugin.runs.cameras import from_nerfstudio, with_pose_correction
+from sa3d.base.errors import SA3DError
+from sa3d.geometry.camera import Camera
+from sa3d.scene.views import View
+
+_PARSER_ERRORS = (AssertionError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+_ANCESTORS = 7
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What the dataparser says about a run's data: ``train`` and the other splits."""
+
+    data: Path
+    train: DataparserOutputs
+    others: tuple[DataparserOutputs, ...]
+
+
+def locate_data(config: TrainerConfig, load_config: Path, override: Path | None) -> Path:
+    """Where the run's images are: ``override``, or the path in the config wherever it resolves.
+
+    A relative path is tried from the working directory, then from the folders above ``config.yml``.
+
+    Raises:
+        SA3DError: nothing is there; lists where it looked.
+    """
+    if override is not None:
+        if not override.exists():
+            raise SA3DError(f"--data {override} does not exist")
+        return override
+    named = Path(config.pipeline.datamanager.data or _parser_config(config).data)
+    if named == Path():
+        raise SA3DError(f"{load_config} does not say where the images are; give --data")
+    places = [named]
+    if not named.is_absolute():
+        places += [folder / named for folder in load_config.resolve().parents[:_ANCESTORS]]
+    for place in places:
+        if place.exists():
+            return place
+    looked = ", ".join(str(place) for place in places)
+    raise SA3DError(f"the run's images ({named}) were not found; give --data. Looked at: {looked}")
+
+
+def _parser_config(config: TrainerConfig) -> DataParserConfig:
+    parser_config = getattr(config.pipeline.datamanager, "dataparser", None)
+    if not isinstance(parser_config, DataParserConfig):
+        raise SA3DError("the run's data manager has no dataparser, so its cameras cannot be read")
+    return parser_config
+
+
+def parse_data(config: TrainerConfig, data: Path) -> RunData:
+    """Run the run's own dataparser, at the images' full size where those files exist.
+
+    Raises:
+        SA3DError: the dataparser rejects the data, or image files are missing.
+    """
+    found = _parse(config, data, full_size=True)
+    if missing := _missing_images(found):
+        if getattr(_parser_config(config), "downscale_factor", None):
+            found = _parse(config, data, full_size=False)
+        if still := _missing_images(found):
+            raise SA3DError(
+                f"{len(still)} images of the scene are missing, the first is {missing[0]}; restore "
+                "them or give --data"
+            )
+    return found
+
+
+def _parse(config: TrainerConfig, data: Path, *, full_size: bool) -> RunData:
+    parser_config = deepcopy(_parser_config(config))
+    parser_config.data = data
+    if hasattr(parser_config, "load_3D_points"):
+        parser_config.load_3D_points = False  # pyright: ignore[reportAttributeAccessIssue]
+    parser = parser_config.setup()
+    if full_size:
+        for name in ("downscale_factor", "_downscale_factor"):
+            if hasattr(parser, name):
+                setattr(parser, name, 1)
+    try:
+        train = parser.get_dataparser_outputs(split="train")
+    except _PARSER_ERRORS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SA3DError(f"the cameras of {data} cannot be read: {reason}; give --data") from error
+    if not train.image_filenames:
+        raise SA3DError(f"{data} has no training images; give --data")
+    others = []
+    for split in ("val", "test"):
+        try:
+            others.append(parser.get_dataparser_outputs(split=split))
+        except _PARSER_ERRORS:
+            continue  # a scene may have no such split; every one has images to train on
+    return RunData(data, train, tuple(others))
+
+
+def _missing_images(found: RunData) -> list[Path]:
+    every = [path for outputs in (found.train, *found.others) for path in outputs.image_filenames]
+    return [path for path in dict.fromkeys(every) if not path.is_file()]
+
+
+def make_views(
+    found: RunData, pose_corrections: Tensor | None, background: tuple[int, int, int]
+) -> tuple[View, ...]:
+    """All images of all splits, each once, in the order of their file names.
+
+    Args:
+        found: the parsed data.
+        pose_corrections: [number of training images, 3, 4], see
+            ``with_pose_correction``; None where none were learned.
+        background: RGB in [0, 255] behind transparent pixels, where the data names none.
+
+    Raises:
+        SA3DError: a camera or an image file is unsuitable.
+    """
+    cameras = dict(_cameras(found, pose_corrections))
+    root = Path(os.path.commonpath([path.parent for path in cameras]))
+    if found.train.alpha_color is not None:
+        red, green, blue = (round(255 * float(value)) for value in found.train.alpha_color)
+        background = (red, green, blue)
+    return tuple(
+        View(path.relative_to(root).as_posix(), _at_file_size(camera, path), path, background)
+        for path, camera in sorted(cameras.items())
+    )
+
+
+def _cameras(found: RunData, pose_corrections: Tensor | None) -> Iterator[tuple[Path, Camera]]:
+    trained = set(found.train.image_filenames)
+    for outputs in found.others:
+        for position, path in enumerate(outputs.image_filenames):
+            if path not in trained:
+                yield path, from_nerfstudio(outputs.cameras, position)
+    for position, path in enumerate(found.train.image_filenames):
+        camera = from_nerfstudio(found.train.cameras, position, index=position)
+        if pose_corrections is not None:
+            camera = with_pose_correction(camera, pose_corrections[position])
+        yield path, camera
+
+
+def _at_file_size(camera: Camera, path: Path) -> Camera:
+    """The camera at the image file's own size (the data may state another resolution)."""
+    try:
+        with Image.open(path) as file:
+            width, height = file.size
+    except (OSError, Image.DecompressionBombError) as error:
+        raise SA3DError(f"cannot read the image {path} ({error}); restore the file") from error
+    if (width, height) == (camera.width, camera.height):
+        return camera
+    stretch = (width / camera.width) / (height / camera.height)
+    if abs(stretch - 1) > 0.02:
+        raise SA3DError(
+            f"{path} has {width}x{height} pixels, its camera {camera.width}x{camera.height}: not "
+            "the same shape; restore the images the cameras were made for"
+        )
+    return camera.resized(width, height)

@@ -1,0 +1,1 @@
+"""A segmentation with the run it was made in: written, and opened again."""

@@ -1,0 +1,67 @@
+"""Nerfstudio's viewer on any nerfacto run, with the panel: what ``sa3d view`` starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+
+from nerfstudio.configs.base_config import LoggingConfig, ViewerConfig
+from nerfstudio.utils import writer
+from nerfstudio.viewer.viewer import Viewer
+
+from nerfstudio_plugin.runs.datamanager import SA3DDataManagerConfig
+from nerfstudio_plugin.train.pipeline import SA3DPipeline, SA3DPipelineConfig
+from nerfstudio_plugin.viewer.panel import hide_photos
+from sa3d.loop.settings import Settings
+
+_PHOTOS_DRAWN = 60
+"""Photos whose frames are drawn in the scene, at most."""
+
+
+def serve(
+    load_config: Path,
+    data: Path | None,
+    device: str,
+    settings: Settings,
+    cache_dir: Path | None,
+    segmentation: Path,
+    detector: str,
+    viewer: ViewerConfig,
+) -> Viewer:
+    """Open a run, and start the viewer in threads of its own.
+
+    Args:
+        segmentation: folder of the session.
+        viewer: address, port and quality of pictures.
+
+    Raises:
+        SA3DError: anything about the run that the user has to put right.
+    """
+    config = SA3DPipelineConfig(
+        datamanager=SA3DDataManagerConfig(data=data),
+        base_config=load_config,
+        cache_dir=cache_dir,
+        segmenter=settings.segmenter,
+        prepare=settings.prepare,
+        loop=settings.loop,
+        segmentation=segmentation,
+        detector=detector,
+    )
+    pipeline = SA3DPipeline(config, device, test_mode="inference")
+    viewer.max_num_display_images = _PHOTOS_DRAWN
+    shown = Viewer(
+        viewer,
+        log_filename=pipeline.opened.run.load_config.parent / "viewer_log_filename.txt",
+        datapath=pipeline.datamanager.get_datapath(),
+        pipeline=pipeline,
+        train_lock=Lock(),  # pyright: ignore[reportArgumentType]
+    )
+    quiet = LoggingConfig()
+    quiet.local_writer.enable = False
+    writer.setup_local_writer(quiet, max_iter=1)  # fills the buffer that the viewer reads
+    shown.pause_train.visible = shown.resume_train.visible = False
+    assert pipeline.datamanager.train_dataset is not None
+    shown.init_scene(train_dataset=pipeline.datamanager.train_dataset, train_state="completed")
+    shown.update_scene(step=0)
+    hide_photos(shown)
+    return shown

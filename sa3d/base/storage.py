@@ -1,0 +1,145 @@
+"""Files that are whole or not there: written beside their place, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from sa3d.base.errors import SA3DError
+
+_OR_OVERWRITE = "or overwrite it (--overwrite; in Python overwrite=True)"
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path (same folder, same suffix) that becomes ``path`` when the block succeeds.
+
+    On any failure, Ctrl-C included, the temporary file is removed and ``path`` is untouched.
+
+    Raises:
+        SA3DError: the disk is full or the folder not writable.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        raise _writing_failed(path, error) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise _writing_failed(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, *, overwrite: bool, ours: Callable[[Path], bool]) -> Iterator[Path]:
+    """A temporary sibling folder that becomes ``path`` when the block succeeds.
+
+    On any failure, Ctrl-C included, the temporary folder is removed and ``path`` is what it was.
+
+    Args:
+        overwrite: replace an existing folder.
+        ours: whether an entry of an existing folder may be deleted with it. A folder that holds
+            anything else is never replaced.
+
+    Raises:
+        SA3DError: ``path`` exists and may not be replaced, the disk is full, or not writable.
+    """
+    refuse_to_lose(path, overwrite, ours)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
+    except OSError as error:
+        raise _writing_failed(path, error) from error
+    try:
+        content = temporary / "new"
+        content.mkdir()
+        yield content
+        if path.exists():
+            path.rename(temporary / "old")
+        try:
+            content.rename(path)
+        except BaseException:
+            if (temporary / "old").exists():
+                (temporary / "old").rename(path)
+            raise
+    except OSError as error:
+        raise _writing_failed(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Refuse to replace a file without being told to, before any work is done.
+
+    Raises:
+        SA3DError: the file exists and ``overwrite`` is False, or it is a folder.
+    """
+    if path.is_dir():
+        raise SA3DError(f"{path} is a folder: give the name of a file")
+    if path.exists() and not overwrite:
+        raise SA3DError(f"{path} exists: give another name, {_OR_OVERWRITE}")
+
+
+def refuse_to_lose(path: Path, overwrite: bool, ours: Callable[[Path], bool]) -> None:
+    """Refuse what ``atomic_folder`` would refuse to replace, before any work is done.
+
+    Raises:
+        SA3DError: the folder is not empty and may not be replaced, or it is a file.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise SA3DError(f"{path} is a file: give the name of a folder")
+    entries = list(path.iterdir())
+    if entries and not overwrite:
+        raise SA3DError(f"{path} exists: give another folder, {_OR_OVERWRITE}")
+    foreign = [entry.name for entry in entries if not ours(entry)]
+    if foreign:
+        raise SA3DError(
+            f"{path} holds other files ({foreign[0]}) and is not replaced: give another folder"
+        )
+
+
+def _writing_failed(path: Path, error: OSError) -> SA3DError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SA3DError(f"the disk is full: {path} was not written; what was finished is kept")
+    return SA3DError(f"cannot write {path}: {error.strerror or error}")
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compress: bool = False) -> None:
+    """Write an ``.npz`` atomically; uncompressed by default, which is faster to read.
+
+    Not by ``np.savez``: interrupted, that leaves its archive open, which complains at the end.
+    """
+    kind = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", kind) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read a ``.npz`` whole.
+
+    Raises:
+        SA3DError: missing, truncated or no such file format.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise SA3DError(f"cannot read {path}: {error}") from error

@@ -1,0 +1,104 @@
+"""What the loop is compared with: SA3D's original single pass, and votes that all count alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sa3d.base.mask_overlap import iou
+from sa3d.loop.config import LoopConfig
+from sa3d.loop.convergence import ConvergenceConfig
+from sa3d.loop.object_loop import ObjectLoop
+from sa3d.objects.inverse_rendering import sa3d_gradient_step
+from sa3d.scene.scene import Scene
+from sa3d.segmenters.protocol import PromptableSegmenter
+
+
+def original_single_pass(
+    scene: Scene,
+    segmenter: PromptableSegmenter,
+    prompted: int,
+    mask: np.ndarray,
+    *,
+    lam: float = 1.0,
+    min_iou: float = 0.5,
+    points: int = 3,
+) -> Tensor:
+    """SA3D as published (Cen et al. 2023, sec. 3): every view once, in file order.
+
+    One gradient step per view: its mask is added to the mask grid, and what lies outside is
+    subtracted ``lam`` times. A view is skipped where the segmenter's mask and the rendered one have
+    an IoU below ``min_iou``.
+
+    Args:
+        prompted: the view the user marked; it comes first.
+        mask: [H, W] bool, the object there.
+        points: prompts per view, at most.
+
+    Returns:
+        The mask grid, [N]; an object shows where it renders to more than 0.
+    """
+    prepared = scene.prepared(prompted)
+    values = sa3d_gradient_step(prepared.operator, prepared.at_rays(mask), lam)
+    for index in range(len(scene.views)):
+        if index == prompted:
+            continue
+        prepared = scene.prepared(index)
+        shape = (prepared.camera.height, prepared.camera.width)
+        rendered = prepared.operator.render(values).reshape(shape)
+        coords = published_self_prompt(rendered, prepared.points_world, points)
+        if not len(coords):
+            continue
+        scene.encode(index, segmenter)
+        photo = scene.views[index].camera
+        scale = np.array([photo.width / shape[1], photo.height / shape[0]])
+        pixels = np.floor((coords + 0.5) * scale).astype(np.float32)
+        found = segmenter.predict(pixels, np.ones(len(pixels), dtype=np.int64)).masks[0]
+        at_rays = prepared.at_rays(found)
+        seen = ((rendered > 0) & (rendered > rendered.mean())).numpy()
+        if iou((at_rays > 0.5).reshape(shape).numpy(), seen) >= min_iou:
+            values += sa3d_gradient_step(prepared.operator, at_rays, lam)
+    return values
+
+
+def published_self_prompt(rendered: Tensor, points_world: Tensor, count: int) -> np.ndarray:
+    """SA3D's prompts from a rendered mask (sec. 3.3): (x, y), [P, 2], ``count`` at most.
+
+    The brightest pixel; then, again and again, the brightest after lowering every pixel by its
+    distance in 3D (as a share of the largest in the view) times the brightness of the chosen point
+    for which that is least, and with a square of half the object's radius around each one left out.
+
+    Args:
+        rendered: [h, w].
+        points_world: [h, w, 3], the surface seen in each pixel.
+    """
+    chosen: list[tuple[int, int]] = []
+    free = rendered.clone()
+    lowered = torch.full_like(rendered, torch.inf)
+    reach = max(int((float((rendered > 0).sum()) / np.pi) ** 0.5) // 2, 2)
+    while len(chosen) < count:
+        left = free - lowered if chosen else free
+        y, x = divmod(int(left.argmax()), rendered.shape[1])
+        if float(left[y, x]) <= 0:
+            break
+        chosen.append((x, y))
+        away = (points_world - points_world[y, x]).norm(dim=-1)
+        lowered = torch.minimum(lowered, rendered[y, x] * away / away.max().clamp_min(1e-9))
+        square = (slice(max(0, y - reach), y + reach + 1), slice(max(0, x - reach), x + reach + 1))
+        free[square] = -torch.inf
+    return np.array(chosen, dtype=np.float32).reshape(-1, 2)
+
+
+class EqualVotes(ObjectLoop):
+    """The loop with votes that all count alike: no gate, no doubt about the outcome, no weights."""
+
+    @staticmethod
+    def config() -> LoopConfig:
+        """The settings to run it with."""
+        trusting = ConvergenceConfig(min_trust=0.0, min_prompt_agreement=0.0)
+        return LoopConfig(min_agreement=0.0, user_confidence=1.0, convergence=trusting)
+
+    def confidence(self, probability: Tensor, known: Tensor) -> float:
+        """Always 1."""
+        return 1.0

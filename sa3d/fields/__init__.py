@@ -1,0 +1,1 @@
+"""The protocol that a radiance field fills. Knows no framework."""

@@ -1,0 +1,68 @@
+"""Camera paths as Nerfstudio's viewer saves them."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sa3d.base.errors import SA3DError
+from sa3d.geometry.camera import Camera
+
+
+@dataclass(frozen=True)
+class CameraPath:
+    """Cameras to render one after the other, ``fps`` of them a second."""
+
+    cameras: list[Camera]
+    fps: float
+
+
+def load_camera_path(path: Path) -> CameraPath:
+    """Read a ``camera_path.json``: poses, vertical fields of view in degrees, and the render size.
+
+    Raises:
+        SA3DError: missing, damaged, not of perspective cameras, or without frames.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SA3DError(f"cannot read camera path {str(path)!r}: {error.strerror}") from error
+    except ValueError as error:
+        raise SA3DError(f"camera path {str(path)!r} is not valid JSON: {error}") from error
+    try:
+        kind = str(content.get("camera_type", "perspective")).lower()
+        width, height = int(content["render_width"]), int(content["render_height"])
+        cameras = [_camera(frame, width, height) for frame in content["camera_path"]]
+        fps = float(content.get("fps", 24))
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise SA3DError(
+            f"{str(path)!r} is no camera path of Nerfstudio's viewer ({error!r}): "
+            "make one in the viewer's render tab"
+        ) from error
+    if kind != "perspective":
+        raise SA3DError(f"camera path {str(path)!r} is of {kind} cameras; only perspective works")
+    if not cameras or min(width, height) < 1 or not fps > 0:
+        raise SA3DError(f"camera path {str(path)!r} has no frames, no size or no frame rate")
+    return CameraPath(cameras, fps)
+
+
+def _camera(frame: dict[str, Any], width: int, height: int) -> Camera:
+    field_of_view = float(frame["fov"])
+    if not 0 < field_of_view < 180:
+        raise ValueError(f"field of view {field_of_view:g}")
+    focal = height / 2 / math.tan(math.radians(field_of_view) / 2)
+    pose = torch.tensor(frame["camera_to_world"], dtype=torch.float32).reshape(4, 4)
+    return Camera(
+        c2w=pose[:3],
+        fx=focal,
+        fy=focal,
+        cx=width / 2,
+        cy=height / 2,
+        width=width,
+        height=height,
+    )

@@ -1,0 +1,1 @@
+"""Model weights on this machine: found, fetched, and fitted into memory."""

@@ -1,0 +1,69 @@
+"""The Hugging Face hub: fetches a model's files, and says what to do where that fails."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from sa3d.base.errors import SA3DError
+from sa3d.hub.files import CONFIG
+
+PROBE_S = 5.0
+"""How long to wait for the hub before saying that the weights cannot be had."""
+
+_FILES = ["*.json", "*.txt", "*.safetensors"]
+
+
+def download(hub_id: str, option: str, folder: str, otherwise: str) -> Path:
+    """Fetch a model's files into the hub's cache.
+
+    Args:
+        option: of the command line, that names the model.
+        folder: to suggest for a download by hand.
+        otherwise: what to do without these weights, the end of a sentence.
+
+    Raises:
+        SA3DError: there is no network, no such model, or no permission.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    try:
+        # Loading itself retries for half a minute where the hub is out of reach.
+        get_hf_file_metadata(hf_hub_url(hub_id, CONFIG), timeout=PROBE_S)
+        return Path(snapshot_download(hub_id, allow_patterns=_FILES))
+    except GatedRepoError as error:
+        raise SA3DError(
+            f"{hub_id} is handed out on request only: ask for access on its page of the hub, then:"
+            f" hf auth login; {otherwise}"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise SA3DError(
+            f"the hub has no {hub_id} (or it is private: hf auth login): sa3d segmenters lists what"
+            f" there is, {otherwise}"
+        ) from error
+    # The hub client raises its HTTP library's own errors, and that library changes.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise SA3DError(
+            f"the weights {hub_id} are not on this machine and the hub cannot be reached"
+            f" ({reason}): where there is a network: hf download {hub_id} --local-dir {folder}, and"
+            f" give that folder to {option}; {otherwise}"
+        ) from error
+
+
+@contextlib.contextmanager
+def quiet_loading() -> Iterator[None]:
+    """No bars and no notes of transformers about weights that a model has no use for."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

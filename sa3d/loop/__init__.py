@@ -1,0 +1,1 @@
+"""Rounds over the views until an object has converged; sessions, corrections, undo."""

@@ -1,0 +1,188 @@
+"""When to stop, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from sa3d.base.ranges import NOT_NEGATIVE, SHARE, check_ranges
+from sa3d.objects.events import Outcome, RoundDone
+
+CLEARLY = 0.005
+"""Differences of trust below this are noise."""
+
+
+@dataclass
+class ConvergenceConfig:
+    """When the rounds end."""
+
+    max_rounds: int = 6
+    """Rounds over all views, at most; 0: what the prompted views lift is the answer."""
+    flip_tolerance: float = 0.01
+    """Converged when a round changes fewer than this share of the labelled elements."""
+    min_trust: float = 0.94
+    """Where not even the best tenth of the views agrees so well (IoU) with the others, no common
+    object was found: what the prompted views lifted is the answer. Not the mean, which falls where
+    the segmenter errs in some of the views although the votes are right (docs/robustness.md)."""
+    min_prompt_agreement: float = 0.5
+    """The same where the others agree less than this (IoU) with the user's own masks."""
+    look_at: float = 0.75
+    """Views whose mask agrees less than this with the others are named in the verdict."""
+    look_beyond: float = 0.15
+    """The verdict says so where more than this share of an object lies outside the pictures it was
+    marked in: what is there nobody has confirmed, and agreement does not tell (docs/stop.md)."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense.
+
+        Raises:
+            SA3DError: naming the value, and what it may be.
+        """
+        check_ranges(
+            "loop.convergence",
+            self,
+            max_rounds=NOT_NEGATIVE,
+            min_trust=NOT_NEGATIVE,
+            min_prompt_agreement=SHARE,
+            look_at=SHARE,
+            look_beyond=SHARE,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class RoundState:
+    """Where a loop stood after a round: labels, bool [N], and what became of each view."""
+
+    labels: Tensor
+    outcomes: Mapping[int, Outcome]
+
+    def is_like(self, other: RoundState, config: ConvergenceConfig) -> bool:
+        """Whether no view's outcome differs, and no more labels than in a converged round."""
+        flips = int((self.labels != other.labels).sum())
+        allowed = config.flip_tolerance * max(int(self.labels.sum()), 1)
+        return flips <= allowed and self.outcomes == other.outcomes
+
+
+def is_converged(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> bool:
+    """Whether the last round changed (almost) nothing.
+
+    Few labels flipped, and no view went between accepted and rejected.
+    """
+    if not rounds:
+        return False
+    last = rounds[-1]
+    few_flips = last.flips <= config.flip_tolerance * max(last.labelled, 1)
+    return few_flips and last.changed_views == 0
+
+
+def cycle_length(states: Sequence[RoundState], config: ConvergenceConfig) -> int:
+    """After how many rounds, two or more, the last state has come back; 0 if it is a new one.
+
+    The loop is deterministic: what follows a state that was there before was there before, too.
+    As in converged rounds, labels may differ a little: bit for bit, hardly any state returns.
+
+    Args:
+        states: after every round, in order.
+    """
+    lengths = range(2, len(states))
+    return next((n for n in lengths if states[-1].is_like(states[-1 - n], config)), 0)
+
+
+def trust(done: RoundDone) -> float:
+    """How far to believe a round, in [0, 1], judged by views that had no say.
+
+    The mean of how well the held-out views agree with the others, and the others with the user's
+    own masks. A loop that drifts disagrees with them more from round to round.
+    """
+    unvoted = done.agreement if done.unvoted_agreement is None else done.unvoted_agreement
+    return (unvoted + done.prompt_agreement) / 2
+
+
+def best_tenth(agreements: Sequence[float]) -> float:
+    """What the best tenth of some agreements reaches; 0 if there are none."""
+    return float(np.quantile(agreements, 0.9)) if agreements else 0.0
+
+
+def best_round(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> int:
+    """Number of the round to answer with, 0 for what the prompted views lifted.
+
+    The latest, unless an earlier one is trusted clearly more; none where that one found no common
+    object, or has lost the user's altogether.
+    """
+    if not rounds:
+        return 0
+    chosen = _most_trusted(rounds)
+    kept = rounds[chosen - 1]
+    common = kept.best_agreement >= config.min_trust
+    return chosen if common and kept.prompt_agreement >= config.min_prompt_agreement else 0
+
+
+def _most_trusted(rounds: Sequence[RoundDone]) -> int:
+    last = len(rounds)
+    best = max(range(1, last + 1), key=lambda number: (trust(rounds[number - 1]), number))
+    clearly = trust(rounds[best - 1]) - trust(rounds[-1]) > CLEARLY
+    return best if clearly else last
+
+
+def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool, cycle: int = 0) -> str:
+    """The outcome of a loop in words.
+
+    Args:
+        chosen: as from ``best_round``.
+        cycle: as from ``cycle_length``.
+    """
+    if not rounds:
+        return "lifted from the prompted views alone"
+    how = "converged" if converged else "stopped at the limit, not converged,"
+    if cycle:
+        how = f"stopped, going in a circle of {cycle} rounds,"
+    text = f"{how} after {len(rounds)} round{'s' if len(rounds) > 1 else ''}"
+    if chosen == 0:
+        judged = rounds[_most_trusted(rounds) - 1]
+        if not judged.accepted and not judged.rejected and judged.unvoted_agreement is None:
+            return f"{text}, but no other view shows what was marked so far: prompt another view"
+        return (
+            f"{text}, but the views found something else than what was marked (the best tenth of"
+            f" them agrees {judged.best_agreement:.2f} with the others, all of them"
+            f" {judged.prompt_agreement:.2f} with the prompt): only what the prompted views show is"
+            " kept; prompt another view"
+        )
+    kept = rounds[chosen - 1]
+    if chosen < len(rounds):
+        text += f"; round {kept.round} kept, later ones agreed less"
+    if kept.rejected:
+        text += f"; {kept.rejected} view{'s' if kept.rejected > 1 else ''} rejected"
+    return text
+
+
+def to_look_at(trusted: Mapping[str, float], config: ConvergenceConfig, most: int = 3) -> str:
+    """A sentence that names the views whose masks the others bear out least; empty if none.
+
+    Args:
+        trusted: IoU with the other views, by view name.
+        most: so many are named.
+    """
+    doubtful = sorted((v, name) for name, v in trusted.items() if v < config.look_at)
+    names = [name for _, name in doubtful[:most]]
+    if not names:
+        return ""
+    if len(names) == 1:
+        return f"view {names[0]} disagrees: look at it"
+    listed = ", ".join(names[:-1]) + f" and {names[-1]}"
+    if len(doubtful) > most:
+        return f"{len(doubtful)} views disagree, most of all {listed}: look at them"
+    return f"views {listed} disagree: look at them"
+
+
+def beyond_pictures(share: float, config: ConvergenceConfig) -> str:
+    """A remark where much of an object lies outside the pictures it was marked in; else empty.
+
+    Args:
+        share: of the object, in [0, 1].
+    """
+    if share <= config.look_beyond:
+        return ""
+    return f"{share:.0%} of it lies outside the pictures it was marked in: mark it in one more"

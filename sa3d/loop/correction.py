@@ -1,0 +1,130 @@
+"""A correction: the user's view counts at once, and its neighbours are asked again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from sa3d.base.mask_overlap import iou
+from sa3d.loop.object_loop import ObjectLoop
+from sa3d.loop.rounds import run_rounds
+from sa3d.loop.view_visit import visit
+from sa3d.objects.events import Event, RoundStarted
+from sa3d.objects.segmentation import ViewRecord
+from sa3d.results.final_masks import at_photo_size, with_own_mask
+from sa3d.voting.user_prompts import MUCH_LARGER
+
+CHANGED = 0.97
+"""A view whose new mask has a lower IoU with its old one has changed."""
+_INERTIA = 0.0
+"""Views are asked again because something has changed: an answer no worse than theirs will do."""
+
+
+def correct(loop: ObjectLoop) -> Iterator[Event]:
+    """Continue a loop after the prompts of some views, ``loop.state.waiting``, have changed.
+
+    Those views count fully; where a click changed what all other views said, they are overruled.
+    A view without a prompt left becomes one like any other. The views nearest to them are asked
+    again, and the nearest to each whose mask changed, and so on; each once. Nothing else is
+    touched: no view is encoded anew, the NeRF is not evaluated.
+
+    Raises:
+        SA3DError: the segmenter finds nothing at a prompt.
+    """
+    started, state, config = time.perf_counter(), loop.state, loop.config
+    number, views = len(state.rounds) + 1, sorted(state.waiting or ())
+    yield RoundStarted(loop.name, number, len(loop.scene.views))
+    before = state.evidence.labels(config.lam)
+    prompted = set(state.prompted)
+    go_on = state.finished is not None and state.finished.chosen_round > 0
+    for index in sorted(prompted - state.records.keys()) if go_on else ():
+        visit([loop], index)  # a prompt was taken back: what would it say without any?
+    yield from _take_corrections(loop, [i for i in views if i in prompted], number)
+    state = loop.state
+    if not go_on:
+        # The others were not asked to the end, or had found something else: all are asked again.
+        loop.begin_rounds()
+        yield from run_rounds([loop])
+        return
+    asked, changed = set(prompted), 0
+    waiting = [index for index in views if index not in prompted]
+    waiting += [index for index in _nearest(loop, views, asked) if index not in waiting]
+    while waiting:
+        index = min(waiting, key=lambda one: float(loop.distances[one, views].min()))
+        waiting.remove(index)
+        asked.add(index)
+        old = state.records.get(index)
+        visit([loop], index, inertia=_INERTIA)
+        yield loop.told(index, number)
+        if _changed(old, state.records[index]):
+            changed += 1
+            waiting += [one for one in _nearest(loop, [index], asked) if one not in waiting]
+    yield loop.close_round(number, before, changed, time.perf_counter() - started)
+    again = len(asked) - len(prompted)
+    converged = state.finished is not None and state.finished.converged
+    said = f"corrected: {again} views asked again, {changed} of them changed"
+    yield loop.finish(converged, number, said)
+
+
+def _take_corrections(loop: ObjectLoop, views: Sequence[int], number: int) -> Sequence[Event]:
+    """Let the corrected views vote.
+
+    An answer to clicks that is much larger than what the user saw is tried first: where the nearest
+    views then agree with the others less than before, and little, the segmenter took something
+    else there, and is asked once more for less.
+    """
+    seen = {index: seen_by_user(loop, index) for index in views}
+    earlier, told = loop.state.copy(), []
+    for cautious in (False, True):
+        told = [loop.ask_user(index, number, seen[index], cautious=cautious) for index in views]
+        loop.state.measure_extent()
+        masks = ((loop.state.records[index].mask, seen[index]) for index in views)
+        if cautious or not any(mask is not None and much_larger(mask, now) for mask, now in masks):
+            break
+        if _borne_out(loop, views, earlier.records):
+            break
+        loop.state = earlier
+    return told
+
+
+def much_larger(mask: np.ndarray, seen: np.ndarray) -> bool:
+    """Whether a mask [H, W] needs other views' assent beside what was seen, [H, W] in [0, 1]."""
+    return bool(mask.sum() > MUCH_LARGER * max((seen > 0.5).sum(), 1))
+
+
+def _borne_out(loop: ObjectLoop, views: Sequence[int], earlier: Mapping[int, ViewRecord]) -> bool:
+    """Whether the views nearest to corrected ones agree with the others now; changes nothing."""
+    corrected = loop.state
+    loop.state = corrected.copy()
+    near = _nearest(loop, views, set(corrected.prompted))
+    for index in near:
+        visit([loop], index, inertia=_INERTIA)
+    records, loop.state = loop.state.records, corrected
+    now = float(np.mean([records[index].agreement for index in near] or [1.0]))
+    before = [earlier[index].agreement for index in near if index in earlier]
+    return now >= min(loop.config.convergence.look_at, float(np.mean(before or [1.0])))
+
+
+def seen_by_user(loop: ObjectLoop, index: int) -> np.ndarray:
+    """The mask a view showed, [H, W] in [0, 1]: see ``sa3d.results.final_masks``."""
+    rendered = at_photo_size(loop.scene, index, loop.state.render(index).probability)
+    return with_own_mask(rendered, loop.state.records.get(index))
+
+
+def _nearest(loop: ObjectLoop, views: Sequence[int], asked: set[int]) -> list[int]:
+    """The views nearest to any of ``views``, less those asked before."""
+    near: dict[int, None] = {}
+    for index in views:
+        order = loop.distances[index].argsort(stable=True).tolist()
+        near |= dict.fromkeys([one for one in order if one != index][: loop.config.neighbours])
+    return [index for index in near if index not in asked]
+
+
+def _changed(old: ViewRecord | None, new: ViewRecord) -> bool:
+    if old is None or old.outcome != new.outcome:
+        return True
+    if old.mask is None or new.mask is None:
+        return old.mask is not new.mask
+    return iou(old.mask, new.mask) < CHANGED

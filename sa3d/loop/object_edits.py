@@ -1,0 +1,278 @@
+"""Objects made of objects: several merged into one, or a part split off from one.
+
+What the views said is kept: a merged object's mask in a view is the union of theirs, and what is
+left of a split one is its mask less the part's. Every view still has one vote per object, so
+evidence stays a share. Only a split asks the segmenter: in the views it is prompted in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from sa3d.base.errors import SA3DError
+from sa3d.loop.object_loop import ObjectLoop
+from sa3d.objects.events import Event
+from sa3d.objects.prompts import Prompt
+from sa3d.objects.segmentation import ViewRecord
+from sa3d.voting.mask_rendering import agreement
+from sa3d.voting.user_prompts import ask_user_prompts
+
+_WHOLE = 0.9
+"""A mask with more than this share of an object's own is no part of it, but all of it."""
+_SILENT = ("held out", "rejected", "no prompt", "unseen")
+"""Outcomes without a vote, the one that says most first."""
+
+
+def merge(loops: Sequence[ObjectLoop], name: str) -> ObjectLoop:
+    """One object out of several finished ones. Theirs are left as they are.
+
+    Where one of them did not vote, the view's vote is completed with what the others show of it.
+    """
+    started, first = time.perf_counter(), loops[0]
+    prompts = _merged_prompts(loops, name)
+    loop = ObjectLoop(first.scene, first.segmenter, name, prompts, first.config)
+    seen = sorted({index for one in loops for index in one.state.records})
+    prompted = set(loop.state.prompted)
+    records = {index: _merged_record(loops, index, index in prompted) for index in seen}
+    outcomes = [one.state.finished for one in loops]
+    converged = all(outcome is not None and outcome.converged for outcome in outcomes)
+    verdict = "merged from " + ", ".join(one.name for one in loops)
+    together = replace(first.result(), views=records, rounds=(), converged=converged)
+    loop.resume(replace(together, name=name, prompts=tuple(prompts), verdict=verdict))
+    before = loops[0].state.evidence.labels(loop.config.lam)
+    for one in loops[1:]:
+        before |= one.state.evidence.labels(loop.config.lam)
+    _measure_agreement(loop)
+    loop.close_round(1, before, 0, time.perf_counter() - started)
+    only_lifted = all(record.outcome == "prompted" for record in records.values())
+    loop.finish(converged, 0 if only_lifted else 1, verdict)
+    return loop
+
+
+def split_off(whole: ObjectLoop, prompts: Sequence[Prompt], name: str) -> ObjectLoop:
+    """A new object out of the part of ``whole`` that prompts mark; its rounds are still to be run.
+
+    In the prompted views the part is the segmenter's mask within the mask of the whole, and the
+    whole is overruled there. When the part's rounds are done, see ``let_go``.
+
+    Args:
+        prompts: on the part, of the object ``name``, in one or more views.
+
+    Raises:
+        SA3DError: they mark nothing of the whole, or all of it. The whole is left as it was.
+    """
+    part = ObjectLoop(whole.scene, whole.segmenter, name, prompts, whole.config)
+    rests: dict[int, np.ndarray] = {}
+    for index in part.state.prompted:
+        seen = whole.state.mask(index)
+        mask, score = _part_mask(part, index, seen, whole.name)
+        part.take_user_mask(index, mask, score)
+        rests[index] = seen & ~mask
+    part.measure_lifted()
+    part.begin_rounds()
+    part.state.whole = whole.name
+    for index, rest in rests.items():
+        mask = part.state.mask(index)
+        record = whole.state.records.get(index)
+        corrected = mask.copy()
+        if record is not None and record.corrected is not None and record.mask is not None:
+            corrected |= record.corrected & (record.mask == rest)
+        _remove_from_prompts(whole, index, mask)
+        whole.state.prompts.append(_not_there(whole, part, index, mask))
+        whole.encode(index)
+        whole.take_user_mask(index, rest, 1.0, corrected)
+    whole.state.measure_extent()
+    whole.state.recount(dict(whole.state.votes))  # the part may be removed before it is let go
+    return part
+
+
+def let_go(whole: ObjectLoop, part: ObjectLoop) -> Iterator[Event]:
+    """Take a finished part, split off earlier, out of what all views said about the whole.
+
+    A part takes nothing from beyond the whole: what it claims there, in a view that voted on both,
+    goes.
+    """
+    started, state = time.perf_counter(), whole.state
+    before = state.evidence.labels(whole.config.lam)
+    for index, record in sorted(state.records.items()):
+        mask = part.state.mask(index)
+        if record.mask is None:
+            continue
+        if record.outcome == "accepted" and index in part.state.votes:
+            _replace_mask(part, index, mask & record.mask)
+        _remove_from_prompts(whole, index, mask)
+        _replace_mask(whole, index, record.mask & ~mask)
+    for loop in (part, whole):
+        loop.state.measure_extent()
+        _measure_agreement(loop)
+    part.state.whole = None
+    finished, number = state.finished, len(state.rounds) + 1
+    yield whole.close_round(number, before, 0, time.perf_counter() - started)
+    kept = number if finished is not None and finished.chosen_round else 0
+    converged = finished is not None and finished.converged
+    yield whole.finish(converged, kept, f"{part.name} was split off")
+
+
+def _replace_mask(loop: ObjectLoop, index: int, mask: np.ndarray) -> None:
+    """Put another mask [H, W] in the place of what a view said, and of its vote if it has one."""
+    state = loop.state
+    state.records[index] = replace(state.records[index], mask=mask)
+    if state.retract(index) is not None:
+        state.put(index, state.vote_of(index))
+
+
+def _merged_record(loops: Sequence[ObjectLoop], index: int, prompted: bool) -> ViewRecord:
+    """What a view says about all of them together."""
+    there = [one.state.records[index] for one in loops if index in one.state.records]
+    voting = [one.state.records[index] for one in loops if index in one.state.votes]
+    if not voting:
+        return min(there, key=lambda record: _SILENT.index(record.outcome))
+    mask = np.logical_or.reduce([one.state.mask(index) for one in loops])
+    held_out = not prompted and index in loops[0].state.held_out
+    # Where the user said of one what another contradicts, all views decide again.
+    overruled = [
+        record.corrected & (record.mask == mask)
+        for record in there
+        if record.corrected is not None and record.mask is not None
+    ]
+    return replace(
+        voting[0],
+        outcome="prompted" if prompted else "held out" if held_out else "accepted",
+        score=min(record.score for record in voting),
+        confidence=0.0 if held_out else max(record.confidence for record in voting),
+        mask=mask,
+        corrected=np.logical_or.reduce(overruled) if overruled else None,
+    )
+
+
+def _merged_prompts(loops: Sequence[ObjectLoop], name: str) -> list[Prompt]:
+    """One prompt for each prompted view, which says of all objects what was said of each.
+
+    A background point of one that lies on another is a point on the object now.
+    """
+    merged = []
+    for index in dict.fromkeys(index for one in loops for index in one.state.prompted):
+        mask = np.logical_or.reduce([one.state.mask(index) for one in loops])
+        scene = loops[0].scene
+        given = [
+            prompt
+            for one in loops
+            for prompt in one.state.prompts
+            if scene.view_index(prompt.view) == index
+        ]
+        points: dict[tuple[float, float], int] = {}
+        for prompt in given:
+            for (x, y), label in prompt.clicks:
+                points[x, y] = max(points.get((x, y), 0), label, int(mask[int(y), int(x)]))
+        merged.append(
+            Prompt(
+                scene.views[index].name,
+                name,
+                points=tuple(points),
+                labels=tuple(points.values()),
+                box=_hull(given, [point for point, label in points.items() if label]),
+                mask=mask if any(prompt.mask is not None for prompt in given) else None,
+                candidate=given[0].candidate if len(given) == 1 else None,
+            )
+        )
+    return merged
+
+
+def _hull(
+    prompts: Sequence[Prompt], points: Sequence[tuple[float, float]]
+) -> tuple[float, float, float, float] | None:
+    """The box around all boxes and points on the object; None if there is no box."""
+    boxes = [prompt.box for prompt in prompts if prompt.box is not None]
+    if not boxes:
+        return None
+    corners = np.array([*(box[:2] for box in boxes), *(box[2:] for box in boxes), *points])
+    (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    return x0, y0, x1, y1
+
+
+def _part_mask(
+    part: ObjectLoop, index: int, seen: np.ndarray, whole: str
+) -> tuple[np.ndarray, float]:
+    """The mask [H, W] of a part within the mask ``seen`` of the whole, and its predicted IoU."""
+    view = part.scene.views[index]
+    here = [p for p in part.state.prompts if part.scene.view_index(p.view) == index]
+    size = (view.camera.width, view.camera.height)
+    drawn = [mask for prompt in here if (mask := prompt.load_mask(*size)) is not None]
+    nothing = f"nothing of {whole!r} is at the prompt in {view.name!r}: click on it"
+    if not drawn and not any(prompt.box for prompt in here) and not _clicked(here, seen):
+        raise SA3DError(nothing)
+    part.encode(index)
+    if drawn:
+        offered = [(1.0, np.logical_or.reduce(drawn))]
+    else:
+        answer = ask_user_prompts(part.segmenter, here, multimask_output=True)
+        offered = list(zip(answer.scores.tolist(), answer.masks, strict=True))
+        if here[-1].candidate is not None:
+            offered = [offered[here[-1].candidate]]
+    inside = [(score, mask & seen) for score, mask in offered]
+    inside = [(score, mask) for score, mask in inside if mask.any()]
+    if not inside:
+        raise SA3DError(nothing)
+    parts = [(score, mask) for score, mask in inside if mask.sum() <= _WHOLE * seen.sum()]
+    if not parts:
+        raise SA3DError(
+            f"the prompt in {view.name!r} takes all of {whole!r}: draw a box around the part, or "
+            "add background points on the rest"
+        )
+    score, mask = max(parts, key=lambda one: one[0])
+    return mask, score
+
+
+def _clicked(prompts: Sequence[Prompt], mask: np.ndarray) -> bool:
+    """Whether clicks on the object hit a mask [H, W], or there are none."""
+    on = [point for prompt in prompts for point, label in prompt.clicks if label]
+    return not on or any(mask[int(y), int(x)] for x, y in on)
+
+
+def _not_there(whole: ObjectLoop, part: ObjectLoop, index: int, mask: np.ndarray) -> Prompt:
+    """What the split tells about the whole in a view: background where the part was marked."""
+    from scipy.ndimage import distance_transform_edt
+
+    here = [p for p in part.state.prompts if part.scene.view_index(p.view) == index]
+    points = [
+        point
+        for prompt in here
+        for point, label in prompt.clicks
+        if label == 1 and mask[int(point[1]), int(point[0])]
+    ]
+    if not points:
+        depth = np.asarray(distance_transform_edt(np.pad(mask, 1)))[1:-1, 1:-1]
+        y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+        points = [(float(x), float(y))]
+    view = whole.scene.views[index].name
+    return Prompt(view, whole.name, points=tuple(points), labels=(0,) * len(points))
+
+
+def _remove_from_prompts(whole: ObjectLoop, index: int, mask: np.ndarray) -> None:
+    """Take a part [H, W] out of what the user drew in a view; points on it are beside the rest."""
+    camera = whole.scene.views[index].camera
+    for position, prompt in enumerate(whole.state.prompts):
+        if whole.scene.view_index(prompt.view) != index:
+            continue
+        drawn = prompt.load_mask(camera.width, camera.height)
+        rest = prompt.mask if drawn is None or not (drawn & ~mask).any() else drawn & ~mask
+        labels = tuple(0 if mask[int(y), int(x)] else label for (x, y), label in prompt.clicks)
+        whole.state.prompts[position] = replace(prompt, mask=rest, labels=labels)
+
+
+def _measure_agreement(loop: ObjectLoop) -> None:
+    """Compare every view's mask afresh with what the other views say; then count votes afresh."""
+    state = loop.state
+    for index, record in state.records.items():
+        if record.mask is None or record.outcome not in ("accepted", "held out"):
+            continue
+        vote = state.retract(index)
+        agrees = agreement(state.at_rays(index, record.mask), state.render(index))
+        if vote is not None:
+            state.put(index, vote)
+        state.records[index] = replace(record, agreement=agrees)
+    state.recount(dict(state.votes))

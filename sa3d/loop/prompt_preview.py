@@ -1,0 +1,57 @@
+"""What prompts would mark in their view, before anything is lifted to 3D."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sa3d.loop.correction import much_larger, seen_by_user
+from sa3d.loop.object_loop import ObjectLoop
+from sa3d.objects.prompts import Prompt
+from sa3d.results.final_masks import drawn_by_user
+from sa3d.segmenters.protocol import MaskPrediction
+from sa3d.voting.user_prompts import ask_user_prompts, mask_corrected
+
+
+@dataclass(frozen=True)
+class PromptPreview:
+    """The mask that prompts of one view ask for.
+
+    Attributes:
+        view: the view's index.
+        mask: [H, W] bool, what would be taken.
+        score: its predicted IoU.
+        candidates: the segmenter's three, to choose from by ``Prompt.candidate``;
+            None where there is no choice (a mask, or a click that corrects one).
+        uncertain: it is so much larger than what the view showed that the views around are asked
+            first; where they disagree, less is taken.
+    """
+
+    view: int
+    mask: np.ndarray
+    score: float
+    candidates: MaskPrediction | None
+    uncertain: bool = False
+
+
+def preview_prompts(loop: ObjectLoop, prompts: Sequence[Prompt]) -> PromptPreview:
+    """Look at what an object's prompts mark in the view of the last one; changes nothing.
+
+    Args:
+        loop: the object's; it need not have any of these prompts yet.
+        prompts: all of the object's prompts, the newest last.
+
+    Raises:
+        SA3DError: the segmenter finds nothing at the prompts.
+    """
+    index = loop.scene.view_index(prompts[-1].view)
+    here = [prompt for prompt in prompts if loop.scene.view_index(prompt.view) == index]
+    before = seen_by_user(loop, index) if loop.state.votes else None
+    mask, score, _ = loop.user_mask(index, prompts, before)
+    candidates = None
+    if not drawn_by_user(here) and mask_corrected(before, prompts[-1]) is None:
+        candidates = ask_user_prompts(loop.segmenter, here, multimask_output=True)
+    uncertain = prompts[-1].mask is None and before is not None and much_larger(mask, before)
+    return PromptPreview(index, mask, score, candidates, uncertain)

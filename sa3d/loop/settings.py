@@ -1,0 +1,143 @@
+"""Presets: TOML files over the same dataclasses the command line and the Python API use."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from sa3d.base.errors import SA3DError
+from sa3d.loop.config import LoopConfig
+from sa3d.scene.scene import PrepareConfig
+from sa3d.segmenters.registry import AUTO
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
+
+_DISTRIBUTION = "sa3d-nerfstudio"
+_INSTALLED_FOLDER = "share/sa3d/configs"
+
+_Config = TypeVar("_Config")
+
+
+@dataclass
+class Settings:
+    """Everything that shapes a result."""
+
+    segmenter: str = AUTO
+    """The 2D segmenter: "auto" (the best one whose weights are on this machine), "graphcut"
+    (embedded, needs no weights), a short name such as "sam2.1-tiny" (`sa3d segmenters` lists them),
+    a Hugging Face id ("owner/name"), or a folder or .safetensors file with SAM weights."""
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+
+def preset_files() -> dict[str, Path]:
+    """The presets that come with the program, by name.
+
+    They lie in ``configs/`` beside the package, or where the installed package put them.
+    """
+    folder = Path(__file__).resolve().parents[2] / "configs"
+    found = list(folder.glob("*.toml")) if (folder / "default.toml").is_file() else _installed()
+    return {path.stem: path for path in sorted(found)}
+
+
+def load_settings(name_or_file: str) -> Settings:
+    """The settings of a preset, or of a TOML file of one's own.
+
+    Args:
+        name_or_file: a preset's name (``unbounded``) or the path of a ``.toml`` file.
+
+    Raises:
+        SA3DError: no such preset or file, no TOML, an unknown key, or a value of the wrong kind or
+            that makes no sense.
+    """
+    presets = preset_files()
+    path = presets.get(name_or_file, Path(name_or_file))
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SA3DError(
+            f"no config {name_or_file!r}: give one of {', '.join(presets)}, or a .toml file"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SA3DError(f"config {str(path)!r} is not valid TOML: {error}") from error
+    return settings_from_dict(values, str(path))
+
+
+def settings_from_dict(values: Mapping[str, Any], origin: str) -> Settings:
+    """Settings with the given values in place of the defaults.
+
+    Args:
+        origin: where the values come from, for messages.
+
+    Raises:
+        SA3DError: an unknown key, or a value of the wrong kind or that makes no sense.
+    """
+    return with_values(Settings(), values, origin)
+
+
+def with_values(
+    config: _Config, values: Mapping[str, Any], origin: str, prefix: str = ""
+) -> _Config:
+    """A dataclass with the given values in place of its own, dataclasses within it too.
+
+    Args:
+        origin: where the values come from, for messages.
+        prefix: put before names in messages, as in ``loop.``.
+
+    Raises:
+        SA3DError: an unknown key, or a value of the wrong kind or that makes no sense.
+    """
+    hints = get_type_hints(type(config))
+    known = [item.name for item in fields(config)]  # pyright: ignore[reportArgumentType]
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        name = prefix + key
+        if key not in known:
+            there = ", ".join(prefix + one for one in known)
+            raise SA3DError(f"config {origin!r}: unknown key {name!r}; known: {there}")
+        current = getattr(config, key)
+        if is_dataclass(current):
+            if not isinstance(value, Mapping):
+                raise SA3DError(f"config {origin!r}: {name!r} is a table: write [{name}]")
+            changes[key] = with_values(current, value, origin, name + ".")
+        elif not _fits(value, hints[key]):
+            wanted = getattr(hints[key], "__name__", str(hints[key]))
+            if get_origin(hints[key]) is Literal:
+                wanted = "one of " + ", ".join(map(str, get_args(hints[key])))
+            raise SA3DError(f"config {origin!r}: {name!r} must be {wanted}, is {value!r}")
+        else:
+            changes[key] = value
+    try:
+        return replace(config, **changes)  # pyright: ignore[reportArgumentType]
+    except SA3DError as error:
+        raise SA3DError(f"config {origin!r}: {error}") from error
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, choice) for choice in get_args(hint))
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
+
+
+def _installed() -> list[Path]:
+    try:
+        files = distribution(_DISTRIBUTION).files or []
+    except PackageNotFoundError:
+        return []
+    return [
+        Path(str(file.locate())).resolve()
+        for file in files
+        if file.suffix == ".toml" and file.parent.as_posix().endswith(_INSTALLED_FOLDER)
+    ]

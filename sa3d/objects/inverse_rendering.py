@@ -1,0 +1,118 @@
+"""Mask inverse rendering: a view's 2D mask becomes evidence on the elements, in closed form.
+
+SA3D (Cen et al. 2023, eq. 4-6) minimises over the mask grid ``V``, per view with mask ``S``,
+
+    L(V) = - sum_p S(p) m(p) + lambda sum_p (1 - S(p)) m(p),      m = W V.
+
+``L`` is linear in ``V``: one gradient step *is* the vote ``V += W^T (S - lambda (1 - S))``. We keep
+the two sums apart, evidence for the object ``F = sum W^T S`` and in total ``T = sum W^T 1``; the
+step is ``(1 + lambda) F - lambda T``, positive exactly where ``F / T > lambda / (1 + lambda)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from sa3d.scene.view_operator import ViewOperator
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One view's say on one object, at operator resolution.
+
+    Attributes:
+        mask: [R] in [0, 1], how much of each pixel is object.
+        confidence: [R] >= 0, how much each pixel's say counts; [] if all count alike.
+    """
+
+    mask: Tensor
+    confidence: Tensor
+
+
+@dataclass
+class Evidence:
+    """Evidence for the object and in total, both [N] float32, over a scene's elements."""
+
+    object: Tensor
+    total: Tensor
+    _shared: bool = field(default=False, init=False, repr=False, compare=False)
+
+    @classmethod
+    def none(cls, num_elements: int, device: str | torch.device = "cpu") -> Evidence:
+        """Nobody has voted yet."""
+        return cls(
+            torch.zeros(num_elements, device=device), torch.zeros(num_elements, device=device)
+        )
+
+    def snapshot(self) -> Evidence:
+        """The evidence as it stands; it is copied only when one of the two is changed."""
+        same = Evidence(self.object, self.total)
+        self._shared = same._shared = True
+        return same
+
+    def _own(self) -> None:
+        """Get ready to be changed in place."""
+        if self._shared:
+            self.object, self.total = self.object.clone(), self.total.clone()
+            self._shared = False
+
+    def add(self, operator: ViewOperator, vote: Vote, sign: int = 1) -> None:
+        """Cast (``sign=1``) or take back (``sign=-1``) a view's vote."""
+        self._own()
+        (local,) = splat_votes(operator, [vote])
+        seen = operator.element_ids
+        for whole, part in ((self.object, local.object), (self.total, local.total)):
+            if sign > 0:
+                whole.index_add_(0, seen, part)
+            else:  # float subtraction may leave a trace below zero
+                whole[seen] = (whole[seen] - part).clamp_min(0)
+
+    def at(self, element_ids: Tensor) -> Evidence:
+        """The evidence of some elements, [n] each."""
+        return Evidence(*(one.index_select(0, element_ids) for one in (self.object, self.total)))
+
+    def put_at(self, element_ids: Tensor, evidence: Evidence) -> None:
+        """Replace the evidence of some elements, [n] each."""
+        self._own()
+        self.object.index_copy_(0, element_ids, evidence.object)
+        self.total.index_copy_(0, element_ids, evidence.total)
+
+    def raise_total(self, where: Tensor, amount: float) -> None:
+        """Add to the total of the elements that are so, bool [N]; nowhere below zero."""
+        self._own()
+        self.total.add_(where, alpha=amount).clamp_min_(0)
+
+    def share(self, prior: float, prior_weight: float) -> Tensor:
+        """Share of evidence that says object, [N] in [0, 1].
+
+        ``(F + prior k) / (T + k)`` with ``k = prior_weight``: an element nobody voted on has the
+        prior's share, and a few votes outweigh it.
+        """
+        return (self.object + prior * prior_weight) / (self.total + prior_weight)
+
+    def labels(self, lam: float = 1.0) -> Tensor:
+        """Elements SA3D's loss keeps, bool [N]: voted on, and ``F / T > lam / (1 + lam)``."""
+        return (1 + lam) * self.object - lam * self.total > 0
+
+
+def splat_votes(operator: ViewOperator, votes: Sequence[Vote]) -> list[Evidence]:
+    """What votes on K objects say about the view's own elements, [n] each: one product for all."""
+    if not votes:
+        return []
+    columns = [vote.mask * vote.confidence for vote in votes]
+    columns += [vote.confidence for vote in votes if vote.confidence.ndim]
+    sums = iter(operator.splat_local(torch.stack(columns).T).T)
+    claims = [next(sums) for _ in votes]
+    return [
+        Evidence(claim, next(sums) if vote.confidence.ndim else vote.confidence * operator.light)
+        for claim, vote in zip(claims, votes, strict=True)
+    ]
+
+
+def sa3d_gradient_step(operator: ViewOperator, mask: Tensor, lam: float) -> Tensor:
+    """``-dL/dV`` of SA3D's loss, [N], for a mask [R]: ``W^T (S - lam (1 - S))``."""
+    return operator.splat(mask - lam * (1 - mask))

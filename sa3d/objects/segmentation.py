@@ -1,0 +1,207 @@
+"""A finished segmentation: evidence per element and what every view said, for K objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sa3d.base.errors import SA3DError
+from sa3d.objects.colors import Color, checked_color, object_colors
+from sa3d.objects.events import Outcome, RoundDone
+from sa3d.objects.inverse_rendering import Evidence
+from sa3d.objects.prompts import Prompt, check_new_name
+from sa3d.scene.elements import Elements
+
+BACKGROUND = -1
+"""Label of elements that belong to no object."""
+
+
+@dataclass(frozen=True)
+class ViewRecord:
+    """What one view said about one object in the end.
+
+    Attributes:
+        outcome: what became of the view, see ``Outcome``.
+        agreement: IoU with the mask rendered from the other views.
+        score: the segmenter's predicted IoU.
+        confidence: how much the view's vote counted, 0 if it did not vote.
+        mask: [H, W] bool, the segmenter's mask at the photo's size; None if it gave none.
+        corrected: [H, W] bool, where the user overruled all other views; None: nowhere.
+        reason: why it came out so, in words.
+        fold_agreement: IoU with what is rendered without the views of its fold; None: not asked
+            for (``LoopConfig.folds``).
+    """
+
+    outcome: Outcome
+    agreement: float
+    score: float
+    confidence: float
+    mask: np.ndarray | None
+    corrected: np.ndarray | None = None
+    reason: str = ""
+    fold_agreement: float | None = None
+
+    @property
+    def trusted(self) -> float:
+        """How far other views bear its mask out: without its fold where that was measured."""
+        return self.agreement if self.fold_agreement is None else self.fold_agreement
+
+
+@dataclass(frozen=True)
+class ObjectResult:
+    """One object: its prompts, its evidence (both [N]), its views by index, and the report.
+
+    ``kept_round`` and ``cycle``: see ``Finished``. ``held_out``: views that never
+    vote, whatever became of them. Without a ``color`` of its own it has one by its place, see
+    ``Segmentation.colors``.
+    """
+
+    name: str
+    prompts: Sequence[Prompt]
+    evidence: Evidence
+    views: dict[int, ViewRecord]
+    rounds: Sequence[RoundDone]
+    converged: bool
+    verdict: str
+    kept_round: int = 0
+    cycle: int = 0
+    color: Color | None = None
+    held_out: frozenset[int] = frozenset()
+
+    def prompts_in(self, view: str) -> list[Prompt]:
+        """The user's prompts in the view of this name."""
+        return [prompt for prompt in self.prompts if prompt.view == view]
+
+    def renamed(self, name: str) -> ObjectResult:
+        """The same under another name."""
+        prompts = tuple(replace(prompt, object=name) for prompt in self.prompts)
+        rounds = tuple(replace(done, object=name) for done in self.rounds)
+        return replace(self, name=name, prompts=prompts, rounds=rounds)
+
+    @property
+    def held_out_agreement(self) -> float | None:
+        """See ``held_out_agreement``."""
+        return held_out_agreement(self.views)
+
+
+def held_out_agreement(views: Mapping[int, ViewRecord]) -> float | None:
+    """IoU with what is rendered without a view, as three quarters of the believed views reach it.
+
+    Without its whole fold where that was asked for, else without its own vote alone. Of
+    what was measured (docs/stop.md) the quartile orders results best, on generated and demo scenes.
+
+    Args:
+        views: what they said, by index.
+
+    Returns:
+        None where only prompted views are left, and there is nothing to compare with.
+    """
+    asked = [r for r in views.values() if r.outcome in ("accepted", "held out")]
+    if not asked:
+        return None
+    prompted = [r for r in views.values() if r.outcome == "prompted"]
+    folds = [r.fold_agreement for r in (*asked, *prompted) if r.fold_agreement is not None]
+    return float(np.quantile(folds or [r.agreement for r in asked], 0.25))
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Objects over one scene's elements.
+
+    Attributes:
+        scene_key: names the prepared scene (field, cameras, settings) the elements belong to.
+        elements: the N elements.
+        objects: by name, in the order of their prompts.
+        prior, prior_weight, lam: see ``LoopConfig``.
+    """
+
+    scene_key: str
+    elements: Elements
+    objects: dict[str, ObjectResult]
+    prior: float
+    prior_weight: float
+    lam: float = 1.0
+
+    def object(self, name: str) -> ObjectResult:
+        """An object by name.
+
+        Raises:
+            SA3DError: there is no such object.
+        """
+        if name not in self.objects:
+            there = ", ".join(self.objects) or "none"
+            raise SA3DError(f"no object {name!r} here; there are: {there}")
+        return self.objects[name]
+
+    @property
+    def colors(self) -> dict[str, Color]:
+        """The objects' colors by name, as all pictures show them."""
+        return object_colors({name: one.color for name, one in self.objects.items()})
+
+    def painted(self, name: str, color: Color) -> Segmentation:
+        """The same with another color for an object.
+
+        Raises:
+            SA3DError: there is no such object, or no such color.
+        """
+        one = replace(self.object(name), color=checked_color(color))
+        return replace(self, objects={**self.objects, name: one})
+
+    def check_free(self, name: str) -> None:
+        """Check that an object may be called so.
+
+        Raises:
+            SA3DError: it is no name, or taken.
+        """
+        check_new_name(name, self.objects)
+
+    def renamed(self, name: str, new: str) -> Segmentation:
+        """The same with another name for an object.
+
+        Raises:
+            SA3DError: there is no such object, or the new name is taken or cannot be one.
+        """
+        one = self.object(name)
+        self.check_free(new)
+        one = one.renamed(new)
+        items = [(new, one) if key == name else (key, o) for key, o in self.objects.items()]
+        return replace(self, objects=dict(items))
+
+    def without(self, names: Sequence[str]) -> Segmentation:
+        """The same less some objects.
+
+        Raises:
+            SA3DError: one is not there, or none would be left.
+        """
+        for name in names:
+            self.object(name)
+        left = {name: one for name, one in self.objects.items() if name not in names}
+        if not left:
+            raise SA3DError("no object would be left: delete the segmentation's folder instead")
+        return replace(self, objects=left)
+
+    def probability(self, name: str) -> Tensor:
+        """Evidence share of an object, [N] in [0, 1], unvoted elements at the prior."""
+        return self.object(name).evidence.share(self.prior, self.prior_weight)
+
+    @property
+    def threshold(self) -> float:
+        """Evidence share above which an element is object: lambda / (1 + lambda)."""
+        return self.lam / (1 + self.lam)
+
+    def labels(self) -> Tensor:
+        """Exclusive labels [N]: index into ``objects``, or ``BACKGROUND``.
+
+        Largest evidence share wins; an element nobody voted on is background, as all are without
+        objects.
+        """
+        if not self.objects:
+            return torch.full((len(self.elements),), BACKGROUND)
+        shares = torch.stack([self.probability(name) for name in self.objects], dim=-1)
+        voted = torch.stack([o.evidence.total > 0 for o in self.objects.values()], dim=-1)
+        best, label = torch.where(voted, shares, 0.0).max(dim=-1)
+        return torch.where(best > self.threshold, label, BACKGROUND)

@@ -1,0 +1,1 @@
+"""What is made of a finished segmentation: final masks, probabilities, volumes, pictures."""

@@ -1,0 +1,299 @@
+"""A prepared scene: views, their operators and image encodings, kept in an on-disk cache.
+
+The field is frozen, so a view's operator is evaluated from the NeRF once and kept; after that
+segmenting, correcting and a second object never touch the NeRF. The cache's folder is named by a
+hash of everything its content depends on: another checkpoint or setting finds another folder.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sa3d.base.errors import SA3DError
+from sa3d.base.storage import atomic_path, load_arrays, save_arrays
+from sa3d.fields.radiance_field import RadianceField
+from sa3d.geometry.camera import Camera
+from sa3d.scene.elements import Elements, MaskGrid
+from sa3d.scene.encoding_memory import EncodingMemory
+from sa3d.scene.view_operator import ViewOperator, ViewRender, build_view_operator, unproject
+from sa3d.scene.views import View, find_view
+from sa3d.segmenters.protocol import EncodesBatches, PromptableSegmenter
+
+CACHE_VERSION = 1
+
+
+@dataclass
+class PrepareConfig:
+    """How a scene is prepared. A change here means preparing anew."""
+
+    resolution: int = 256
+    """Voxels along each side of the mask grid (stored sparsely: only where light falls)."""
+    ray_side: int = 192
+    """Rays along the longer side of each view; masks keep the photos' own size."""
+    min_weight: float = 0.003
+    """Light below this share of a ray's is dropped from the view operators."""
+
+
+@dataclass(frozen=True)
+class ViewPrepared:
+    """One view's operator is there; ``cached`` if it was before."""
+
+    index: int
+    total: int
+    view: str
+    cached: bool
+
+
+@dataclass(frozen=True)
+class PreparedView:
+    """What the loop needs of one view.
+
+    Attributes:
+        camera: at operator resolution (h, w).
+        operator: W of this view, bound to the scene's elements.
+        render: the NeRF's colors, depth and accumulation, [h, w, ...].
+        points_world: [h, w, 3] the surface seen in each pixel.
+    """
+
+    camera: Camera
+    operator: ViewOperator
+    render: ViewRender
+    points_world: Tensor
+
+    def at_rays(self, mask: np.ndarray) -> Tensor:
+        """A mask [H, W] at operator resolution: share of each pixel covered, [R], on the CPU."""
+        size = (self.camera.height, self.camera.width)
+        pixels = torch.from_numpy(mask)[None, None].float()
+        return torch.nn.functional.interpolate(pixels, size, mode="area").reshape(-1)
+
+
+class Scene:
+    """Views of a frozen radiance field, prepared once and segmented in many times."""
+
+    def __init__(
+        self,
+        field: RadianceField,
+        views: Sequence[View],
+        cache_root: Path,
+        config: PrepareConfig | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """Nothing is evaluated yet: see ``prepare``.
+
+        Args:
+            cache_root: folder for caches; this scene's lies in a subfolder named by its hash.
+            device: where operators live and the loop computes.
+        """
+        if not views:
+            raise SA3DError("the scene has no views")
+        self.field = field
+        self.views = list(views)
+        self.config = config or PrepareConfig()
+        self.device = torch.device(device)
+        self.grid = MaskGrid(field.bounds, self.config.resolution)
+        self.key = _scene_key(field.fingerprint, self.views, self.config)
+        self.cache = cache_root / self.key[:16]
+        self.elements = Elements(self.grid, torch.empty(0, dtype=torch.int64))
+        self._prepared: list[PreparedView] = []
+        self._encodings = EncodingMemory()
+
+    def prepare(self) -> Iterator[ViewPrepared]:
+        """Evaluate the views that are not in the cache yet; interrupt and repeat at will.
+
+        Raises:
+            SA3DError: the disk is full, or a density is not finite.
+        """
+        self._write_manifest()
+        stored = []
+        for index, view in enumerate(self.views):
+            arrays = self._load_view(index)
+            cached = arrays is not None
+            if arrays is None:
+                camera = view.camera.fitted(self.config.ray_side)
+                operator, render = build_view_operator(
+                    self.field, camera, self.grid, min_weight=self.config.min_weight
+                )
+                arrays = operator.arrays() | _render_arrays(render)
+                save_arrays(self._view_path(index), arrays)
+            stored.append(arrays)
+            yield ViewPrepared(index, len(self.views), view.name, cached)
+        self._assemble(stored)
+
+    def is_prepared(self) -> bool:
+        """Whether every view's operator is loaded (see ``prepare``)."""
+        return len(self._prepared) == len(self.views)
+
+    def prepared(self, index: int) -> PreparedView:
+        """View ``index``, ready for the loop.
+
+        Raises:
+            RuntimeError: ``prepare`` has not run to its end.
+        """
+        if not self.is_prepared():
+            raise RuntimeError("run Scene.prepare() to its end first")
+        return self._prepared[index]
+
+    def without_views(self, hidden: Collection[int]) -> Scene:
+        """This prepared scene with some views hidden: nothing here shows their photos.
+
+        The elements are the same, so that what is segmented without a view can be rendered in it.
+        Views are counted anew, so what is cached of them lies in a folder of its own.
+
+        Raises:
+            RuntimeError: ``prepare`` has not run to its end.
+            SA3DError: no view is left.
+        """
+        shown = [index for index in range(len(self.views)) if index not in hidden]
+        if not shown:
+            raise SA3DError("no view is left when these are hidden: hide fewer")
+        rest = copy.copy(self)
+        rest._prepared = [self.prepared(index) for index in shown]
+        rest.views = [self.views[index] for index in shown]
+        rest._encodings = EncodingMemory()
+        rest.cache = self.cache / f"views_{hashlib.sha256(repr(shown).encode()).hexdigest()[:16]}"
+        return rest
+
+    def view_index(self, name: str) -> int:
+        """Index of the view a user means by ``name``; see ``find_view``."""
+        return self.views.index(find_view(self.views, name))
+
+    def encode(self, index: int, segmenter: PromptableSegmenter) -> None:
+        """Make view ``index`` the segmenter's current image, from the cache where it is there.
+
+        Encodings used once stay in memory, as far as
+        ``EncodingMemory`` has room.
+
+        A segmenter that gains by it encodes the next views too: every view gets its turn.
+        """
+        state = self._encodings.get(index, segmenter.name)
+        if state is not None:
+            segmenter.restore_state(state)
+            return
+        image = self.views[index].image()
+        path = self._encoding_path(index, image, segmenter)
+        if not path.exists() and isinstance(segmenter, EncodesBatches) and segmenter.batch_size > 1:
+            self._encode_from(index, segmenter)
+        if path.exists():
+            try:
+                state = load_arrays(path)
+            except SA3DError:
+                path.unlink()  # half a file from elsewhere: encode again
+        if state is None:
+            segmenter.set_image(image)
+            state = dict(segmenter.save_state())
+            save_arrays(path, state)
+        else:
+            segmenter.restore_state(state)
+        self._encodings.put(index, segmenter.name, state)
+
+    def _encode_from(self, index: int, segmenter: PromptableSegmenter) -> None:
+        """Encode one batch of views that are not in the cache: ``index`` and those after it."""
+        assert isinstance(segmenter, EncodesBatches)
+        paths: list[Path] = []
+        images: list[np.ndarray] = []
+        for turn in range(len(self.views)):
+            other = (index + turn) % len(self.views)
+            image = self.views[other].image()
+            path = self._encoding_path(other, image, segmenter)
+            if not path.exists():
+                paths.append(path)
+                images.append(image)
+            if len(images) == segmenter.batch_size:
+                break
+        for path, state in zip(paths, segmenter.encode_images(images), strict=True):
+            save_arrays(path, state)
+
+    def _encoding_path(self, index: int, image: np.ndarray, segmenter: PromptableSegmenter) -> Path:
+        digest = hashlib.sha256(image.tobytes()).hexdigest()[:16]
+        name = "".join(c if c.isalnum() or c in "-._" else "_" for c in segmenter.name)
+        return self.cache / "encodings" / name / f"{index:05d}-{digest}.npz"
+
+    def _view_path(self, index: int) -> Path:
+        return self.cache / "views" / f"{index:05d}.npz"
+
+    def _load_view(self, index: int) -> dict[str, np.ndarray] | None:
+        path = self._view_path(index)
+        if not path.exists():
+            return None
+        try:
+            return load_arrays(path)
+        except SA3DError:
+            path.unlink()  # damaged: evaluate again
+            return None
+
+    def _write_manifest(self) -> None:
+        path = self.cache / "scene.json"
+        manifest = {
+            "version": CACHE_VERSION,
+            "key": self.key,
+            "field": self.field.fingerprint,
+            "config": asdict(self.config),
+            "views": [view.name for view in self.views],
+        }
+        if path.exists():
+            try:
+                if json.loads(path.read_text()) == manifest:
+                    return
+            except (OSError, ValueError):
+                pass
+            raise SA3DError(
+                f"the scene cache {self.cache} was made from something else: delete it, or name "
+                "another folder with --cache-dir"
+            )
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(manifest, indent=1))
+
+    def _assemble(self, stored: list[dict[str, np.ndarray]]) -> None:
+        operators = [ViewOperator.from_arrays(arrays) for arrays in stored]
+        keys = np.unique(np.concatenate([operator.keys.numpy() for operator in operators]))
+        self.elements = Elements(self.grid, torch.from_numpy(keys).to(self.device))
+        self._prepared = [
+            _prepared_view(view.camera.fitted(self.config.ray_side), operator, arrays, self)
+            for view, operator, arrays in zip(self.views, operators, stored, strict=True)
+        ]
+
+
+def _prepared_view(
+    camera: Camera, operator: ViewOperator, arrays: dict[str, np.ndarray], scene: Scene
+) -> PreparedView:
+    render = ViewRender(
+        rgb=torch.from_numpy(arrays["rgb"].astype(np.float32) / 255),
+        depth=torch.from_numpy(arrays["depth"]),
+        accumulation=torch.from_numpy(arrays["accumulation"].astype(np.float32)),
+    )
+    points = unproject(camera.image_rays(), render.depth)
+    return PreparedView(
+        camera=camera,
+        operator=operator.to(scene.device).bind(scene.elements.keys),
+        render=render,
+        points_world=points.reshape(camera.height, camera.width, 3),
+    )
+
+
+def _render_arrays(render: ViewRender) -> dict[str, np.ndarray]:
+    return {
+        "rgb": (render.rgb.clamp(0, 1) * 255).round().byte().numpy(),
+        "depth": render.depth.float().numpy(),
+        "accumulation": render.accumulation.half().numpy(),
+    }
+
+
+def _scene_key(fingerprint: str, views: Sequence[View], config: PrepareConfig) -> str:
+    """Hash of all that a view operator depends on."""
+    digest = hashlib.sha256(f"{CACHE_VERSION} {fingerprint} {asdict(config)}".encode())
+    for view in views:
+        camera = view.camera
+        digest.update(view.name.encode())
+        digest.update(camera.c2w.float().cpu().numpy().tobytes())
+        intrinsics = (camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height)
+        digest.update(repr((intrinsics, camera.distortion)).encode())
+    return digest.hexdigest()

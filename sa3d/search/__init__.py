@@ -1,0 +1,1 @@
+"""Objects found without a click: everything that stands out, or what words name."""

@@ -1,0 +1,245 @@
+"""What all of SAM's relatives share behind the segmenter protocol: see ``SamFamilySegmenter``.
+
+An image goes through the large encoder once; a prompt then costs the small decoder. The encoder
+may compute in half precision. The rest always computes in float32: bfloat16 would round a click
+to several pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sa3d.hub.memory import enough_memory, is_out_of_memory
+from sa3d.segmenters.prompt_check import CheckedPrompt, checked_image
+from sa3d.segmenters.protocol import LOGITS_SIZE, MaskPrediction
+from sa3d.segmenters.sam.geometry import Geometry, masks_in_image, resample
+
+CUDA_BATCH_SIZE = 4
+"""Images encoded at once on a GPU: most of the speed of larger batches, at little memory."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """An encoded image.
+
+    Attributes:
+        maps: feature maps [1, C, h, w], the smallest last but for SAM-HQ; float16, which is also
+            how they are stored, so a restored encoding *is* the fresh one.
+        geometry: where the image lies in the model's input.
+    """
+
+    maps: tuple[Tensor, ...]
+    geometry: Geometry
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As arrays that can be stored."""
+        maps = {f"embedding_{i}": one.cpu().numpy() for i, one in enumerate(self.maps)}
+        sizes = [self.geometry.image, self.geometry.content, self.geometry.model]
+        return {**maps, "geometry": np.array(sizes)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], device: torch.device) -> Encoding:
+        """Undo ``arrays``."""
+        image, content, model = ((int(h), int(w)) for h, w in arrays["geometry"])
+        maps = (arrays[f"embedding_{i}"] for i in range(len(arrays) - 1))
+        tensors = tuple(torch.from_numpy(np.array(one)).to(device) for one in maps)
+        return cls(tensors, Geometry(image, content, model))
+
+
+class SamFamilySegmenter:
+    """One of SAM's relatives with loaded weights; subclasses say how its model is called.
+
+    Args:
+        model: of ``model_class``, float32.
+        image_processor: of ``image_processor_class``.
+        label: what to call these weights: a short name, a hub id or a folder's name.
+        device: torch device.
+        dtype: of the image encoder; None is float32 on a CPU, and bfloat16 on a GPU that has it,
+            else float16.
+
+    Raises:
+        SA3DError: the device has too little memory, here or in any method.
+    """
+
+    model_class: ClassVar[str]
+    """Name of the model's class in transformers."""
+    image_processor_class: ClassVar[str]
+    """Name of the image processor's class in transformers."""
+
+    def __init__(
+        self,
+        model: Any,
+        image_processor: Any,
+        label: str,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self._device = torch.device(device)
+        self._dtype = dtype or default_dtype(self._device)
+        digest = _fingerprint(model)
+        self._label = label
+        self._name = f"{label}:{digest}:{str(self._dtype).removeprefix('torch.')}"
+        with enough_memory(f"to load {label}"):
+            self._model = model.to(self._device).eval().requires_grad_(False)
+            for part in self._encoder_parts():
+                part.to(self._dtype)
+        self._processor = image_processor
+        self.batch_size = CUDA_BATCH_SIZE if self._device.type == "cuda" else 1
+        """How many images are worth encoding at once here; a CPU gains nothing by more than one."""
+        self._encoding: Encoding | None = None
+
+    @property
+    def name(self) -> str:
+        """The weights' label, a digest of them, and the encoder's number type."""
+        return self._name
+
+    def set_image(self, image: np.ndarray) -> None:
+        """Encode an image, [H, W, 3] uint8 RGB."""
+        [self._encoding] = self._encode([checked_image(image)])
+
+    def encode_images(self, images: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        """Encode several images at once; see ``EncodesBatches``."""
+        checked = [checked_image(image) for image in images]
+        return [encoding.arrays() for encoding in self._encode(checked)]
+
+    def predict(
+        self,
+        point_coords: np.ndarray | None = None,
+        point_labels: np.ndarray | None = None,
+        box: np.ndarray | None = None,
+        mask_logits: np.ndarray | None = None,
+        *,
+        multimask_output: bool = False,
+    ) -> MaskPrediction:
+        """Segment the prompted object; see ``PromptableSegmenter``.
+
+        Three candidates come by growing area.
+        """
+        encoding = self._current()
+        prompt = CheckedPrompt.of(point_coords, point_labels, box, mask_logits)
+        with enough_memory(f"for a prompt to {self._label}"), torch.inference_mode():
+            maps = [one.float() for one in encoding.maps]
+            out = self._model(
+                **self._decoder_inputs(maps),
+                **self._prompt_inputs(prompt, encoding),
+                multimask_output=multimask_output,
+            )
+            low_res = out.pred_masks[0, 0].float()[:, None]
+            masks = masks_in_image(low_res, encoding.geometry).cpu().numpy()
+            size = (LOGITS_SIZE, LOGITS_SIZE)
+            logits = resample(low_res, size, encoding.geometry.filled)[:, 0].cpu().numpy()
+        scores = out.iou_scores[0, 0].float().clamp(0, 1).cpu().numpy()
+        order = np.argsort(masks.sum((1, 2)), kind="stable")
+        return MaskPrediction(masks[order], scores[order], logits[order])
+
+    def save_state(self) -> Mapping[str, np.ndarray]:
+        """The encoding, float16, and the image's geometry."""
+        return self._current().arrays()
+
+    def restore_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Bring back an encoding of this model."""
+        self._encoding = Encoding.from_arrays(state, self._device)
+
+    def _encoder_parts(self) -> list[torch.nn.Module]:
+        """What may compute in half precision."""
+        return [self._model.vision_encoder]
+
+    def _feature_maps(self, pixels: Tensor) -> list[Tensor]:
+        """Feature maps of images [B, 3, h, w]; B is the first dimension of each."""
+        raise NotImplementedError
+
+    def _decoder_inputs(self, maps: list[Tensor]) -> dict[str, Any]:
+        """The model's arguments that hand it one image's feature maps, float32."""
+        raise NotImplementedError
+
+    def _image_map(self, maps: Sequence[Tensor]) -> Tensor:
+        """The map that the prompt attends to."""
+        return maps[-1]
+
+    def _current(self) -> Encoding:
+        if self._encoding is None:
+            raise RuntimeError("no image: call set_image or restore_state first")
+        return self._encoding
+
+    def _encode(self, images: list[np.ndarray]) -> list[Encoding]:
+        done: list[Encoding] = []
+        with enough_memory(f"to encode a view with {self._label}"):
+            while len(done) < len(images):
+                batch = images[len(done) : len(done) + self.batch_size]
+                try:
+                    done += self._encode_batch(batch)
+                except RuntimeError as error:
+                    if len(batch) == 1 or not is_out_of_memory(error):
+                        raise
+                    self.batch_size = 1  # from now on
+        return done
+
+    def _encode_batch(self, images: list[np.ndarray]) -> list[Encoding]:
+        inputs = self._processor(
+            images=images, return_tensors="pt", input_data_format="channels_last"
+        )
+        pixels: Tensor = inputs["pixel_values"]
+        model_hw = (pixels.shape[-2], pixels.shape[-1])
+        contents = inputs.get("reshaped_input_sizes")
+        largest = torch.finfo(torch.float16).max
+        with torch.inference_mode():
+            maps = self._feature_maps(pixels.to(self._device, self._dtype))
+            stored = [one.clamp(-largest, largest).half() for one in maps]
+        return [
+            Encoding(
+                tuple(one[i : i + 1].contiguous() for one in stored),
+                Geometry(
+                    (image.shape[0], image.shape[1]),
+                    model_hw if contents is None else (int(contents[i][0]), int(contents[i][1])),
+                    model_hw,
+                ),
+            )
+            for i, image in enumerate(images)
+        ]
+
+    def _prompt_inputs(self, prompt: CheckedPrompt, encoding: Encoding) -> dict[str, Tensor]:
+        """The model's prompt arguments for one object in one image."""
+        tensors: dict[str, Tensor] = {}
+        geometry = encoding.geometry
+        points = np.concatenate([prompt.positive, prompt.negative])
+        if len(points):
+            labels = np.repeat([1, 0], [len(prompt.positive), len(prompt.negative)])
+            tensors["input_points"] = self._tensor(geometry.to_model(points))[None, None]
+            tensors["input_labels"] = torch.as_tensor(labels, device=self._device)[None, None]
+        if prompt.box is not None:
+            corners = geometry.to_model(prompt.box.reshape(2, 2)).reshape(4)
+            tensors["input_boxes"] = self._tensor(corners)[None, None]
+        if prompt.mask_logits is not None:
+            height, width = self._image_map(encoding.maps).shape[-2:]
+            beyond = (1 / geometry.filled[0], 1 / geometry.filled[1])
+            ours = self._tensor(prompt.mask_logits)[None, None]
+            # A mask prompt has four times the side of the image embedding.
+            tensors["input_masks"] = resample(ours, (4 * height, 4 * width), beyond)
+        return tensors
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.as_tensor(array, dtype=torch.float32, device=self._device)
+
+
+def default_dtype(device: torch.device) -> torch.dtype:
+    """Number type of the image encoder: float32 on a CPU, the best half on a GPU."""
+    if device.type != "cuda":
+        return torch.float32
+    has_bfloat16 = torch.cuda.get_device_capability(device)[0] >= 8
+    return torch.bfloat16 if has_bfloat16 else torch.float16
+
+
+def _fingerprint(model: torch.nn.Module) -> str:
+    """8 hex digits over the first values of every weight tensor."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().flatten()[:256].double().cpu().numpy().tobytes())
+    return digest.hexdigest()[:8]

@@ -1,0 +1,1 @@
+"""What the geometry of a scene tells by itself: connected surfaces and what stands out."""

@@ -1,0 +1,1 @@
+"""How one view votes: render the mask, self-prompt, choose a candidate, tidy it."""

@@ -1,0 +1,72 @@
+"""What stands out by its geometry where a user clicked: how large the thing is that was meant.
+
+A click does not say that, and a segmenter without weights knows only colors: of a ball in four
+colors it takes one. In 3D a thing on a table ends where its surface does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sa3d.base.errors import SA3DError
+from sa3d.base.storage import load_arrays, save_arrays
+from sa3d.objects.prompts import Prompt
+from sa3d.scene.scene import Scene
+from sa3d.surfaces.standing_out import StandingOutConfig, find_standing_out
+
+_FILE = "standing_out-1.npz"
+_NOTHING = -1
+_TOO_LARGE = 0.5
+"""What fills a larger share of the view is no thing in it."""
+
+
+def clicked_surface(scene: Scene, index: int, prompts: Sequence[Prompt]) -> np.ndarray | None:
+    """The surface that stands out under a view's clicks on the object, float32 [H, W] in [0, 1].
+
+    None where nothing does, or where the prompts say themselves how large the object is: with a
+    box, a mask, or a chosen candidate. Finding what stands out takes seconds, once for a scene: it
+    is kept in the scene's cache. The NeRF is not evaluated.
+
+    Args:
+        prompts: the user's in this view.
+    """
+    if any(p.box is not None or p.mask is not None or p.candidate is not None for p in prompts):
+        return None
+    if not len(scene.elements):  # a NeRF without density
+        return None
+    photo = scene.views[index].camera
+    clusters = _clusters(scene, index)
+    height, width = clusters.shape
+    clicked: set[int] = set()
+    for prompt in prompts:
+        for (x, y), label in prompt.clicks:
+            row, column = int(y * height / photo.height), int(x * width / photo.width)
+            beside = clusters[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+            # At the edge of a thing clicked before, that is meant, not the next one.
+            if label == 1 and clicked.isdisjoint(set(beside.flatten().tolist()) - {_NOTHING}):
+                clicked.add(int(clusters[row, column]))
+    mask = torch.isin(clusters, torch.tensor(sorted(clicked - {_NOTHING}), dtype=clusters.dtype))
+    if not mask.any() or float(mask.float().mean()) > _TOO_LARGE:
+        return None
+    size = (photo.height, photo.width)
+    large = torch.nn.functional.interpolate(mask[None, None].float(), size, mode="bilinear")
+    return large[0, 0].numpy()
+
+
+def _clusters(scene: Scene, index: int) -> Tensor:
+    """Cluster seen in each pixel of a view, int64 [h, w], -1 for none."""
+    path = scene.cache / _FILE
+    stored = {}
+    if path.exists():
+        with contextlib.suppress(SA3DError):  # half a file from elsewhere: find them again
+            stored = load_arrays(path)
+    if not stored:
+        found = find_standing_out(scene, StandingOutConfig()).clusters
+        stored = {str(i): one.numpy().astype(np.int16) for i, one in enumerate(found)}
+        save_arrays(path, stored, compress=True)
+    return torch.from_numpy(stored[str(index)].astype(np.int64))

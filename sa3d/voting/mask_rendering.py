@@ -1,0 +1,86 @@
+"""The mask of an object rendered in a view: evidence share, seen through the NeRF's own weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sa3d.objects.inverse_rendering import Evidence
+from sa3d.scene.view_operator import ViewOperator
+
+MIN_ACCUMULATION = 0.05
+"""Below this share of a ray's light surviving, a pixel sees nothing and its mask is 0."""
+
+
+@dataclass(frozen=True)
+class RenderedMask:
+    """What the elements say about one view, at operator resolution [R].
+
+    Attributes:
+        probability: share of the pixel's light that comes from the object, in [0, 1].
+        known: share of the pixel's light that comes from elements with evidence, in [0, 1].
+    """
+
+    probability: Tensor
+    known: Tensor
+
+
+def render_share(operator: ViewOperator, values: Tensor) -> Tensor:
+    """Mean of element values [N] or [N, K] along each ray, weighted by light: [R] or [R, K].
+
+    ``W v / W 1``: what pruning took away does not darken the mask.
+    """
+    return _mean_along_rays(operator, values[operator.element_ids])
+
+
+def render_mask(
+    operator: ViewOperator, evidence: Evidence, *, prior: float, prior_weight: float
+) -> RenderedMask:
+    """Render an object's evidence share; elements nobody voted on count with the prior.
+
+    Costs as much as the view sees, not as much as the scene holds.
+    """
+    seen = evidence.at(operator.element_ids)
+    return render_masks(operator, [seen], prior=prior, prior_weight=prior_weight)[0]
+
+
+def render_masks(
+    operator: ViewOperator, seen: Sequence[Evidence], *, prior: float, prior_weight: float
+) -> list[RenderedMask]:
+    """Render K objects' evidence shares by one product, each as ``render_mask`` does.
+
+    Args:
+        seen: the evidence of the view's own elements, [n] each, as ``operator.element_ids``.
+    """
+    columns = [
+        column
+        for one in seen
+        for column in (one.share(prior, prior_weight), one.total / (one.total + prior_weight))
+    ]
+    rendered = _mean_along_rays(operator, torch.stack(columns).T).T
+    return [RenderedMask(*pair) for pair in rendered.unflatten(0, (-1, 2))]
+
+
+def _mean_along_rays(operator: ViewOperator, values: Tensor) -> Tensor:
+    accumulation = operator.accumulation
+    if values.ndim > 1:
+        accumulation = accumulation[:, None]
+    mean = operator.render_local(values) / accumulation.clamp_min(MIN_ACCUMULATION)
+    return torch.where(accumulation < MIN_ACCUMULATION, 0.0, mean)
+
+
+def agreement(mask: Tensor, rendered: RenderedMask) -> float:
+    """IoU of a view's mask [R] with what other views say there, counting only what they know.
+
+    A pixel counts as far as its light comes from elements with evidence: a view that is the first
+    to see an object's back does not disagree with anybody. 0 when nothing is shared; 1 when both
+    say that the object is not there.
+    """
+    mine, theirs = mask > 0.5, rendered.probability > 0.5
+    if not (mine | theirs).any():
+        return float(rendered.known.any())
+    shared = (rendered.known * (mine & theirs)).sum()
+    return float(shared / (rendered.known * (mine | theirs)).sum().clamp_min(1e-6))

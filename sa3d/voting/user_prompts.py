@@ -1,0 +1,189 @@
+"""A user's prompts in one view become a mask of that view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from sa3d.base.errors import SA3DError
+from sa3d.objects.prompts import Prompt, check_marks_object
+from sa3d.scene.views import View
+from sa3d.segmenters.protocol import MaskPrediction, PromptableSegmenter
+from sa3d.voting.self_prompting import probability_to_logits
+
+_LARGE = 0.1
+"""A click further than this from the mask, in units of the root of its area, adds a large part."""
+_ROOM = 1.3
+"""What is missing reaches this far around such a click, in units of its distance to the mask."""
+_PLAUSIBLE = 0.8
+"""The mask may not shrink to less than this then: the segmenter took something else."""
+_DISCS = 8.0
+"""Nor may what is added be larger than so many discs around the click that reach to the mask."""
+MUCH_LARGER = 4.0
+"""An answer to clicks this many times as large as the mask needs the other views' assent."""
+
+
+def segment_user_prompts(
+    segmenter: PromptableSegmenter,
+    view: View,
+    prompts: Sequence[Prompt],
+    before: np.ndarray | None = None,
+    *,
+    cautious: bool = False,
+) -> tuple[np.ndarray, float]:
+    """The mask [H, W] of a prompted view and its predicted IoU.
+
+    A mask the user gave last is taken as it is, several at once together; clicks after it correct
+    it. Points and the last box go to the segmenter, whose current image must be ``view``; a single
+    click is ambiguous, so the best of three is taken.
+
+    Args:
+        before: [H, W] in [0, 1], the mask the user saw; points given last correct that mask, and a
+            mask given last replaces it.
+        cautious: believe no answer to clicks that is much larger than ``before``.
+
+    Raises:
+        SA3DError: a prompt lies outside the image, or nothing is found there.
+    """
+    size = (view.camera.width, view.camera.height)
+    for prompt in prompts:
+        prompt.check_against(*size)
+    masks = [mask for prompt in prompts if (mask := prompt.load_mask(*size)) is not None]
+    if masks:
+        drawn = np.logical_or.reduce(masks)
+        if prompts[-1].mask is not None:
+            return (drawn if before is None else masks[-1]), 1.0
+        before = drawn.astype(np.float32) if before is None else before
+    if (wrong := mask_corrected(before, prompts[-1])) is not None:
+        points, labels, _ = _arrays(prompts)
+        prediction = _corrected(segmenter, wrong, points, labels, prompts[-1], cautious)
+        wanted = None
+    else:
+        points, _, box = _arrays(prompts)
+        wanted = prompts[-1].candidate
+        ambiguous = box is None and len(points) == 1
+        prediction = ask_user_prompts(
+            segmenter, prompts, multimask_output=ambiguous or wanted is not None
+        )
+    best = int(prediction.scores.argmax()) if wanted is None else wanted
+    if not prediction.masks[best].any():
+        raise nothing_found(segmenter, view, prompts)
+    return prediction.masks[best], float(prediction.scores[best])
+
+
+def nothing_found(
+    segmenter: PromptableSegmenter, view: View, prompts: Sequence[Prompt]
+) -> SA3DError:
+    """The error to raise where a segmenter's answer to a user's prompts in a view shows nothing."""
+    return SA3DError(
+        f"{segmenter.name} finds nothing at the prompt for {prompts[0].object!r} in "
+        f"{view.name!r}: add points on the object, or a box around it"
+    )
+
+
+def mask_corrected(before: np.ndarray | None, last: Prompt) -> np.ndarray | None:
+    """The mask [H, W] the user saw, if the last prompt corrects it; None if it asks for another."""
+    asks_anew = before is None or last.box is not None or not (before > 0.5).any()
+    return None if asks_anew else before
+
+
+def ask_user_prompts(
+    segmenter: PromptableSegmenter, prompts: Sequence[Prompt], *, multimask_output: bool
+) -> MaskPrediction:
+    """What the segmenter makes of the points and the last box of a view, its current image.
+
+    Raises:
+        SA3DError: the prompts do not say where the object is.
+    """
+    check_marks_object(prompts)
+    points, labels, box = _arrays(prompts)
+    return segmenter.predict(
+        points if len(points) else None,
+        labels if len(points) else None,
+        box,
+        multimask_output=multimask_output,
+    )
+
+
+def _arrays(prompts: Sequence[Prompt]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """All points [P, 2], their labels [P], and the last box [4]."""
+    points = np.array([p for prompt in prompts for p in prompt.points], dtype=np.float32)
+    labels = np.array([label for prompt in prompts for label in prompt.labels], dtype=np.int64)
+    boxes = [prompt.box for prompt in prompts if prompt.box is not None]
+    return points, labels, np.array(boxes[-1], dtype=np.float32) if boxes else None
+
+
+def _corrected(
+    segmenter: PromptableSegmenter,
+    before: np.ndarray,
+    points: np.ndarray,
+    labels: np.ndarray,
+    last: Prompt,
+    cautious: bool,
+) -> MaskPrediction:
+    """A mask [H, W] after the clicks of ``last``; all clicks so far are ``points`` [P, 2].
+
+    A small error is put right best from the mask itself. A click deep in something large that is
+    missing needs room: the box around the mask and around as much again on all sides of the click.
+    """
+    old = before > 0.5
+    box, depth = _box_with_missing(old, last)
+    if box is not None:
+        prediction = segmenter.predict(points, labels, box)
+        mask = prediction.masks[0]
+        change = int(mask.sum()) / int(old.sum())
+        added = int(corrected_parts(old, mask, [last]).sum())
+        small = added <= _DISCS * np.pi * depth**2
+        if small and _PLAUSIBLE <= change <= (MUCH_LARGER if cautious else np.inf):
+            return prediction
+    logits = probability_to_logits(torch.from_numpy(before))
+    return segmenter.predict(points, labels, None, logits)
+
+
+def _box_with_missing(mask: np.ndarray, last: Prompt) -> tuple[np.ndarray | None, float]:
+    """The box [4] of a mask [H, W] bool and of what clicks say is missing, and how deep they lie.
+
+    The deepest click is taken to lie in the middle of what is missing; no box if that is little.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    away = np.asarray(distance_transform_edt(~mask))
+    clicks = [point for point, label in last.clicks if label == 1]
+    x, y = max(clicks, key=lambda p: away[int(p[1]), int(p[0])], default=(0.0, 0.0))
+    depth = float(away[int(y), int(x)])
+    if not clicks or depth <= _LARGE * np.sqrt(mask.sum()):
+        return None, depth
+    rows, columns = np.nonzero(mask)
+    room = _ROOM * depth
+    low = np.minimum([columns.min(), rows.min()], [x - room, y - room])
+    high = np.maximum([columns.max(), rows.max()], [x + room, y + room])
+    limit = np.array([mask.shape[1], mask.shape[0]]) - 1
+    return np.concatenate([low.clip(0, limit), high.clip(0, limit)]).astype(np.float32), depth
+
+
+def corrected_parts(before: np.ndarray, mask: np.ndarray, prompts: Sequence[Prompt]) -> np.ndarray:
+    """Where a user's corrections of a view change what all views together said, bool [H, W].
+
+    Clicks speak for the connected part they lie in, whatever else the segmenter changed on their
+    occasion; a box or a mask speaks for all of the view.
+
+    Args:
+        before: [H, W] bool, what the views said.
+        mask: [H, W] bool, the segmenter's answer to the correction.
+        prompts: all of the user's in this view, the correction last.
+    """
+    changed = before != mask
+    if prompts[-1].box is not None or prompts[-1].mask is not None:
+        return changed
+    return clicked_parts(changed, [point for prompt in prompts for point in prompt.points])
+
+
+def clicked_parts(mask: np.ndarray, points: Sequence[tuple[float, float]]) -> np.ndarray:
+    """The connected parts of a mask [H, W] bool that points (x, y) lie in, bool [H, W]."""
+    from skimage.measure import label
+
+    parts = np.asarray(label(mask, background=0, connectivity=2))
+    clicked = {int(parts[int(y), int(x)]) for x, y in points}
+    return np.isin(parts, list(clicked - {0}))

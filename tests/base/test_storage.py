@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import errno
+import gc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sa3d.base.storage
+from sa3d.base.errors import SA3DError
+from sa3d.base.storage import (
+    atomic_folder,
+    atomic_path,
+    load_arrays,
+    refuse_existing,
+    save_arrays,
+)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def fail_after(path: Path, failure: type[BaseException]) -> None:
+    path.write_text("half")
+    raise failure
+
+
+def anything(entry: Path) -> bool:
+    return True
+
+
+def test_a_file_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    with atomic_path(path) as temporary:
+        assert temporary.suffix == ".txt"
+        temporary.write_text("half")
+        assert not path.exists()
+    assert path.read_text() == "half"
+    assert names(path.parent) == ["a.txt"]
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+def test_a_failed_file_changes_nothing(tmp_path: Path, failure: type[BaseException]) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(failure), atomic_path(tmp_path / "a.txt") as temporary:
+        fail_after(temporary, failure)
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_arrays(tmp_path / "a.npz", {"x": np.zeros(3)})
+
+    def full(file, array: np.ndarray, **_: object) -> None:
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np.lib.format, "write_array", full)
+    with pytest.raises(SA3DError, match="the disk is full"):
+        save_arrays(tmp_path / "a.npz", {"x": np.ones(3)})
+    assert names(tmp_path) == ["a.npz"]
+    assert load_arrays(tmp_path / "a.npz")["x"].tolist() == [0, 0, 0]
+
+
+def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SA3DError, match="cannot write"), atomic_path(tmp_path / "file" / "a.txt"):
+        pass
+
+
+def test_arrays_round_trip(tmp_path: Path) -> None:
+    arrays = {"a": np.arange(6, dtype=np.int32).reshape(2, 3), "b": np.float16([0.5])}
+    save_arrays(tmp_path / "a.npz", arrays)
+    loaded = load_arrays(tmp_path / "a.npz")
+    assert loaded.keys() == arrays.keys()
+    for name, values in arrays.items():
+        assert loaded[name].dtype == values.dtype
+        np.testing.assert_array_equal(loaded[name], values)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", None])
+def test_damaged_arrays(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "a.npz"
+    save_arrays(path, {"x": np.zeros(1000)})
+    path.write_bytes(path.read_bytes()[:900] if content is None else content)
+    with pytest.raises(SA3DError, match="cannot read"):
+        load_arrays(path)
+
+
+def test_pickles_are_not_loaded(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.array([print], dtype=object))
+    with pytest.raises(SA3DError, match="cannot read"):
+        load_arrays(tmp_path / "a.npz")
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "out"
+    for content in ("one", "two"):
+        with atomic_folder(path, overwrite=True, ours=anything) as temporary:
+            (temporary / f"{content}.txt").write_text(content)
+        assert names(path) == [f"{content}.txt"]
+    assert names(path.parent) == ["out"]
+
+
+def test_an_empty_folder_needs_no_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with atomic_folder(tmp_path / "out", overwrite=False, ours=anything) as temporary:
+        (temporary / "a.txt").write_text("a")
+    assert names(tmp_path / "out") == ["a.txt"]
+
+
+def test_folders_that_are_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.txt").write_text("a")
+    (tmp_path / "file").write_text("f")
+    for path, overwrite, ours, message in (
+        (tmp_path / "out", False, anything, "--overwrite"),
+        (tmp_path / "out", True, lambda entry: False, "holds other files"),
+        (tmp_path / "file", True, anything, "is a file"),
+    ):
+        with (
+            pytest.raises(SA3DError, match=message),
+            atomic_folder(path, overwrite=overwrite, ours=ours),
+        ):
+            pytest.fail("the block must not run")
+    assert names(tmp_path) == ["file", "out"]
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+def test_a_failed_folder_changes_nothing(tmp_path: Path, failure: type[BaseException]) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.txt").write_text("old")
+    for path in (tmp_path / "out", tmp_path / "other"):
+        with (
+            pytest.raises(failure),
+            atomic_folder(path, overwrite=True, ours=anything) as temporary,
+        ):
+            fail_after(temporary / "a.txt", failure)
+    assert names(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "a.txt").read_text() == "old"
+
+
+def test_the_old_folder_comes_back_if_the_last_step_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.txt").write_text("old")
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(sa3d.base.storage.Path, "rename", failing)
+    with (
+        pytest.raises(SA3DError, match="Input/output error"),
+        atomic_folder(tmp_path / "out", overwrite=True, ours=anything),
+    ):
+        pass
+    assert (tmp_path / "out" / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["out"]
+
+
+def test_existing_files_are_refused(tmp_path: Path) -> None:
+    refuse_existing(tmp_path / "a.ply", overwrite=False)
+    (tmp_path / "a.ply").write_text("a")
+    refuse_existing(tmp_path / "a.ply", overwrite=True)
+    with pytest.raises(SA3DError, match="--overwrite"):
+        refuse_existing(tmp_path / "a.ply", overwrite=False)
+    with pytest.raises(SA3DError, match="is a folder"):
+        refuse_existing(tmp_path, overwrite=True)
+
+
+def test_what_is_interrupted_leaves_nothing_and_says_nothing_later(tmp_path: Path) -> None:
+    class Interrupted:
+        def __array__(self, *_: object, **__: object) -> np.ndarray:
+            raise KeyboardInterrupt
+
+    arrays: dict = {"one": np.arange(3), "two": Interrupted()}
+    for compress in (False, True):
+        with pytest.raises(KeyboardInterrupt):
+            save_arrays(tmp_path / "x.npz", arrays, compress=compress)
+    gc.collect()  # an archive left open would complain now, and warnings are errors
+    assert list(tmp_path.iterdir()) == []
+    save_arrays(tmp_path / "x.npz", {"one": np.arange(3)}, compress=True)
+    with np.load(tmp_path / "x.npz") as stored:
+        np.testing.assert_array_equal(stored["one"], [0, 1, 2])

@@ -1,0 +1,34 @@
+import math
+
+import pytest
+
+from sa3d.base.errors import SA3DError
+from sa3d.loop.config import LoopConfig
+from sa3d.loop.convergence import ConvergenceConfig
+from sa3d.voting.self_prompting import SelfPromptConfig
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "words"),
+    [
+        (LoopConfig, "folds", 1, "^loop.folds must be 0 or at least 2, is 1$"),
+        (LoopConfig, "folds", -1, "at least 2, is -1"),
+        (LoopConfig, "lam", 0.0, "^loop.lam must be above 0, is 0.0$"),
+        (LoopConfig, "lam", math.nan, "must be above 0, is nan"),
+        (LoopConfig, "neighbours", -4, "^loop.neighbours must be at least 0, is -4$"),
+        (LoopConfig, "held_out", 1.5, "^loop.held_out must be between 0 and 1, is 1.5$"),
+        (LoopConfig, "prior", math.nan, "loop.prior must be between 0 and 1, is nan"),
+        (LoopConfig, "max_gap", -0.1, "loop.max_gap must be at least 0"),
+        (ConvergenceConfig, "max_rounds", -4, "^loop.convergence.max_rounds must be at least 0"),
+        (ConvergenceConfig, "look_at", 2.0, "loop.convergence.look_at must be between 0 and 1"),
+        (SelfPromptConfig, "positive_points", -1, "^loop.prompting.positive_points must be at"),
+    ],
+)
+def test_values_that_make_no_sense_are_refused(kind, name, value, words):
+    with pytest.raises(SA3DError, match=words):
+        kind(**{name: value})
+
+
+def test_values_at_the_limits_are_taken():
+    limits = {"folds": 2, "lam": 1e-9, "neighbours": 0, "held_out": 1.0, "reach": math.inf}
+    LoopConfig(**limits, convergence=ConvergenceConfig(max_rounds=0, look_at=0.0))

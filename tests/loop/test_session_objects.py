@@ -1,0 +1,182 @@
+"""A session's objects: their colors, and results that stay what they are."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sa3d.base.errors import SA3DError
+from sa3d.loop.session import Session
+from sa3d.objects.colors import COLORS, free_color
+from sa3d.objects.prompts import Prompt
+from sa3d.objects.segmentation import ObjectResult
+from sa3d.testing.analytic_scene import AnalyticScene
+from sa3d.testing.oracle_segmenter import OracleSegmenter
+
+NAMES = ("a", "b", "c")
+
+
+def oracle(still_life: AnalyticScene) -> OracleSegmenter:
+    views = still_life.scene.views
+    masks = {
+        view.name: {name: stack[i] for name, stack in still_life.masks.items()}
+        for i, view in enumerate(views)
+    }
+    return OracleSegmenter({view.name: view.image() for view in views}, masks)
+
+
+def marked(still_life: AnalyticScene, name: str, of: str = "ball", view: int = 0) -> Prompt:
+    return Prompt(still_life.scene.views[view].name, name, mask=still_life.masks[of][view])
+
+
+@pytest.fixture
+def both(still_life: AnalyticScene) -> Session:
+    """Ball and crate, finished."""
+    session = Session(still_life.scene, oracle(still_life))
+    session.add_prompts([marked(still_life, name, name) for name in ("ball", "crate")])
+    for _ in session.run():
+        pass
+    return session
+
+
+def bits(one: ObjectResult) -> list[bytes]:
+    return [tensor.numpy().tobytes() for tensor in (one.evidence.object, one.evidence.total)]
+
+
+def test_a_result_is_copied_only_where_something_changes(
+    both: Session, still_life: AnalyticScene
+) -> None:
+    first, again = both.result(), both.result()
+    for name in ("ball", "crate"):
+        one, same = first.object(name).evidence, again.object(name).evidence
+        assert one.object is same.object
+        assert one.total is same.total
+    before = bits(first.object("ball"))
+    both.add_prompts([marked(still_life, "ball", "crate", view=3)])
+    for _ in both.run():
+        assert bits(first.object("ball")) == before
+        both.result()
+    assert bits(both.result().object("ball")) != before
+    assert both.result().object("crate").evidence.object is first.object("crate").evidence.object
+    both.undo()
+    assert bits(both.result().object("ball")) == before
+
+
+def test_colors_go_with_their_objects(both: Session, still_life: AnalyticScene) -> None:
+    assert both.colors == {"ball": COLORS[0], "crate": COLORS[1]}
+    both.remove_object("ball")
+    assert both.result().colors == {"crate": COLORS[1]}
+    both.undo()
+    both.rename_object("ball", "orb")
+    both.set_color("orb", (1, 2, 3))
+    assert both.colors == {"orb": (1, 2, 3), "crate": COLORS[1]}
+    both.merge_objects(["orb", "crate"], "crate")
+    assert both.colors == {"crate": (1, 2, 3)}
+    both.split_object("crate", [marked(still_life, "lid", "crate", view=3)], "lid")
+    assert both.colors == {"crate": (1, 2, 3), "lid": COLORS[0]}
+    resumed = Session(still_life.scene, both.segmenter)
+    resumed.resume(both.result())
+    assert resumed.colors == both.colors
+    with pytest.raises(SA3DError, match="no object 'mug'"):
+        both.set_color("mug", (1, 2, 3))
+    with pytest.raises(SA3DError, match="from 0 to 255"):
+        both.set_color("lid", (1, 2, 300))
+
+
+def test_a_new_object_may_be_given_a_color(still_life: AnalyticScene) -> None:
+    session = Session(still_life.scene, oracle(still_life))
+    prompts = [marked(still_life, "ball"), marked(still_life, "crate", "crate")]
+    session.add_prompts(prompts, {"crate": COLORS[0], "other": (1, 2, 3)})
+    assert session.colors == {"ball": COLORS[0], "crate": COLORS[0]}
+    session.add_prompts([marked(still_life, "ball", view=2)], {"ball": (9, 9, 9)})
+    assert session.colors["ball"] == COLORS[0]  # it has one
+
+
+def test_objects_that_were_resumed_stay_when_earlier_actions_are_undone(
+    both: Session, still_life: AnalyticScene
+) -> None:
+    session = Session(still_life.scene, oracle(still_life))
+    session.add_prompts([marked(still_life, "other")])
+    session.resume(both.result())
+    assert session.undo()
+    assert session.colors == {"ball": COLORS[0], "crate": COLORS[1]}
+    assert session.redo()
+    assert list(session.colors) == ["other", "ball", "crate"]
+
+
+def test_what_cannot_be_resumed_as_a_whole_is_not_resumed(
+    both: Session, still_life: AnalyticScene
+) -> None:
+    session = Session(still_life.scene, oracle(still_life))
+    session.add_prompts([marked(still_life, "crate")])
+    with pytest.raises(SA3DError, match="'crate' already: give another name"):
+        session.resume(both.result())
+    assert list(session.colors) == ["crate"]
+
+
+color = st.tuples(*[st.integers(0, 255)] * 3)
+actions = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.sampled_from(NAMES)),
+        st.tuples(st.just("remove"), st.sampled_from(NAMES)),
+        st.tuples(st.just("paint"), st.sampled_from(NAMES), color),
+        st.tuples(st.just("rename"), st.sampled_from(NAMES), st.sampled_from(NAMES)),
+    ),
+    max_size=12,
+)
+
+
+@given(actions)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_colors_are_undone_and_redone(still_life: AnalyticScene, actions: list[tuple]) -> None:
+    session = Session(still_life.scene, oracle(still_life))
+    states: list[dict] = [{}]
+    for kind, name, *more in actions:
+        now = dict(states[-1])
+        if kind == "add":
+            session.add_prompts([marked(still_life, name)])
+            now.setdefault(name, free_color(now.values()))
+        elif name not in now or (kind == "rename" and more[0] in now):
+            continue
+        elif kind == "remove":
+            session.remove_object(name)
+            del now[name]
+        elif kind == "paint":
+            session.set_color(name, more[0])
+            now[name] = more[0]
+        else:
+            session.rename_object(name, more[0])
+            now = {more[0] if one == name else one: c for one, c in now.items()}
+        states.append(now)
+        assert list(session.colors.items()) == list(now.items())
+    for expected in reversed(states[:-1]):
+        assert session.undo()
+        assert list(session.colors.items()) == list(expected.items())
+    for expected in states[1:]:
+        assert session.redo()
+        assert list(session.colors.items()) == list(expected.items())
+
+
+def test_added_objects_are_one_step(both: Session, still_life: AnalyticScene) -> None:
+    session = Session(still_life.scene, both.segmenter)
+    session.add_prompts([marked(still_life, "orb")])
+    for _ in session.run():
+        pass
+    added = both.result()
+    session.add_objects(added)
+    with pytest.raises(SA3DError, match="'ball' already"):
+        session.add_objects(added)
+    colors = session.colors
+    assert session.undo()
+    assert list(session.result().objects) == ["orb"]
+    assert session.redo()
+    again = session.result()
+    assert list(again.objects) == ["orb", "ball", "crate"]
+    assert session.colors == colors
+    for name, one in added.objects.items():
+        assert bits(again.object(name)) == bits(one)
+        assert again.object(name).verdict == one.verdict
+    assert session.undo()
+    assert session.undo()
+    assert not session.result().objects

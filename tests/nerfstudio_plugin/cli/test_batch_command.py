@@ -1,0 +1,384 @@
+"""``sa3d batch``, on the analytic scene."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from jsonschema import Draft202012Validator
+from PIL import Image
+
+from nerfstudio_plugin.api import marked_prompts
+from nerfstudio_plugin.api.open_scene import OpenScene
+from nerfstudio_plugin.batch.file import SCHEMA, read_batch
+from nerfstudio_plugin.batch.places import remove_places
+from nerfstudio_plugin.batch.runner import run_batch
+from nerfstudio_plugin.cli import batch as cli_batch
+from sa3d.base.errors import SA3DError
+from sa3d.base.mask_overlap import iou
+from sa3d.base.storage import load_arrays
+from sa3d.testing.oracle_detector import OracleDetector
+
+CLICK = {"object": "ball", "view": "frame_00000", "points": [[52, 34]]}
+BESIDE = {**CLICK, "labels": [0]}
+BALL = {"name": "ball", "scene": "table", "prompts": [CLICK]}
+
+
+def write(folder, *jobs, **more):
+    content = {
+        "version": 1,
+        "defaults": {"segmenter": "graphcut", "settings": {"prepare": {"resolution": 40}}},
+        "scenes": {"table": {"load_config": "config.yml", "cache_dir": "sa3d_cache"}},
+        "jobs": list(jobs),
+        **more,
+    }
+    path = folder / "jobs.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def run(command_line, *more):
+    code, out, err = command_line.run("batch", "jobs.json", "--output", "out", *more)
+    path = command_line.folder / "out/results.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return code, out, err, [json.loads(line) for line in lines]
+
+
+@pytest.mark.usefixtures("ball")
+def test_goes_on_after_a_failure_and_repeats_only_that(command_line, photographed):
+    Image.fromarray(photographed.masks["crate"][2]).save(command_line.folder / "crate.png")
+    crate = {
+        "name": "crate",
+        "scene": "table",
+        "prompts": [{"object": "crate", "view": "frame_00002", "mask": "crate.png"}],
+        "exports": [
+            {"output": "box.json"},
+            {"output": "crate.npz", "options": {"pointcloud": {"count": 100}}},
+        ],
+    }
+    lost = {**BALL, "name": "lost", "prompts": [{**CLICK, "view": "frame_99"}]}
+    write(command_line.folder, BALL, lost, crate)
+    code, out, err, results = run(command_line)
+    assert code == 1
+    assert [(one["job"], one["status"]) for one in results] == [
+        ("ball", "done"),
+        ("lost", "failed"),
+        ("crate", "done"),
+    ]
+    assert "no view is called 'frame_99'" in results[1]["error"]
+    assert "lost: FAILED: no view is called 'frame_99'" in out
+    assert "2 of 3 jobs done" in out
+    assert err.strip() == "not done: lost"
+    assert results[0]["objects"]["ball"]["converged"] is True
+    assert set(results[0]["stages"]) == {"prepare", "segment", "write"}
+    exports = results[2]["exports"]
+    assert [one["kind"] for one in exports] == ["box", "pointcloud"]
+    assert exports[1]["files"]["crate"]["points"] == 100
+    assert all((command_line.folder / one["output"]).is_file() for one in exports)
+    command_line.succeeds("info", "out/ball/segmentation")
+
+    write(command_line.folder, BALL, {**lost, "prompts": [CLICK]}, crate)
+    code, out, err, results = run(command_line)
+    assert (code, err) == (0, "")
+    assert "ball: done before" in out
+    assert "crate: done before" in out
+    assert [one["job"] for one in results[3:]] == ["lost"]
+
+
+@pytest.mark.usefixtures("ball")
+def test_goes_on_after_being_interrupted(command_line, monkeypatch):
+    second = {**BALL, "name": "second", "exports": [{"output": "box.json"}]}
+    write(command_line.folder, BALL, second)
+    with monkeypatch.context() as patch:
+        save = OpenScene.save
+        saved = []
+
+        def killed(scene, folder, *, overwrite):
+            report = save(scene, folder, overwrite=overwrite)
+            saved.append(folder)
+            if len(saved) == 2:  # the segmentation lies there, its export does not
+                raise KeyboardInterrupt
+            return report
+
+        patch.setattr(OpenScene, "save", killed)
+        code, *_, results = run(command_line)
+    assert code == 130
+    assert [one["job"] for one in results] == ["ball"]
+    with (command_line.folder / "out/results.jsonl").open("a") as file:
+        file.write('{"job": "ball", "status": "fai')  # killed while it wrote
+    assert command_line.run("batch", "jobs.json", "--output", "out")[0] == 0
+    lines = (command_line.folder / "out/results.jsonl").read_text().splitlines()
+    assert [json.loads(line)["job"] for line in (lines[0], lines[2])] == ["ball", "second"]
+    assert len(lines) == 3
+    assert (command_line.folder / "out/second/box.json").is_file()
+
+
+@pytest.mark.usefixtures("ball")
+def test_a_job_that_changed_is_run_again_and_one_elsewhere_is_left(command_line):
+    write(command_line.folder, BALL)
+    assert run(command_line)[0] == 0
+    write(command_line.folder, {**BALL, "exports": [{"output": "box.json"}]})
+    with FileLock(command_line.folder / "out/.locks/ball.lock"):
+        code, _, err, results = run(command_line)
+    assert (code, len(results)) == (1, 1)
+    assert err.strip() == "not done: ball"
+    assert run(command_line)[0] == 0
+    assert (command_line.folder / "out/ball/box.json").is_file()
+
+
+@pytest.mark.usefixtures("ball")
+def test_what_a_job_does_not_export_any_more_goes(command_line):
+    """And only that: what is exported still, and what others have put there, stays."""
+    crate = {"object": "crate", "view": "frame_00003", "points": [[62, 36]]}
+    exports = [{"output": "a/box.json"}, {"output": "masks"}, {"output": "kept.json"}]
+    write(command_line.folder, {**BALL, "prompts": [CLICK, crate], "exports": exports})
+    assert run(command_line)[0] == 0
+    job = command_line.folder / "out/ball"
+    assert {path.name for path in (job / "masks").iterdir()} == {
+        *("ball", "ball.manifest.json", "crate", "crate.manifest.json")
+    }
+    told = json.loads((job / "kept.json.manifest.json").read_text())
+    assert told["source"]["segmentation"] == str(job / "segmentation")
+    (job / "notes.txt").write_text("mine")
+    (job / "masks/.partial-1").mkdir()
+    (job / "masks/.partial-1/half.png").touch()
+
+    lost = {**BALL, "prompts": [{**CLICK, "view": "nowhere"}]}
+    write(command_line.folder, lost)  # what fails in between removes nothing
+    assert run(command_line)[0] == 1
+    assert (job / "a/box.json").is_file()
+
+    exports = [{"output": "masks", "objects": ["ball"]}, {"output": "kept.json"}]
+    write(command_line.folder, {**BALL, "exports": exports})
+    assert run(command_line)[0] == 0
+    assert {path.name for path in job.iterdir()} == {
+        *("segmentation", "masks", "kept.json", "kept.json.manifest.json", "notes.txt")
+    }
+    assert {path.name for path in (job / "masks").iterdir()} == {"ball", "ball.manifest.json"}
+
+
+def test_only_the_jobs_own_folder_is_tidied(tmp_path):
+    job = tmp_path / "job"
+    (job / "new").mkdir(parents=True)
+    for path in (tmp_path / "other", job / "old", job / "new/file"):
+        path.touch()
+    remove_places(job, ["../other", ".", "old", "gone", "new"], ["new/file"])
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "job", "new", "other"]
+
+
+@pytest.mark.usefixtures("ball")
+def test_what_failed_elsewhere_meanwhile_is_not_tried_again(command_line):
+    lost = [{**BALL, "name": name, "prompts": [{**CLICK, "view": "none"}]} for name in "abc"]
+    batch = read_batch(write(command_line.folder, *lost))
+    output = command_line.folder / "out"
+    one, two = run_batch(batch, output), run_batch(batch, output)
+    assert [next(one)["job"], next(two)["job"], next(one)["job"]] == ["a", "b", "c"]
+    assert [list(one), list(two)] == [[], []]
+    again = [result["job"] for result in run_batch(batch, output)]
+    assert again == ["a", "b", "c"]
+
+
+@pytest.mark.usefixtures("ball")
+def test_words_and_unforeseen_failures(command_line, photographed, monkeypatch):
+    views = photographed.scene.views
+    masks = {
+        view.name: {name: stack[i] for name, stack in photographed.masks.items()}
+        for i, view in enumerate(views)
+    }
+    detector = OracleDetector({view.name: view.image() for view in views}, masks)
+    monkeypatch.setattr(marked_prompts, "load_detector", lambda *_: detector)
+    words = {**BALL, "name": "words", "prompts": [{"object": "it", "text": "ball"}]}
+    broken = {**BALL, "name": "broken", "everything": True}
+    del broken["prompts"]
+    monkeypatch.setattr(OpenScene, "segment_everything", lambda *_, **__: 1 / 0)
+    write(command_line.folder, broken, words)
+    code, *_, results = run(command_line)
+    assert code == 1
+    assert results[0]["error"] == "ZeroDivisionError('division by zero')"
+    assert "1 / 0" in "".join(results[0]["traceback"])
+    assert results[1]["status"] == "done"
+    with Image.open(command_line.folder / "out/words/segmentation/masks/it/00000.png") as picture:
+        assert iou(np.asarray(picture), photographed.masks["ball"][0]) > 0.8
+
+
+@pytest.mark.slow
+def test_two_workers_give_the_result_of_one(command_line, ball, monkeypatch):
+    crate = {"object": "crate", "view": "frame_00003", "points": [[62, 36]]}
+    both = {**BALL, "name": "both", "prompts": [CLICK, crate], "exports": [{"output": "box.json"}]}
+    write(command_line.folder, BALL, both)
+    assert run(command_line)[0] == 0
+    worker = Path(__file__).parents[1].joinpath("batch_worker.py")
+    monkeypatch.setattr(cli_batch, "_PROGRAM", (str(worker),))
+    before = signal.getsignal(signal.SIGTERM)
+    code, _, err = command_line.run("batch", "jobs.json", "--output", "two", "--workers", "2")
+    assert code == 0, err
+    assert signal.getsignal(signal.SIGTERM) is before
+    lines = (command_line.folder / "two/results.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["job"] for line in lines) == ["ball", "both"]
+    for job in ("ball", "both"):
+        one, two = (
+            load_arrays(command_line.folder / out / job / "segmentation/elements.npz")
+            for out in ("out", "two")
+        )
+        assert list(one) == list(two)
+        for name in one:
+            np.testing.assert_array_equal(one[name], two[name])
+    boxes = [(command_line.folder / out / "both/box.json").read_bytes() for out in ("out", "two")]
+    assert boxes[0] == boxes[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_stopped_from_outside_it_stops_its_workers(tmp_path, number, code):
+    program = Path(__file__).parents[1].joinpath("batch_sleeper.py")
+    jobs = ("batch", write(tmp_path, BALL), "--output", tmp_path, "--workers", "2")
+    batch = subprocess.Popen([sys.executable, program, *map(str, jobs)])
+    try:
+        while len(workers := [int(path.stem) for path in tmp_path.glob("*.pid")]) < 2:
+            assert batch.poll() is None
+            time.sleep(0.1)
+    finally:
+        batch.send_signal(number)
+        assert batch.wait(timeout=120) == code
+    for worker in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
+
+
+def test_the_schema_is_one():
+    Draft202012Validator.check_schema(json.loads(SCHEMA.read_text()))
+
+
+def without(job, key):
+    return {k: v for k, v in job.items() if k != key}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "more", "words"),
+    [
+        ([], {}, "jobs: .*; expected: at least one job"),
+        ([BALL], {"version": 2}, "version: 1 was expected"),
+        ([BALL], {"cenes": {}}, "the whole file: .*'cenes' was unexpected"),
+        ([without(BALL, "scene")], {}, r"jobs\[0\]: 'scene' is a required property"),
+        ([{**BALL, "prompts": [{**CLICK, "box": [9, 9, 3, 3]}]}], {}, r"jobs\[0\]: .*is empty"),
+        ([BALL, {**BALL, "prompts": [{**CLICK, "points": [[1]]}]}], {}, r"jobs\[1\].*points\[0\]"),
+        ([{**BALL, "prompts": [{**CLICK, "labels": [2]}]}], {}, "1 on the object, 0 beside it"),
+        ([{**BALL, "prompts": [BESIDE]}], {}, r"jobs\[0\]: .*background points only"),
+        ([{**BALL, "prompts": [CLICK, BESIDE]}], {}, r"jobs\[0\]: .*both object and background"),
+        ([{**BALL, "prompts": [{**CLICK, "points": [[np.nan, 1]]}]}], {}, "NaN is no number"),
+        ([{**BALL, "prompts": [{**CLICK, "candidate": 3}]}], {}, "candidate: 3 .*: 0, 1 or 2"),
+        ([{**BALL, "prompts": [{**CLICK, "labels": [1, 0]}]}], {}, r"jobs\[0\].*1 points but 2"),
+        ([{**BALL, "name": "../up"}], {}, r"jobs\[0\]\.name: .*expected: letters"),
+        ([{**BALL, "name": "a" * 101}], {}, r"jobs\[0\]\.name: .*too long; .* 100 at most"),
+        (
+            [{**BALL, "exports": [{"output": "../up.glb"}]}],
+            {},
+            r"exports\[0\]\.output.*without \.\.",
+        ),
+        *(
+            ([job], {}, r'^jobs.json, jobs\[0\]: give either "prompts" or "everything": true$')
+            for job in ({**BALL, "everything": True}, without(BALL, "prompts"))
+        ),
+        (
+            [{**BALL, "exports": [{"output": "a.jpg"}]}],
+            {},
+            r"^jobs.json, jobs\[0\]\.exports\[0\]: 'a.jpg' does not say what to export",
+        ),
+        (
+            [{**BALL, "exports": [{"output": "a.glb", "options": {"mesh": {"faces": -5}}}]}],
+            {},
+            r"^jobs.json, jobs\[0\]\.exports\[0\]: --mesh.faces must be at least 4, is -5",
+        ),
+        (
+            [{**BALL, "exports": [{"output": "a.glb", "options": {"mesh": {"face": 1}}}]}],
+            {},
+            r"jobs\[0\]\.exports\[0\].*unknown key 'mesh\.face'; known: .*mesh\.faces",
+        ),
+        (
+            [{**BALL, "exports": [{"output": "a.glb", "options": {"frame": "world"}}]}],
+            {},
+            "'frame' must be one of original, nerfstudio, is 'world'",
+        ),
+        (
+            [{**BALL, "exports": [{"output": "a", "options": {"overwrite": True}}]}],
+            {},
+            "'overwrite' is no option",
+        ),
+        *(
+            ([{**BALL, "exports": [{"output": one, "kind": "masks"}]}], {}, "segmentation lies")
+            for one in (".", "segmentation", "segmentation/masks")
+        ),
+        (
+            [{**BALL, "exports": [{"output": "a.glb"}, {"output": "./a.glb"}]}],
+            {},
+            r"exports\[1\]: 'a.glb' is the output of an export before",
+        ),
+        (
+            [{**BALL, "exports": [{"output": "a.glb"}, {"output": "a.glb.manifest.json"}]}],
+            {},
+            r"exports\[1\]: 'a.glb.manifest.json' is a manifest's name",
+        ),
+        (
+            [{**BALL, "exports": [{"output": "a.glb", "objects": ["bell"]}]}],
+            {},
+            "no object 'bell' in this job: ball",
+        ),
+        ([{**BALL, "segmenter": "scissors"}], {}, r"jobs\[0\]: unknown segmenter 'scissors'"),
+        ([{**BALL, "detector": "nose"}], {}, r"jobs\[0\]: unknown detector 'nose'; known: auto"),
+        ([{**BALL, "name": "results.jsonl"}], {}, "is the file of all results: rename the job"),
+        ([BALL, BALL], {}, r"jobs\[1\]: there is a job 'ball' already"),
+        ([{**BALL, "scene": "attic"}], {}, "no scene 'attic'; there are: table"),
+        ([{**BALL, "config": "outdoors"}], {}, r"^jobs.json, jobs\[0\]: no config 'outdoors'"),
+        ([{**BALL, "settings": {"loop": {"lam": "much"}}}], {}, "'loop.lam' must be float"),
+        (
+            [{**BALL, "settings": {"loop": {"lam": -4}}}],
+            {},
+            r"jobs\[0\]': loop.lam must be above 0",
+        ),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named(tmp_path, jobs, more, words):
+    with pytest.raises(SA3DError, match=words):
+        read_batch(write(tmp_path, *jobs, **more))
+
+
+def test_a_prompt_may_say_which_candidate_it_means(tmp_path):
+    batch = read_batch(write(tmp_path, {**BALL, "prompts": [{**CLICK, "candidate": 2}]}))
+    assert batch.jobs[0].prompts[0].candidate == 2
+
+
+def test_points_beside_an_object_that_is_marked_otherwise_are_right(tmp_path):
+    beside = {**BESIDE, "points": [[10, 10]], "view": "images/frame_00000.png"}
+    words = {"object": "ball", "text": "the ball"}
+    for marked in (CLICK, words):
+        read_batch(write(tmp_path, {**BALL, "prompts": [beside, marked]}))
+
+
+def test_a_wrong_file_runs_nothing(command_line):
+    assert "cannot read" in command_line.refuses("batch", "jobs.json", "--output", "out")
+    (command_line.folder / "jobs.json").write_text("{")
+    assert "not valid JSON" in command_line.refuses("batch", "jobs.json", "--output", "out")
+    assert not (command_line.folder / "out").exists()
+    write(command_line.folder, BALL)
+    check = ("batch", "jobs.json", "--output", "out", "--check")
+    line = command_line.refuses(*check)
+    assert line.startswith("error: jobs.json names what is not there: ")
+    assert line.endswith("config.yml")
+    (command_line.folder / "config.yml").touch()
+    assert "not --workers 0" in command_line.refuses(*check, "--workers", "0")
+    out = command_line.succeeds(*check)
+    assert out.strip() == "jobs.json: 1 jobs in 1 scenes"
+    assert not (command_line.folder / "out").exists()
+
+
+def test_the_documented_file_is_right(tmp_path):
+    page = (Path(__file__).parents[3] / "docs/batch.md").read_text()
+    (tmp_path / "jobs.json").write_text(page.split("```json\n")[1].split("```")[0])
+    batch = read_batch(tmp_path / "jobs.json")
+    assert len(batch.jobs) >= 3

@@ -1,0 +1,196 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
+from nerfstudio.data.scene_box import SceneBox
+from nerfstudio.field_components.spatial_distortions import SceneContraction
+from nerfstudio.models.nerfacto import NerfactoModelConfig
+
+from nerfstudio_plugin.fields.nerfacto import NerfactoRadianceField
+from nerfstudio_plugin.runs.cameras import to_nerfstudio
+from nerfstudio_plugin.runs.opening import open_run, without_lpips
+from sa3d.base.errors import SA3DError
+from sa3d.fields.radiance_field import RadianceField
+from sa3d.geometry.camera import Camera, Rays
+
+AABB = torch.tensor([[-1.0, -1.5, -0.5], [1.0, 1.5, 0.75]])
+SMALL = NerfactoModelConfig(
+    num_levels=4,
+    log2_hashmap_size=10,
+    max_res=64,
+    num_nerf_samples_per_ray=12,
+    num_proposal_samples_per_ray=(16, 14),
+    hidden_dim=16,
+    hidden_dim_color=16,
+    appearance_embed_dim=4,
+    implementation="torch",
+    average_init_density=0.03,
+    eval_num_rays_per_chunk=64,
+    camera_optimizer=CameraOptimizerConfig(mode="off"),
+    proposal_net_args_list=[
+        {"hidden_dim": 8, "log2_hashmap_size": 8, "num_levels": 3, "max_res": 32}
+    ],
+)
+VARIANTS = {
+    "default": SMALL,
+    "boxed": replace(SMALL, disable_scene_contraction=True, far_plane=6.0),
+    "white": replace(SMALL, background_color="white", disable_scene_contraction=True),
+    "random": replace(SMALL, background_color="random"),
+    "uniform": replace(SMALL, proposal_initial_sampler="uniform", far_plane=6.0),
+    "normals": replace(SMALL, predict_normals=True),
+    "no appearance": replace(SMALL, use_appearance_embedding=False),
+    "one proposal": replace(SMALL, use_same_proposal_network=True),
+}
+
+
+def build(config=SMALL, seed=0):
+    torch.manual_seed(seed)
+    with without_lpips():
+        model = config.setup(scene_box=SceneBox(AABB), num_train_data=3, metadata={}, device="cpu")
+    for parameter in model.parameters():  # freshly made hash grids are all but empty
+        torch.nn.init.normal_(parameter, std=0.5) if parameter.numel() else None
+    return model.eval()
+
+
+def camera(width=13, height=9):
+    pose = torch.eye(4)[:3]
+    pose[:, 3] = torch.tensor([0.1, -0.2, 2.0])
+    return Camera(pose, 12.0, 12.0, 6.0, 4.0, width, height)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_renders_what_the_model_renders(name):
+    model = build(VARIANTS[name])
+    ours = NerfactoRadianceField(model, rays_per_chunk=50).render(camera().image_rays())
+    theirs = model.get_outputs_for_camera(to_nerfstudio(camera()))
+    for part in ("rgb", "depth", "accumulation"):
+        expected = theirs[part].reshape(getattr(ours, part).shape)
+        assert expected.std() > 1e-3, f"{part} is flat: nothing is compared"
+        torch.testing.assert_close(getattr(ours, part), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_is_a_radiance_field():
+    assert isinstance(NerfactoRadianceField(build()), RadianceField)
+
+
+def test_weights_and_positions_belong_together():
+    rays = camera().image_rays()
+    field = NerfactoRadianceField(build())
+    rendered = field.render(rays)
+    assert rendered.positions.shape == (*rendered.weights.shape, 3)
+    torch.testing.assert_close(rendered.weights.sum(-1), rendered.accumulation)
+    along = rendered.positions - rays.origins[:, None]
+    distance = (along * rays.directions[:, None]).sum(-1)
+    torch.testing.assert_close(distance[..., None] * rays.directions[:, None], along)
+    median = (rendered.weights.cumsum(-1) < 0.5).sum(-1).clamp(max=distance.shape[1] - 1)
+    torch.testing.assert_close(distance.gather(1, median[:, None])[:, 0], rendered.depth)
+
+
+def test_chunks_do_not_matter():
+    model, rays = build(), camera().image_rays()
+    whole = NerfactoRadianceField(model).render(rays)
+    for size in (1, 7, len(rays)):
+        parts = NerfactoRadianceField(model, rays_per_chunk=size).render(rays)
+        for name in ("rgb", "depth", "accumulation", "positions", "weights"):
+            torch.testing.assert_close(
+                getattr(parts, name), getattr(whole, name), atol=1e-4, rtol=1e-4
+            )
+    with pytest.raises(ValueError, match="positive"):
+        NerfactoRadianceField(model, rays_per_chunk=0)
+
+
+def test_rendering_is_deterministic_and_leaves_no_graph():
+    model = build()
+    field, rays = NerfactoRadianceField(model), camera().image_rays()
+    first, second = field.render(rays), field.render(rays, camera_index=2)
+    assert torch.equal(first.weights, second.weights)
+    assert torch.equal(first.rgb, second.rgb)
+    assert not first.weights.requires_grad
+    (first.weights * torch.ones((), requires_grad=True)).sum().backward()  # usable in autograd
+
+
+def test_no_rays_no_result():
+    rendered = NerfactoRadianceField(build()).render(Rays(torch.zeros(0, 3), torch.zeros(0, 3)))
+    assert rendered.positions.shape == (0, 12, 3)
+    assert rendered.rgb.shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "order", "kind"),
+    [
+        ("default", float("inf"), "contracted"),
+        ("default", None, "contracted-l2"),
+        ("boxed", None, "box"),
+    ],
+)
+def test_bounds_are_the_hash_grids_own_space(name, order, kind):
+    model = build(VARIANTS[name])
+    if kind != "box":
+        model.field.spatial_distortion = SceneContraction(order=order)
+    bounds = NerfactoRadianceField(model).bounds
+    assert bounds.kind == kind
+    seen = []
+    model.field.mlp_base.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
+    positions = torch.randn(500, 3) * torch.tensor([0.4, 0.5, 0.2])
+    if kind == "box":
+        positions = positions.clamp(AABB[0] + 0.01, AABB[1] - 0.01)
+    else:
+        positions = positions * 6
+        assert (positions.abs().amax(-1) > 1).float().mean() > 0.3
+    model.field.density_fn(positions)
+    torch.testing.assert_close(bounds.to_unit(positions), seen[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(bounds.to_world(seen[0]), positions, atol=1e-3, rtol=1e-3)
+
+
+def test_density_is_the_fields(monkeypatch):
+    model = build(VARIANTS["boxed"])
+    field = NerfactoRadianceField(model)
+    positions = torch.rand(100, 3) - 0.5
+    whole = field.density(positions)
+    assert whole.shape == (100,)
+    assert whole.std() > 1e-2
+    torch.testing.assert_close(whole, model.field.density_fn(positions)[:, 0].detach())
+    monkeypatch.setattr("nerfstudio_plugin.fields.nerfacto._POINTS_PER_CHUNK", 7)
+    torch.testing.assert_close(field.density(positions), whole)
+    assert torch.equal(field.density(torch.full((2, 3), 5.0)), torch.zeros(2))
+    assert field.density(torch.zeros(0, 3)).shape == (0,)
+
+
+def test_diverged_fields_are_refused():
+    model = build()
+    torch.nn.init.constant_(model.field.mlp_base.model[1].layers[1].weight, float("nan"))
+    field = NerfactoRadianceField(model)
+    with pytest.raises(SA3DError, match="NaN densities"):
+        field.render(camera().image_rays())
+    with pytest.raises(SA3DError, match="NaN densities"):
+        field.density(torch.zeros(1, 3))
+
+
+def test_fingerprint_tells_fields_apart():
+    fingerprint = NerfactoRadianceField(build()).fingerprint
+    assert fingerprint == NerfactoRadianceField(build()).fingerprint
+    trained_on = build()
+    with torch.no_grad():
+        trained_on.field.mlp_head.layers[0].bias[0] += 1e-6
+    others = [
+        NerfactoRadianceField(trained_on).fingerprint,
+        NerfactoRadianceField(build(replace(SMALL, far_plane=900.0))).fingerprint,
+        NerfactoRadianceField(build(replace(SMALL, num_nerf_samples_per_ray=13))).fingerprint,
+    ]
+    assert len({fingerprint, *others}) == 4
+    training_only = replace(SMALL, distortion_loss_mult=0.5, eval_num_rays_per_chunk=7)
+    assert NerfactoRadianceField(build(training_only)).fingerprint == fingerprint
+
+
+def test_real_runs_render_as_nerfstudio_does(shared_run):
+    config, data = shared_run
+    run = open_run(config, data=data, device="cpu")
+    small = run.views[5].camera.fitted(40)
+    ours = run.field.render(small.image_rays())
+    theirs = run.model.get_outputs_for_camera(to_nerfstudio(small))
+    for part in ("rgb", "depth", "accumulation"):
+        expected = theirs[part].reshape(getattr(ours, part).shape)
+        # far samples of rays that differ in the last bit may differ by more than the last bit
+        close = torch.isclose(getattr(ours, part), expected, atol=1e-4, rtol=1e-4)
+        assert close.float().mean() > 0.995, part

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sa3d.scene.scene
+from sa3d.base.errors import SA3DError
+from sa3d.fields.radiance_field import FieldRender
+from sa3d.geometry.camera import Rays
+from sa3d.scene.scene import PrepareConfig, Scene
+from sa3d.scene.views import View
+from sa3d.testing.analytic_fields import AnalyticField
+from sa3d.testing.analytic_scene import BALL, CRATE, analytic_scene
+
+CONFIG = PrepareConfig(resolution=12, ray_side=12)
+
+
+class CountingField(AnalyticField):
+    """Counts the rays it is asked for."""
+
+    rays = 0
+
+    def render(self, rays: Rays, camera_index: int = -1) -> FieldRender:
+        type(self).rays += len(rays)
+        return super().render(rays, camera_index)
+
+    @property
+    def fingerprint(self) -> str:
+        return AnalyticField(self.shapes).fingerprint
+
+
+class Edges:
+    """A segmenter that counts how often it encodes."""
+
+    def __init__(self, name: str = "edges/1") -> None:
+        self.name = name
+        self.encoded = 0
+        self.state = np.zeros(0)
+
+    def set_image(self, image: np.ndarray) -> None:
+        self.encoded += 1
+        self.state = image[:2, :2].astype(np.float32)
+
+    def save_state(self) -> dict[str, np.ndarray]:
+        return {"state": self.state}
+
+    def restore_state(self, state: dict[str, np.ndarray]) -> None:
+        self.state = state["state"]
+
+
+class BatchOfTwo(Edges):
+    """Encodes two images at once."""
+
+    batch_size = 2
+
+    def __init__(self) -> None:
+        super().__init__("batch/1")
+        self.batches: list[int] = []
+
+    def encode_images(self, images: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        self.batches.append(len(images))
+        return [{"state": image[:2, :2].astype(np.float32)} for image in images]
+
+
+@pytest.fixture
+def views(tmp_path: Path) -> list[View]:
+    shapes = {"ball": BALL, "crate": CRATE}
+    small = analytic_scene(tmp_path, shapes, num_views=3, size=(12, 9), prepare=False)
+    return small.scene.views
+
+
+@pytest.fixture
+def field() -> CountingField:
+    CountingField.rays = 0
+    return CountingField([BALL, CRATE])
+
+
+def test_prepared_views(views: list[View], field: CountingField, tmp_path: Path) -> None:
+    scene = Scene(field, views, tmp_path / "cache", CONFIG)
+    assert not scene.is_prepared()
+    with pytest.raises(RuntimeError, match="prepare"):
+        scene.prepared(0)
+    events = list(scene.prepare())
+    assert [(e.index, e.total, e.view, e.cached) for e in events] == [
+        (i, 3, view.name, False) for i, view in enumerate(views)
+    ]
+    assert scene.is_prepared()
+    assert len(scene.elements) > 20
+    assert (scene.elements.keys.diff() > 0).all()
+    for index in range(3):
+        prepared = scene.prepared(index)
+        assert prepared.operator.num_rays == 12 * 9
+        assert prepared.operator.num_elements == len(scene.elements)
+        assert prepared.points_world.shape == (9, 12, 3)
+        xy, _ = prepared.camera.project(prepared.points_world.reshape(-1, 3))
+        y, x = torch.meshgrid(torch.arange(9), torch.arange(12), indexing="ij")
+        centres = torch.stack([x, y], dim=-1).reshape(-1, 2) + 0.5
+        torch.testing.assert_close(xy, centres, atol=1e-3, rtol=0)
+
+
+def test_second_time_comes_from_the_cache(
+    views: list[View], field: CountingField, tmp_path: Path
+) -> None:
+    first = Scene(field, views, tmp_path / "cache", CONFIG)
+    list(first.prepare())
+    CountingField.rays = 0
+    second = Scene(field, views, tmp_path / "cache", CONFIG)
+    assert all(event.cached for event in second.prepare())
+    assert CountingField.rays == 0
+    assert torch.equal(first.elements.keys, second.elements.keys)
+    values = torch.rand(len(first.elements))
+    for index in range(3):
+        one, two = first.prepared(index), second.prepared(index)
+        assert torch.equal(one.operator.render(values), two.operator.render(values))
+        assert torch.equal(one.points_world, two.points_world)
+
+
+def test_interrupted_preparation_goes_on(
+    views: list[View], field: CountingField, tmp_path: Path
+) -> None:
+    scene = Scene(field, views, tmp_path / "cache", CONFIG)
+    events = scene.prepare()
+    next(events)
+    next(events)
+    events.close()
+    assert not scene.is_prepared()
+    again = Scene(field, views, tmp_path / "cache", CONFIG)
+    assert [event.cached for event in again.prepare()] == [True, True, False]
+    assert CountingField.rays == 3 * 12 * 9
+
+
+def test_damaged_view_is_evaluated_again(
+    views: list[View], field: CountingField, tmp_path: Path
+) -> None:
+    scene = Scene(field, views, tmp_path / "cache", CONFIG)
+    list(scene.prepare())
+    path = sorted((scene.cache / "views").iterdir())[1]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    again = Scene(field, views, tmp_path / "cache", CONFIG)
+    assert [event.cached for event in again.prepare()] == [True, False, True]
+    assert path.read_bytes() == whole
+
+
+def test_anything_else_is_another_cache(
+    views: list[View], field: CountingField, tmp_path: Path
+) -> None:
+    camera = views[0].camera
+    moved = replace(camera, c2w=camera.c2w + 0.01)
+    scenes = [
+        Scene(field, views, tmp_path, CONFIG),
+        Scene(AnalyticField([BALL]), views, tmp_path, CONFIG),
+        Scene(field, views[:2], tmp_path, CONFIG),
+        Scene(field, [replace(views[0], camera=moved), *views[1:]], tmp_path, CONFIG),
+        Scene(field, [replace(views[0], name="x.png"), *views[1:]], tmp_path, CONFIG),
+        Scene(field, views, tmp_path, replace(CONFIG, resolution=13)),
+        Scene(field, views, tmp_path, replace(CONFIG, ray_side=11)),
+        Scene(field, views, tmp_path, replace(CONFIG, min_weight=0.1)),
+    ]
+    assert len({scene.cache for scene in scenes}) == len(scenes)
+    assert Scene(field, views, tmp_path, CONFIG).cache == scenes[0].cache
+
+
+def test_foreign_manifest_is_refused(
+    views: list[View], field: CountingField, tmp_path: Path
+) -> None:
+    scene = Scene(field, views, tmp_path / "cache", CONFIG)
+    scene.cache.mkdir(parents=True)
+    (scene.cache / "scene.json").write_text("{}")
+    with pytest.raises(SA3DError, match="made from something else"):
+        next(scene.prepare())
+
+
+def test_no_views(field: CountingField, tmp_path: Path) -> None:
+    with pytest.raises(SA3DError, match="no views"):
+        Scene(field, [], tmp_path)
+
+
+def test_full_disk_keeps_what_was_finished(
+    views: list[View], field: CountingField, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(field, views, tmp_path / "cache", CONFIG)
+    save = sa3d.scene.scene.save_arrays
+
+    def full(path: Path, arrays: dict[str, np.ndarray]) -> None:
+        if path.name.startswith("00001"):
+            raise SA3DError("the disk is full")
+        save(path, arrays)
+
+    monkeypatch.setattr(sa3d.scene.scene, "save_arrays", full)
+    with pytest.raises(SA3DError, match="disk is full"):
+        list(scene.prepare())
+    monkeypatch.undo()
+    again = Scene(field, views, tmp_path / "cache", CONFIG)
+    assert [event.cached for event in again.prepare()] == [True, False, False]
+
+
+def test_encodings_are_cached(views: list[View], field: CountingField, tmp_path: Path) -> None:
+    scene = Scene(field, views, tmp_path / "cache", CONFIG)
+    segmenter = Edges()
+    scene.encode(0, segmenter)  # type: ignore[arg-type]
+    state = segmenter.state
+    scene.encode(1, segmenter)  # type: ignore[arg-type]
+    scene.encode(0, segmenter)  # type: ignore[arg-type]
+    assert segmenter.encoded == 2
+    np.testing.assert_array_equal(segmenter.state, state)
+    other = Edges("edges/2")
+    scene.encode(0, other)  # type: ignore[arg-type]
+    assert other.encoded == 1
+    for path in (scene.cache / "encodings").rglob("00000-*.npz"):
+        path.write_bytes(b"half")
+    scene.encode(0, segmenter)  # type: ignore[arg-type]
+    assert segmenter.encoded == 3
+
+
+def test_encoding_in_batches(views: list[View], field: CountingField, tmp_path: Path) -> None:
+    scene = Scene(field, views, tmp_path / "cache", CONFIG)
+    one_by_one, segmenter = Edges(), BatchOfTwo()
+    for index in (2, 0, 1, 2):  # 2 and 0 together, then 1 alone
+        scene.encode(index, segmenter)  # type: ignore[arg-type]
+        scene.encode(index, one_by_one)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(segmenter.state, one_by_one.state)
+    assert segmenter.batches == [2, 1]
+    assert segmenter.encoded == 0
+
+
+def test_view_index(views: list[View], field: CountingField, tmp_path: Path) -> None:
+    scene = Scene(field, views, tmp_path, CONFIG)
+    assert scene.view_index(views[2].name) == 2
+    with pytest.raises(SA3DError, match="no view is called"):
+        scene.view_index("nothing.jpg")
+
+
+def test_what_is_cached_with_views_hidden_is_kept_apart(still_life):
+    """Views are counted anew there: under the same name would lie another photo."""
+    scene = still_life.scene
+    rest = scene.without_views([0, 3])
+    assert rest.cache != scene.cache
+    assert rest.cache == scene.without_views([3, 0]).cache
+    assert rest.cache != scene.without_views([1, 3]).cache
+    assert rest.views[0].name == scene.views[1].name
