@@ -88,7 +88,7 @@ def mean_iou(scene: AnalyticScene, method: str, errors: OracleErrors, loop: Loop
         return mean_iou_over_views(masks, exact)
     kind, config = ObjectLoop, loop
     if method == METHODS[1]:
-        trusting = replace(loop.convergence, min_trust=0.0, min_prompt_agreement=0.0)
+        trusting = replace(loop.convergence, min_best_agreement=0.0, min_prompt_agreement=0.0)
         config = replace(loop, convergence=trusting)
     elif method == METHODS[3]:
         kind, config = EqualVotes, EqualVotes.config()

@@ -10,9 +10,9 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.version import program_version
 
 COMMANDS = {
     "view": "click objects out of a trained scene in Nerfstudio's viewer",
@@ -81,11 +81,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return 0
-
-
-def program_version() -> str:
-    """Version of the installed package."""
-    try:
-        return version("sa3d-nerfstudio")
-    except PackageNotFoundError:
-        return "not installed"

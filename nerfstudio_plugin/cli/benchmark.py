@@ -15,13 +15,13 @@ from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.api.opening import open as open_run
 from nerfstudio_plugin.benchmark.cases import Case, Layout, data_cases, demo_cases
 from nerfstudio_plugin.benchmark.protocols import Measured, Protocol, measure
-from nerfstudio_plugin.cli import program_version
 from nerfstudio_plugin.cli.options import ReportOptions, SettingsOptions, parse
 from nerfstudio_plugin.cli.progress import ERR, OUT, prepare_with_progress
 from nerfstudio_plugin.runs.devices import torch_device
 from nerfstudio_plugin.saved.segmented_scene import write_json
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import atomic_path
+from sa3d.base.version import program_version
 from sa3d.segmenters.choice import segmenter_meant
 
 _HELP = """Measure segmentations on frozen scenes, prompts and seeds, by two protocols.

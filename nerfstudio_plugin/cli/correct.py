@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from nerfstudio_plugin.api.opening import resumed
+from nerfstudio_plugin.api.prompt_options import PromptOptions
 from nerfstudio_plugin.cli.options import ReportOptions, parse
 from nerfstudio_plugin.cli.progress import event_bar
-from nerfstudio_plugin.cli.prompts import PromptOptions
 from nerfstudio_plugin.cli.saved import ChangeOptions
 from nerfstudio_plugin.cli.segment import print_outcome, write_folder
 from nerfstudio_plugin.runs.devices import torch_device

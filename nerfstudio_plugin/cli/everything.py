@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from nerfstudio_plugin.api.open_scene import OpenScene
+from nerfstudio_plugin.api.prompt_options import PromptOptions
 from nerfstudio_plugin.cli.progress import OUT, event_bar, table
-from nerfstudio_plugin.cli.prompts import PromptOptions
 from sa3d.base.errors import SA3DError
 from sa3d.search.everything import EverythingConfig, FoundObject, found_objects
 

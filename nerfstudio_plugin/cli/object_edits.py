@@ -11,9 +11,9 @@ import tyro
 
 from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.api.opening import resumed
+from nerfstudio_plugin.api.prompt_options import PromptOptions
 from nerfstudio_plugin.cli.options import ReportOptions
 from nerfstudio_plugin.cli.progress import OUT, EventBar, event_bar
-from nerfstudio_plugin.cli.prompts import PromptOptions
 from nerfstudio_plugin.cli.saved import ChangeOptions
 from nerfstudio_plugin.cli.segment import say_where, write_folder
 from nerfstudio_plugin.cli.words import print_choices, told_detector

@@ -9,11 +9,10 @@ from typing import Any
 
 from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.api.opening import open as open_run
+from nerfstudio_plugin.api.prompt_options import PromptOptions
 from nerfstudio_plugin.cli.everything import refuse_prompts, segment_everything
 from nerfstudio_plugin.cli.options import ReportOptions, RunOptions, SettingsOptions, parse
 from nerfstudio_plugin.cli.progress import ERR, OUT, event_bar, opening_bar, rounds_table
-from nerfstudio_plugin.cli.prompts import PromptOptions
-from nerfstudio_plugin.cli.segmenters import told_segmenter
 from nerfstudio_plugin.cli.words import print_choices, told_detector
 from nerfstudio_plugin.runs.devices import torch_device
 from nerfstudio_plugin.saved.segmented_scene import ExportSource, write_segmentation
@@ -80,7 +79,7 @@ def main(arguments: Sequence[str]) -> None:
             cache_dir=command.cache_dir,
             device=command.device,
         )
-    if told := told_segmenter(opened.chosen):
+    if told := opened.chosen.sentence:
         OUT.print(told)
     if command.everything:
         found, stopped = segment_everything(opened, command.find)

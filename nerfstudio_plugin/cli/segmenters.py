@@ -13,7 +13,7 @@ from nerfstudio_plugin.cli.progress import OUT
 from nerfstudio_plugin.runs.devices import torch_device
 from sa3d.detectors import local_detectors
 from sa3d.detectors.registry import REGISTRY as DETECTORS
-from sa3d.segmenters.choice import Choice, can_run, choose_segmenter, local_segmenters
+from sa3d.segmenters.choice import can_run, choose_segmenter, local_segmenters
 from sa3d.segmenters.registry import EMBEDDED, REGISTRY, SegmenterInfo
 
 _HELP = """List the segmenters: what each needs, and which are on this machine.
@@ -61,11 +61,6 @@ def main(arguments: Sequence[str]) -> None:
     seen = {info.name for info in local_detectors()}
     wide.print(_table(seen, DETECTORS))
     command.write_report(_report(here) | {"auto": asdict(choice), "recommended": wanted.name})
-
-
-def told_segmenter(chosen: Choice) -> str:
-    """Which segmenter was chosen and why, in words; empty if it was named."""
-    return f"segmenter: {chosen.name} ({chosen.reason})" if chosen.reason else ""
 
 
 def _table(here: set[str], registry: Mapping[str, SegmenterInfo] = REGISTRY) -> Any:

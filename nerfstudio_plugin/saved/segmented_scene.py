@@ -9,11 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nerfstudio_plugin.cli import program_version
 from nerfstudio_plugin.runs.devices import torch_device
 from nerfstudio_plugin.saved.overlay import overlay_sheet
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import atomic_path
+from sa3d.base.version import program_version
 from sa3d.export.frames import Frame, Placement
 from sa3d.loop.settings import Settings, settings_from_dict
 from sa3d.objects.checkpoint import REPORTS, SavedSegmentation, load_segmentation, save_segmentation

@@ -23,8 +23,7 @@ from torch.nn import Parameter
 
 from nerfstudio_plugin.api.marked_prompts import detector_for
 from nerfstudio_plugin.api.opening import open as open_run
-from nerfstudio_plugin.cli.prompts import PromptOptions
-from nerfstudio_plugin.cli.segmenters import told_segmenter
+from nerfstudio_plugin.api.prompt_options import PromptOptions
 from nerfstudio_plugin.display.settings import Display
 from nerfstudio_plugin.display.shown_objects import ShownObjects
 from nerfstudio_plugin.runs.datamanager import SA3DDataManager, SA3DDataManagerConfig
@@ -140,7 +139,7 @@ class SA3DPipeline(VanillaPipeline):
         return open_for_viewing(self.opened, folder, self.config.detector, listeners)
 
     def _tell_segmenter(self) -> None:
-        if told := told_segmenter(self.opened.chosen):
+        if told := self.opened.chosen.sentence:
             _say(told)
 
     def _show_in_viewer(self, shown: ShownObjects | None, display: Display) -> None:

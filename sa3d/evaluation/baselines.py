@@ -96,7 +96,7 @@ class EqualVotes(ObjectLoop):
     @staticmethod
     def config() -> LoopConfig:
         """The settings to run it with."""
-        trusting = ConvergenceConfig(min_trust=0.0, min_prompt_agreement=0.0)
+        trusting = ConvergenceConfig(min_best_agreement=0.0, min_prompt_agreement=0.0)
         return LoopConfig(min_agreement=0.0, user_confidence=1.0, convergence=trusting)
 
     def confidence(self, probability: Tensor, known: Tensor) -> float:

@@ -23,7 +23,7 @@ class ConvergenceConfig:
     """Rounds over all views, at most; 0: what the prompted views lift is the answer."""
     flip_tolerance: float = 0.01
     """Converged when a round changes fewer than this share of the labelled elements."""
-    min_trust: float = 0.94
+    min_best_agreement: float = 0.94
     """Where not even the best tenth of the views agrees so well (IoU) with the others, no common
     object was found: what the prompted views lifted is the answer. Not the mean, which falls where
     the segmenter errs in some of the views although the votes are right (docs/robustness.md)."""
@@ -45,7 +45,7 @@ class ConvergenceConfig:
             "loop.convergence",
             self,
             max_rounds=NOT_NEGATIVE,
-            min_trust=NOT_NEGATIVE,
+            min_best_agreement=NOT_NEGATIVE,
             min_prompt_agreement=SHARE,
             look_at=SHARE,
             look_beyond=SHARE,
@@ -116,7 +116,7 @@ def best_round(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> int:
         return 0
     chosen = _most_trusted(rounds)
     kept = rounds[chosen - 1]
-    common = kept.best_agreement >= config.min_trust
+    common = kept.best_agreement >= config.min_best_agreement
     return chosen if common and kept.prompt_agreement >= config.min_prompt_agreement else 0
 
 

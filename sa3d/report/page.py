@@ -22,9 +22,10 @@ from sa3d.report.mesh_pictures import MeshPictures
 from sa3d.report.pictures import HEAT, UNKNOWN, data_uri, doubt_picture, jpeg_uri, prompt_picture
 from sa3d.report.turntable import animated_webp, turntable_cameras
 from sa3d.report.view_choice import prompted_views, spread_views
-from sa3d.results.final_masks import drawn_by_user, final_mask
+from sa3d.results.final_masks import final_mask
 from sa3d.results.rendering import ViewPicture, tinted
 from sa3d.scene.scene import Scene
+from sa3d.voting.photo_masks import drawn_by_user
 
 _WHY = {
     "rejected": "agrees too little with the other views: is under the gate",

@@ -15,7 +15,7 @@ import numpy as np
 
 from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import Segmentation
-from sa3d.results.final_masks import drawn_by_user, final_masks
+from sa3d.results.final_masks import final_masks
 from sa3d.scene.scene import Scene
 from sa3d.segmenters.graphcut.cut import (
     BACKGROUND,
@@ -24,6 +24,7 @@ from sa3d.segmenters.graphcut.cut import (
     OBJECT,
     grab_cut,
 )
+from sa3d.voting.photo_masks import drawn_by_user
 from sa3d.voting.user_prompts import clicked_parts
 
 _MIN_RADIUS_PX = 3

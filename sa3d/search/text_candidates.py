@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sa3d.base.mask_overlap import iou
 from sa3d.detectors.protocol import Detections
-from sa3d.evaluation.stages import iou
 from sa3d.loop.config import LoopConfig
 from sa3d.objects.inverse_rendering import Evidence, Vote
 from sa3d.scene.scene import Scene

@@ -24,6 +24,11 @@ class Choice:
     name: str
     reason: str
 
+    @property
+    def sentence(self) -> str:
+        """Name and reason for the user to read; empty if the user named the segmenter."""
+        return f"segmenter: {self.name} ({self.reason})" if self.reason else ""
+
 
 def segmenter_meant(name: str, device: str) -> Choice:
     """What a name means on this machine: "auto" is the best one there is, any other itself."""

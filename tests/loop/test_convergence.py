@@ -74,7 +74,7 @@ def test_agreement_of_voters_stands_in_where_no_view_was_held_out() -> None:
 def test_rounds_without_a_common_object_are_not_believed() -> None:
     nothing = replace(ROUND, best_agreement=0.93)
     assert best_round([nothing], CONFIG) == 0
-    assert best_round([nothing], replace(CONFIG, min_trust=0.93)) == 1
+    assert best_round([nothing], replace(CONFIG, min_best_agreement=0.93)) == 1
     assert best_round([], CONFIG) == 0
 
 

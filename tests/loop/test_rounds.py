@@ -203,7 +203,7 @@ def test_a_correction_that_was_stopped_is_made_again(still_life: AnalyticScene) 
 
 
 def test_a_round_that_was_kept_is_not_changed_by_what_follows(still_life: AnalyticScene) -> None:
-    only_lifted = LoopConfig(convergence=ConvergenceConfig(min_trust=1.1))
+    only_lifted = LoopConfig(convergence=ConvergenceConfig(min_best_agreement=1.1))
     segmenter = session_in(still_life).segmenter
     session = Session(still_life.scene, segmenter, only_lifted)
     session.add_prompts([prompt(still_life, "ball", 0)])

@@ -189,7 +189,7 @@ def test_a_drifting_loop_is_not_answered_with_its_last_round(analytic: AnalyticS
     segmenter.__dict__.update(base.__dict__)
     config = LoopConfig(
         inertia=-1.0,
-        convergence=ConvergenceConfig(max_rounds=4, flip_tolerance=-1, min_trust=0.0),
+        convergence=ConvergenceConfig(max_rounds=4, flip_tolerance=-1, min_best_agreement=0.0),
     )
     loop = ObjectLoop(analytic.scene, segmenter, "ball", [prompt(analytic)], config)
     last = list(loop.run())[-1]

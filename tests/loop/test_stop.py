@@ -61,7 +61,7 @@ def loop_of(
 
 
 def test_a_loop_that_goes_in_a_circle_is_stopped_and_says_so(still_life: AnalyticScene) -> None:
-    limits = ConvergenceConfig(max_rounds=9, min_trust=0.0, min_prompt_agreement=0.0)
+    limits = ConvergenceConfig(max_rounds=9, min_best_agreement=0.0, min_prompt_agreement=0.0)
     config = LoopConfig(inertia=-2.0, held_out=0.0, min_agreement=0.0, convergence=limits)
     loop = loop_of(still_life, config, _TwoMinds)
     events = list(loop.run())
@@ -90,7 +90,7 @@ class _Learning(_TwoMinds):
 
 
 def test_the_appearance_is_that_of_the_round_that_was_kept(still_life: AnalyticScene) -> None:
-    limits = ConvergenceConfig(max_rounds=2, min_trust=0.0, min_prompt_agreement=0.0)
+    limits = ConvergenceConfig(max_rounds=2, min_best_agreement=0.0, min_prompt_agreement=0.0)
     config = LoopConfig(
         inertia=-2.0, held_out=0.0, min_agreement=0.0, appearance_views=99, convergence=limits
     )
