@@ -1,10 +1,28 @@
-"""The one exception type users meet: it names the problem and the remedy."""
+"""The one exception type that users meet.
+
+Messages name the problem first, then the remedy. The core writes for Python users and never names a
+command line option. An option is named by its field:
+
+- without a value, as the field's dotted path in single quotes: ``'cache_dir'``,
+  ``'prepare.ray_side'``;
+- with a value, as a keyword argument: ``overwrite=True``, ``segmenter='graphcut'``.
+
+So the command line can replace the options that it knows by their flags: ``'prepare.ray_side'``
+becomes ``--prepare.ray-side``, ``overwrite=True`` becomes ``--overwrite``, and
+``segmenter='graphcut'`` becomes ``--segmenter graphcut``.
+"""
 
 from __future__ import annotations
 
 
 class SA3DError(Exception):
-    """A problem the user can fix: bad input, a missing file, a stale cache.
+    """A problem that the user can solve: bad input, a missing file, an outdated cache.
 
-    The command line prints it as one line and exits with code 2.
+    The command line prints the message on one line and exits with code 2.
+
+    Example:
+        >>> try:
+        ...     scene.view_index("0024.jpg")
+        ... except SA3DError as error:
+        ...     print(error)
     """
