@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from nerfstudio_plugin.cli import main
-from nerfstudio_plugin.cli.segmenters import told_segmenter
 from sa3d.loop.settings import Settings
 from sa3d.segmenters import choice
 from sa3d.segmenters.choice import segmenter_meant
@@ -42,6 +41,6 @@ def test_what_is_here_is_said(
 
 
 def test_auto_says_which_and_why() -> None:
-    said = told_segmenter(segmenter_meant(Settings().segmenter, "cpu"))
+    said = segmenter_meant(Settings().segmenter, "cpu").sentence
     assert said.startswith("segmenter: graphcut (there are no weights of another one")
-    assert told_segmenter(segmenter_meant("graphcut", "cpu")) == ""
+    assert segmenter_meant("graphcut", "cpu").sentence == ""
