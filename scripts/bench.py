@@ -31,7 +31,8 @@ from nerfstudio_plugin.runs.scene_loading import open_scene
 from sa3d.loop.session import Session
 from sa3d.objects.events import ViewDone
 from sa3d.objects.prompts import Prompt
-from sa3d.scene.scene import PrepareConfig, Scene
+from sa3d.scene.config import PrepareConfig
+from sa3d.scene.scene import Scene
 from sa3d.segmenters import load_segmenter
 from sa3d.segmenters.protocol import PromptableSegmenter
 

@@ -29,7 +29,8 @@ from sa3d.loop.settings import load_settings
 from sa3d.objects.segmentation import Segmentation
 from sa3d.results.final_masks import final_masks
 from sa3d.scene.scene import Scene
-from sa3d.search.everything import EverythingConfig, EverythingSearch, found_objects
+from sa3d.search.config import EverythingConfig
+from sa3d.search.everything import EverythingSearch, found_objects
 from sa3d.segmenters import load_segmenter
 
 FOUND = 0.75

@@ -23,7 +23,8 @@ from nerfstudio_plugin.demo.data import open_demo
 from sa3d.base.errors import SA3DError
 from sa3d.evaluation.stages import boundary_f, iou
 from sa3d.objects.segmentation import Segmentation
-from sa3d.results.mask_refinement import RefinementConfig, refined_masks
+from sa3d.results.config import RefinementConfig
+from sa3d.results.mask_refinement import refined_masks
 from sa3d.scene.scene import Scene
 
 

@@ -28,8 +28,9 @@ from trimesh.ray.ray_pyembree import RayMeshIntersector
 
 from nerfstudio_plugin.cli.saved import SavedOptions
 from nerfstudio_plugin.saved.segmented_scene import ExportSource
-from sa3d.export.frames import Frame, Placement
-from sa3d.export.mesh import MeshConfig, export_mesh
+from sa3d.export.config import Frame, MeshConfig
+from sa3d.export.frames import Placement
+from sa3d.export.mesh import export_mesh
 from sa3d.export.mesh_cleanup import mesh_report
 from sa3d.geometry.camera import Camera
 from sa3d.results.rendering import ViewPicture

@@ -34,7 +34,8 @@ from sa3d.objects.checkpoint import read_bitmap
 from sa3d.objects.prompts import Prompt, load_prompts
 from sa3d.objects.segmentation import Segmentation
 from sa3d.results.final_masks import final_masks
-from sa3d.scene.scene import PrepareConfig, Scene
+from sa3d.scene.config import PrepareConfig
+from sa3d.scene.scene import Scene
 from sa3d.segmenters import load_segmenter
 
 COLUMNS = (*STAGES, "upper_bound")

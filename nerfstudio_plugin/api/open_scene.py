@@ -23,7 +23,8 @@ from nerfstudio_plugin.exports.options import Written
 from sa3d.base.errors import SA3DError
 from sa3d.objects.prompts import DEFAULT_OBJECT, Prompt
 from sa3d.objects.segmentation import Segmentation
-from sa3d.search.everything import EverythingConfig, EverythingSearch
+from sa3d.search.config import EverythingConfig
+from sa3d.search.everything import EverythingSearch
 from sa3d.segmenters.registry import AUTO
 
 

@@ -15,7 +15,8 @@ from sa3d.objects.colors import Color, parse_color
 from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import ObjectResult
 from sa3d.results.calibration import calibrated_probability
-from sa3d.results.mask_refinement import RefinementConfig, refined_masks
+from sa3d.results.config import RefinementConfig
+from sa3d.results.mask_refinement import refined_masks
 from sa3d.results.next_view import NextView, next_views
 
 if TYPE_CHECKING:

@@ -19,17 +19,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from nerfstudio_plugin.benchmark.config import Layout
 from nerfstudio_plugin.demo.data import open_demo
 from sa3d.base.errors import SA3DError
 from sa3d.evaluation.simulated_user import box_of
 from sa3d.objects.prompts import Prompt
 from sa3d.scene.views import View
-
-Layout = Literal["demo", "folders", "nvos", "spin-nerf"]
 
 HOLD_OUT = 8
 """One in so many annotated views is a target, as every eighth image of LLFF scenes is for tests;

@@ -12,12 +12,12 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
 from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.benchmark.cases import Case, view_of
+from nerfstudio_plugin.benchmark.config import Protocol
 from sa3d.base.errors import SA3DError
 from sa3d.base.mask_overlap import iou
 from sa3d.evaluation.simulated_user import next_click
@@ -26,7 +26,6 @@ from sa3d.loop.session import Session
 from sa3d.objects.prompts import Prompt
 from sa3d.results.final_masks import final_mask, rendered_probability
 
-Protocol = Literal["visible", "unseen"]
 Masks = Mapping[int, np.ndarray]
 """By index of the view, bool [H, W] at the photo's size."""
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.api.opening import open as open_run
-from nerfstudio_plugin.benchmark.cases import Case, Layout, data_cases, demo_cases
-from nerfstudio_plugin.benchmark.protocols import Measured, Protocol, measure
+from nerfstudio_plugin.benchmark.cases import Case, data_cases, demo_cases
+from nerfstudio_plugin.benchmark.config import Layout, Protocol
+from nerfstudio_plugin.benchmark.protocols import Measured, measure
 from nerfstudio_plugin.cli.options import ReportOptions, SettingsOptions, parse
 from nerfstudio_plugin.cli.progress import ERR, OUT, prepare_with_progress
 from nerfstudio_plugin.runs.devices import torch_device

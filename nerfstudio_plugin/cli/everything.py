@@ -9,7 +9,8 @@ from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.api.prompt_options import PromptOptions
 from nerfstudio_plugin.cli.progress import OUT, event_bar, table
 from sa3d.base.errors import SA3DError
-from sa3d.search.everything import EverythingConfig, FoundObject, found_objects
+from sa3d.search.config import EverythingConfig
+from sa3d.search.everything import FoundObject, found_objects
 
 
 def refuse_prompts(options: PromptOptions) -> None:

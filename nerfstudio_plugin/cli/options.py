@@ -11,7 +11,8 @@ import tyro
 
 from nerfstudio_plugin.saved.segmented_scene import write_json
 from sa3d.loop.settings import Settings, load_settings
-from sa3d.scene.scene import PrepareConfig, Scene
+from sa3d.scene.config import PrepareConfig
+from sa3d.scene.scene import Scene
 
 if TYPE_CHECKING:
     from nerfstudio_plugin.runs.opening import Run

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from nerfstudio_plugin.cli.options import PresetOptions, ReportOptions, RunOptions, parse
 from nerfstudio_plugin.cli.progress import OUT, prepare_with_progress
-from sa3d.scene.scene import PrepareConfig
+from sa3d.scene.config import PrepareConfig
 
 _HELP = """Evaluate a trained scene once, so that segmenting in it is fast.
 

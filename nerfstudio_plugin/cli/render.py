@@ -15,7 +15,8 @@ from sa3d.base.errors import SA3DError
 from sa3d.base.storage import refuse_existing
 from sa3d.export.masks import mask_names
 from sa3d.geometry.camera_path import CameraPath, load_camera_path
-from sa3d.results.rendering import Kind, ViewPicture, save_picture, save_video
+from sa3d.results.config import Kind
+from sa3d.results.rendering import ViewPicture, save_picture, save_video
 from sa3d.scene.scene import Scene
 
 _HELP = """Render pictures of a segmentation, as PNG files or as a video.

@@ -15,10 +15,11 @@ from nerfstudio_plugin.cli.saved import SavedOptions
 from nerfstudio_plugin.exports.options import source
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import atomic_path, refuse_existing
-from sa3d.export.frames import Frame
+from sa3d.export.config import Frame
 from sa3d.export.manifest import write_manifest
+from sa3d.report.config import ReportConfig
 from sa3d.report.exports import find_exports
-from sa3d.report.page import ReportConfig, pictures_per_object, report_page
+from sa3d.report.page import pictures_per_object, report_page
 
 _HELP = """Write one self-contained HTML page about a segmentation.
 

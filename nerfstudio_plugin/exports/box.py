@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from nerfstudio_plugin.exports.options import Export3DOptions, Written
 from nerfstudio_plugin.saved.segmented_scene import ExportSource
-from sa3d.export.box import BoxConfig, export_boxes
+from sa3d.export.box import export_boxes
+from sa3d.export.config import BoxConfig
 
 HELP = """Write the oriented bounding boxes of objects as JSON, and print the flags for ns-export.
 

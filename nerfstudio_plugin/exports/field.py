@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from nerfstudio_plugin.exports.options import ExportOptions, Written
 from nerfstudio_plugin.saved.segmented_scene import ExportSource
-from sa3d.results.masked_field import Keep
+from sa3d.results.config import Keep
 from sa3d.results.object_volume import object_volume
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from nerfstudio_plugin.runs.datamanager import SA3DDataManagerConfig
 from nerfstudio_plugin.runs.opening import Run
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import atomic_folder, refuse_to_lose
-from sa3d.results.masked_field import Keep
+from sa3d.results.config import Keep
 from sa3d.scene.views import View
 
 _CONFIG = "config.yml"

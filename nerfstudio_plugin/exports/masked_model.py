@@ -22,7 +22,7 @@ from nerfstudio_plugin.display.checkpoint_tensors import PREFIX
 from nerfstudio_plugin.display.object_blocks import Blocks
 from nerfstudio_plugin.runs.opening import without_lpips
 from sa3d.base.errors import SA3DError
-from sa3d.results.masked_field import Keep
+from sa3d.results.config import Keep
 
 _EMPTY = "the exported field is empty: it has no density inside the object; export another object"
 

@@ -18,13 +18,8 @@ from sa3d.export.masks import (
     write_label_maps,
     write_masks,
 )
-from sa3d.export.training_set import (
-    Keep,
-    data_set_transforms,
-    run_transforms,
-    write_training_set,
-)
-from sa3d.results.mask_refinement import RefinementConfig
+from sa3d.export.training_set import data_set_transforms, run_transforms, write_training_set
+from sa3d.results.config import Keep, RefinementConfig
 
 HELP = """Write a mask of every photo, at its own size.
 

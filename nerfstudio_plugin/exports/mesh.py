@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Literal
 from nerfstudio_plugin.exports.options import Export3DOptions, Written
 from nerfstudio_plugin.saved.segmented_scene import ExportSource
 from sa3d.base.storage import refuse_existing
-from sa3d.export.mesh import MeshConfig, export_mesh
+from sa3d.export.config import MESH_SUFFIXES, MeshConfig
+from sa3d.export.mesh import export_mesh
 from sa3d.export.mesh_cleanup import mesh_report
-from sa3d.export.mesh_files import SUFFIXES, mesh_files
+from sa3d.export.mesh_files import mesh_files
 from sa3d.export.triangle_mesh import Mesh
 
 HELP = """Write objects as watertight triangle meshes: textured as .glb, .obj, .usdz or .usd, with
@@ -40,7 +41,7 @@ class Export(Export3DOptions):
     mesh: MeshConfig = field(default_factory=MeshConfig)
 
     kind: ClassVar[str] = "mesh"
-    suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
+    suffixes: ClassVar[tuple[str, ...]] = MESH_SUFFIXES
 
     def check(self) -> None:
         """Refuse options that cannot be; see ``ExportOptions.check``."""

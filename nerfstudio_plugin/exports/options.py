@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from nerfstudio_plugin.saved.segmented_scene import ExportSource
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import refuse_existing
-from sa3d.export.frames import Frame, Placement
+from sa3d.export.config import Frame
+from sa3d.export.frames import Placement
 from sa3d.export.manifest import file_sha256, write_manifest
 
 

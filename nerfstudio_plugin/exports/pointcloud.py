@@ -11,8 +11,8 @@ import numpy as np
 
 from nerfstudio_plugin.exports.options import Export3DOptions, Written
 from nerfstudio_plugin.saved.segmented_scene import ExportSource
-from sa3d.export.pointcloud import PointCloudConfig, export_pointcloud
-from sa3d.export.pointcloud_files import SUFFIXES
+from sa3d.export.config import POINTCLOUD_SUFFIXES, PointCloudConfig
+from sa3d.export.pointcloud import export_pointcloud
 
 HELP = """Write objects as point clouds: colors, normals, label (index of the object), probability.
 
@@ -37,7 +37,7 @@ class Export(Export3DOptions):
     pointcloud: PointCloudConfig = field(default_factory=PointCloudConfig)
 
     kind: ClassVar[str] = "pointcloud"
-    suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
+    suffixes: ClassVar[tuple[str, ...]] = POINTCLOUD_SUFFIXES
 
     def check(self) -> None:
         """Refuse options that cannot be; see ``ExportOptions.check``."""

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from nerfstudio_plugin.runs.opening import Run, open_run
-from sa3d.scene.scene import PrepareConfig, Scene
+from sa3d.scene.config import PrepareConfig
+from sa3d.scene.scene import Scene
 
 _CACHE_NAME = "sa3d_cache"
 

@@ -14,7 +14,8 @@ from nerfstudio_plugin.saved.overlay import overlay_sheet
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import atomic_path
 from sa3d.base.version import program_version
-from sa3d.export.frames import Frame, Placement
+from sa3d.export.config import Frame
+from sa3d.export.frames import Placement
 from sa3d.loop.settings import Settings, settings_from_dict
 from sa3d.objects.checkpoint import REPORTS, SavedSegmentation, load_segmentation, save_segmentation
 from sa3d.objects.segmentation import ObjectResult, Segmentation

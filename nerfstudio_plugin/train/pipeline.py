@@ -40,7 +40,7 @@ from nerfstudio_plugin.viewer.state import Listeners
 from sa3d.base.errors import SA3DError
 from sa3d.loop.object_loop import LoopConfig
 from sa3d.loop.settings import Settings
-from sa3d.scene.scene import PrepareConfig
+from sa3d.scene.config import PrepareConfig
 from sa3d.segmenters.registry import AUTO
 
 SEGMENTATION_FOLDER = "segmentation"

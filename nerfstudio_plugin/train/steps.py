@@ -11,7 +11,8 @@ from nerfstudio_plugin.viewer.studio import Studio
 from sa3d.detectors.protocol import TextDetector
 from sa3d.objects.events import Event, Finished, RoundDone, RoundStarted, ViewDone
 from sa3d.objects.prompts import Prompt
-from sa3d.search.text_prompts import WordsChoice, WordsConfig
+from sa3d.search.config import WordsConfig
+from sa3d.search.text_prompts import WordsChoice
 
 
 @dataclass(frozen=True)

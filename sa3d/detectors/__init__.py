@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sa3d.base.errors import SA3DError
-from sa3d.detectors.protocol import TextDetector
 from sa3d.detectors.registry import DEFAULT, REGISTRY, DetectorInfo
 from sa3d.hub.files import cached_folder, is_hub_id
 from sa3d.segmenters.choice import PATIENCE_S
 from sa3d.segmenters.registry import AUTO
+
+if TYPE_CHECKING:
+    from sa3d.detectors.protocol import TextDetector
 
 
 def load_detector(name: str, device: str = "cpu") -> TextDetector:

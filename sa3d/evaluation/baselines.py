@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from sa3d.base.mask_overlap import iou
-from sa3d.loop.config import LoopConfig
-from sa3d.loop.convergence import ConvergenceConfig
+from sa3d.loop.config import ConvergenceConfig, LoopConfig
 from sa3d.loop.object_loop import ObjectLoop
 from sa3d.objects.inverse_rendering import sa3d_gradient_step
 from sa3d.scene.scene import Scene

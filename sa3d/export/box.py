@@ -15,6 +15,7 @@ import torch
 
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import atomic_path, refuse_existing
+from sa3d.export.config import BoxConfig
 from sa3d.export.frames import Placement
 from sa3d.export.surface import merge_points, surface_points
 from sa3d.objects.segmentation import Segmentation
@@ -25,20 +26,6 @@ _GAP = 3.0
 """Voxels this many times the usual distance apart, or less, belong to one group."""
 _ANGLE_DIGITS = 2
 """Orientations are tried this finely: decimals of radians."""
-
-
-@dataclass
-class BoxConfig:
-    """How a box is put around an object."""
-
-    upright: bool = False
-    """Keep one axis along the run's +z, its up; by default the box with the least volume."""
-    min_group: float = 0.05
-    """Stray points: a group of points about three voxels or more away from all others counts only
-    if it holds this share of the largest group's points."""
-    padding: float = 0.02
-    """How far the --obb_* flags reach beyond every face, as a share of the longest side: ns-export
-    keeps only what is strictly inside."""
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-Frame = Literal["original", "nerfstudio"]
+from sa3d.export.config import Frame
 
 
 @dataclass(frozen=True)

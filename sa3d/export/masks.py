@@ -15,7 +15,8 @@ import numpy as np
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import atomic_folder
 from sa3d.objects.segmentation import Segmentation
-from sa3d.results.mask_refinement import RefinementConfig, refined_masks
+from sa3d.results.config import RefinementConfig
+from sa3d.results.mask_refinement import refined_masks
 from sa3d.scene.scene import Scene
 from sa3d.scene.views import View
 

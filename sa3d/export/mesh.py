@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import refuse_existing
+from sa3d.export.config import MeshConfig
 from sa3d.export.frames import Placement
 from sa3d.export.isosurface import isosurface
 from sa3d.export.mesh_cleanup import decimated, smoothed, solid_parts, vertex_normals
 from sa3d.export.mesh_files import holds_texture, mesh_files, write_mesh
 from sa3d.export.occupancy import occupancy
 from sa3d.export.surface import surface_points
-from sa3d.export.surface_colors import ColorSource, surface_colors
+from sa3d.export.surface_colors import surface_colors
 from sa3d.export.texture import covered_texels, painted, unfolded
 from sa3d.export.triangle_mesh import Mesh, Texture
 from sa3d.objects.segmentation import Segmentation
@@ -23,46 +23,6 @@ from sa3d.results.object_volume import ObjectVolume, cell_size, object_volume
 from sa3d.scene.scene import Scene
 
 _MAX_CELLS = 1 << 32
-
-
-@dataclass
-class MeshConfig:
-    """How a mesh is made."""
-
-    samples_per_voxel: int = 3
-    """Density samples along each side of a mask grid voxel."""
-    cell_size: float | None = None
-    """Distance of density samples in units of the frame, instead of samples_per_voxel."""
-    density_level: float | None = None
-    """Density of the surface, per world unit; by default a share of the NeRF's usual density where
-    its depth maps show the object."""
-    min_component: float = 0.05
-    """Loose parts of which less is seen than this share of the most seen part are dropped."""
-    smoothing: int = 3
-    """Rounds of smoothing, which does not shrink."""
-    faces: int | None = 20_000
-    """Faces at most; more if the mesh would tear. None keeps all."""
-    colors: ColorSource = "photos"
-    """photos: from the photos that see a place best; nerf: rendered along the normals."""
-    texture_size: int = 1024
-    """Texels along the sides of the texture; 0 for colors per vertex."""
-
-    def check(self) -> None:
-        """Refuse settings that make no sense.
-
-        Raises:
-            SA3DError: naming the option.
-        """
-        for option, value, least in (
-            ("samples-per-voxel", self.samples_per_voxel, 1),
-            ("smoothing", self.smoothing, 0),
-            ("faces", 4 if self.faces is None else self.faces, 4),
-            ("texture-size", self.texture_size or 16, 16),
-        ):
-            if value < least:
-                raise SA3DError(f"--mesh.{option} must be at least {least}, is {value}")
-        if self.cell_size is not None and not self.cell_size > 0:
-            raise SA3DError(f"--mesh.cell-size must be positive, is {self.cell_size}")
 
 
 def export_mesh(
@@ -75,7 +35,7 @@ def export_mesh(
     config: MeshConfig | None = None,
     overwrite: bool = False,
 ) -> Mesh:
-    """Write an object's surface in the format the suffix names, see ``mesh_files.SUFFIXES``.
+    """Write an object's surface in the format the suffix names, see ``MESH_SUFFIXES``.
 
     Textures go where the format holds one (GLB, OBJ, USD), vertex colors into a PLY.
 

@@ -12,13 +12,11 @@ import numpy as np
 
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import atomic_path
+from sa3d.export.config import MESH_SUFFIXES, TEXTURED_SUFFIXES
 from sa3d.export.mesh_cleanup import vertex_normals
 from sa3d.export.triangle_mesh import Mesh, Texture
 from sa3d.export.usd import package_stage, save_stage
 
-_TEXTURED = (".glb", ".obj", ".usdz", ".usd")
-SUFFIXES = (*_TEXTURED, ".ply", ".stl")
-"""Suffixes of all formats. PLY holds vertex colors, STL holds none, the others a texture."""
 _COMPANIONS = {".obj": (".mtl", ".png"), ".usd": (".png",)}
 """Files beside the one that is named, if the mesh has a texture."""
 
@@ -29,8 +27,8 @@ def mesh_suffix(path: Path) -> str:
     Raises:
         SA3DError: no such format.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+    if path.suffix.lower() not in MESH_SUFFIXES:
+        known = f"{', '.join(MESH_SUFFIXES[:-1])} or {MESH_SUFFIXES[-1]}"
         raise SA3DError(f"a mesh is written as {known}, not as {path.suffix or 'no suffix'!r}")
     return path.suffix.lower()
 
@@ -41,7 +39,7 @@ def holds_texture(path: Path) -> bool:
     Raises:
         SA3DError: no such format.
     """
-    return mesh_suffix(path) in _TEXTURED
+    return mesh_suffix(path) in TEXTURED_SUFFIXES
 
 
 def mesh_files(path: Path, *, textured: bool) -> list[Path]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sa3d.base.errors import SA3DError
 from sa3d.base.storage import refuse_existing
+from sa3d.export.config import PointCloudConfig
 from sa3d.export.frames import Placement
 from sa3d.export.pointcloud_files import PointCloud, check_suffix, write_pointcloud
 from sa3d.export.surface import SurfacePoints, merge_points, surface_points
@@ -22,37 +21,6 @@ from sa3d.scene.scene import Scene
 
 _FINEST = 1 << 20
 """Cells along the longest side of an object, at most."""
-
-
-@dataclass
-class PointCloudConfig:
-    """How a point cloud is made."""
-
-    count: int | None = None
-    """Points per object, evenly spread; fewer if the views do not see as many."""
-    spacing: float | None = None
-    """Instead of a count: one point per cube of this side, in units of the output's frame. A voxel
-    of the mask grid if neither is given."""
-    neighbours: int = 16
-    """Nearest voxels of the surface that define a point's normal, and whether a voxel is an
-    outlier."""
-    outlier_deviations: float = 4.0
-    """A voxel whose mean distance to its neighbours exceeds the average by more than this many
-    standard deviations is dropped, with all points in it."""
-
-    def check(self) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            SA3DError: both a count and a spacing, or one that is not positive.
-        """
-        if self.count is not None and self.spacing is not None:
-            raise SA3DError("a point cloud has a count or a spacing, not both: give one of them")
-        for name, value in (("count", self.count), ("spacing", self.spacing)):
-            if value is not None and not value > 0:
-                raise SA3DError(f"the {name} of a point cloud must be above 0, not {value:g}")
-        if self.neighbours < 1:
-            raise SA3DError("a point cloud needs at least 1 neighbour per point")
 
 
 def export_pointcloud(

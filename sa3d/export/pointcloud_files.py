@@ -14,9 +14,8 @@ import numpy as np
 
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import atomic_path, save_arrays
-from sa3d.export.frames import Frame, Placement
-
-SUFFIXES = (".ply", ".pcd", ".npz")
+from sa3d.export.config import POINTCLOUD_SUFFIXES, Frame
+from sa3d.export.frames import Placement
 
 _TOLERANCE = 1e-5
 """Positions are written as float32 if that moves none by more than this share of the extent."""
@@ -57,10 +56,10 @@ def check_suffix(path: Path) -> None:
     """Refuse files of another kind.
 
     Raises:
-        SA3DError: the suffix is none of ``SUFFIXES``.
+        SA3DError: the suffix is none of ``POINTCLOUD_SUFFIXES``.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        known = ", ".join(SUFFIXES[:-1]) + " or " + SUFFIXES[-1]
+    if path.suffix.lower() not in POINTCLOUD_SUFFIXES:
+        known = ", ".join(POINTCLOUD_SUFFIXES[:-1]) + " or " + POINTCLOUD_SUFFIXES[-1]
         raise SA3DError(f"a point cloud is written as {known}, not as {path.suffix or path.name!r}")
 
 

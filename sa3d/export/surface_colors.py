@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sa3d.export.config import ColorSource
 from sa3d.geometry.camera import Camera, Rays
 from sa3d.objects.segmentation import Segmentation
 from sa3d.results.final_masks import final_mask
 from sa3d.results.masked_field import MaskedField
 from sa3d.results.object_volume import ObjectVolume, cell_size
 from sa3d.scene.scene import PreparedView, Scene
-
-ColorSource = Literal["photos", "nerf"]
 
 _SHARPNESS = 6
 """Power of a photo's weight: large takes the best one alone, small blurs."""

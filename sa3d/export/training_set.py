@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +18,8 @@ from sa3d.base.errors import SA3DError
 from sa3d.export.frames import Placement
 from sa3d.export.masks import PhotoMasks, mask_names, only_png, photo_folder, write_bits
 from sa3d.geometry.camera import Camera
+from sa3d.results.config import Keep
 from sa3d.scene.views import View
-
-Keep = Literal["object", "rest"]
-"""What is trained on: the objects alone, or everything but them."""
 
 _REDUCTIONS = (2, 4, 8)
 """Nerfstudio's own smaller copies of the photos: ``images_2`` and so on."""

@@ -6,8 +6,44 @@ from dataclasses import dataclass, field
 
 from sa3d.base.errors import SA3DError
 from sa3d.base.ranges import NOT_NEGATIVE, SHARE, check_ranges
-from sa3d.loop.convergence import ConvergenceConfig
-from sa3d.voting.self_prompting import SelfPromptConfig
+from sa3d.voting.config import SelfPromptConfig
+
+
+@dataclass
+class ConvergenceConfig:
+    """When the rounds end."""
+
+    max_rounds: int = 6
+    """Rounds over all views, at most; 0: what the prompted views lift is the answer."""
+    flip_tolerance: float = 0.01
+    """Converged when a round changes fewer than this share of the labelled elements."""
+    min_best_agreement: float = 0.94
+    """Where not even the best tenth of the views agrees so well (IoU) with the others, no common
+    object was found: what the prompted views lifted is the answer. Not the mean, which falls where
+    the segmenter errs in some of the views although the votes are right (docs/robustness.md)."""
+    min_prompt_agreement: float = 0.5
+    """The same where the others agree less than this (IoU) with the user's own masks."""
+    look_at: float = 0.75
+    """Views whose mask agrees less than this with the others are named in the verdict."""
+    look_beyond: float = 0.15
+    """The verdict says so where more than this share of an object lies outside the pictures it was
+    marked in: what is there nobody has confirmed, and agreement does not tell (docs/stop.md)."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense.
+
+        Raises:
+            SA3DError: naming the value, and what it may be.
+        """
+        check_ranges(
+            "loop.convergence",
+            self,
+            max_rounds=NOT_NEGATIVE,
+            min_best_agreement=NOT_NEGATIVE,
+            min_prompt_agreement=SHARE,
+            look_at=SHARE,
+            look_beyond=SHARE,
+        )
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from sa3d.base.errors import SA3DError
 from sa3d.loop.config import LoopConfig
-from sa3d.scene.scene import PrepareConfig
+from sa3d.scene.config import PrepareConfig
 from sa3d.segmenters.registry import AUTO
 
 if sys.version_info >= (3, 11):

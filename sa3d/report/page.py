@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from sa3d.base.errors import SA3DError
-from sa3d.export.box import Box, BoxConfig, object_box
+from sa3d.export.box import Box, object_box
+from sa3d.export.config import BoxConfig, MeshConfig
 from sa3d.export.frames import Placement
-from sa3d.export.mesh import MeshConfig, object_mesh
+from sa3d.export.mesh import object_mesh
 from sa3d.objects.segmentation import ObjectResult, Segmentation, ViewRecord
+from sa3d.report.config import ReportConfig
 from sa3d.report.exports import FoundExport
 from sa3d.report.mesh_pictures import MeshPictures
 from sa3d.report.pictures import HEAT, UNKNOWN, data_uri, doubt_picture, jpeg_uri, prompt_picture
@@ -37,28 +39,6 @@ _WHY = {
 
 _TURNING_MESH = MeshConfig(samples_per_voxel=2, faces=None, texture_size=0)
 """For small pictures: many faces, with colors of their own."""
-
-
-@dataclass
-class ReportConfig:
-    """What a report shows."""
-
-    max_views: int = 12
-    """Views shown with the mask of each object, spread over the scene."""
-    doubt_views: int = 4
-    """Views shown with the doubt about each object."""
-    rejected_views: int = 4
-    """Rejected views shown with the mask that was rejected; all of them are listed."""
-    picture_side: int = 560
-    """Longest side of the pictures, in pixels."""
-    turntable: bool = True
-    """Show every object turning: the slowest part without a GPU."""
-    turning: Literal["mesh", "nerf"] = "mesh"
-    """What turns: the object's mesh, or the NeRF with everything else cut away."""
-    turntable_frames: int = 20
-    """Pictures of a turn."""
-    turntable_side: int = 144
-    """Side of those pictures, in pixels."""
 
 
 def report_page(

@@ -9,12 +9,12 @@ steps move to the photo's edges.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import Segmentation
+from sa3d.results.config import RefinementConfig
 from sa3d.results.final_masks import final_masks
 from sa3d.scene.scene import Scene
 from sa3d.segmenters.graphcut.cut import (
@@ -27,25 +27,10 @@ from sa3d.segmenters.graphcut.cut import (
 from sa3d.voting.photo_masks import drawn_by_user
 from sa3d.voting.user_prompts import clicked_parts
 
-_MIN_RADIUS_PX = 3
 _MARGIN = 6
 """Windows around the object that show what its background looks like."""
 _CUT_SIDE_PX = 1024
 """Longer surroundings are cut at a smaller size: cuts cost more than their pixels."""
-
-
-@dataclass
-class RefinementConfig:
-    """How a mask's edges follow the photo."""
-
-    reach: float = 0.01
-    """How far an edge may move, as a share of the photo's longer side; six pixels at least."""
-    contrast: float = 0.01
-    """Steps in color below this are no edges (colors lie in [0, 1])."""
-
-    def radius_px(self, height: int, width: int) -> int:
-        """Half the reach in pixels, for a photo of this size."""
-        return max(_MIN_RADIUS_PX, round(self.reach * max(height, width) / 2))
 
 
 def refined_masks(

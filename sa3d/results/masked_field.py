@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,9 +12,8 @@ from sa3d.base.errors import SA3DError
 from sa3d.fields.radiance_field import FieldRender, RadianceField
 from sa3d.geometry.bounds import Bounds
 from sa3d.geometry.camera import Rays
+from sa3d.results.config import Keep
 from sa3d.results.object_volume import ObjectVolume, cell_size
-
-Keep = Literal["object", "rest"]
 
 FAR = 1e6
 """Depth, in world units, of a ray that meets nothing."""

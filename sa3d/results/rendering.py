@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -16,14 +15,11 @@ from sa3d.fields.radiance_field import RadianceField
 from sa3d.geometry.camera import Camera
 from sa3d.objects.colors import Color
 from sa3d.objects.segmentation import Segmentation
+from sa3d.results.config import Kind
 from sa3d.results.final_masks import final_mask
 from sa3d.results.masked_field import MaskedField
 from sa3d.results.object_volume import ObjectVolume, cell_size, object_volume
 from sa3d.scene.scene import Scene
-
-Kind = Literal["mask", "overlay", "object", "removed"]
-"""The mask; the picture tinted where the object is, with an outline; the object cut out, with
-transparency; the scene without the object."""
 
 _TINT_SHARE = 0.45
 

@@ -22,6 +22,7 @@ from sa3d.base.errors import SA3DError
 from sa3d.base.storage import atomic_path, load_arrays, save_arrays
 from sa3d.fields.radiance_field import RadianceField
 from sa3d.geometry.camera import Camera
+from sa3d.scene.config import PrepareConfig
 from sa3d.scene.elements import Elements, MaskGrid
 from sa3d.scene.encoding_memory import EncodingMemory
 from sa3d.scene.view_operator import ViewOperator, ViewRender, build_view_operator, unproject
@@ -29,18 +30,6 @@ from sa3d.scene.views import View, find_view
 from sa3d.segmenters.protocol import EncodesBatches, PromptableSegmenter
 
 CACHE_VERSION = 1
-
-
-@dataclass
-class PrepareConfig:
-    """How a scene is prepared. A change here means preparing anew."""
-
-    resolution: int = 256
-    """Voxels along each side of the mask grid (stored sparsely: only where light falls)."""
-    ray_side: int = 192
-    """Rays along the longer side of each view; masks keep the photos' own size."""
-    min_weight: float = 0.003
-    """Light below this share of a ray's is dropped from the view operators."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,28 +15,10 @@ from sa3d.objects.events import Event, Finished
 from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import ObjectResult, Segmentation
 from sa3d.scene.scene import Scene
-from sa3d.search.object_proposals import (
-    MasksProposed,
-    ObjectProposal,
-    ObjectProposer,
-    ProposalConfig,
-)
+from sa3d.search.config import EverythingConfig
+from sa3d.search.object_proposals import MasksProposed, ObjectProposal, ObjectProposer
 from sa3d.segmenters.protocol import PromptableSegmenter
 from sa3d.voting.extent import Extent
-
-
-@dataclass
-class EverythingConfig:
-    """With --everything: what counts as an object in the end."""
-
-    min_agreement: float = 0.6
-    """Objects whose views agree less (mean IoU, 0 to 1) are dropped."""
-    min_seen: float = 0.3
-    """Objects found in a smaller share of the views are dropped: they are background."""
-    max_shared: float = 0.5
-    """Of two objects that share more of the smaller one's elements, the one with the better
-    agreement stays."""
-    proposals: ProposalConfig = field(default_factory=ProposalConfig)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ views see.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,35 +19,12 @@ from torch import Tensor
 from sa3d.base.mask_overlap import iou
 from sa3d.geometry.view_schedule import camera_distances, farthest_views
 from sa3d.scene.scene import Scene
-from sa3d.segmenters.mask_generator import MaskGeneratorConfig, generate_masks, grid_points
+from sa3d.search.config import ProposalConfig
+from sa3d.segmenters.mask_generator import generate_masks, grid_points
 from sa3d.segmenters.protocol import PromptableSegmenter
-from sa3d.surfaces.standing_out import (
-    StandingOut,
-    StandingOutConfig,
-    find_standing_out,
-    in_many_frames,
-)
-from sa3d.voting.self_prompting import SelfPromptConfig, self_prompt
-
-
-@dataclass
-class ProposalConfig:
-    """How objects are proposed."""
-
-    views: int = 6
-    """Views in which masks are proposed, spread over the scene."""
-    min_views: int = 2
-    """An object is proposed only if it was found in this many of them."""
-    min_overlap: float = 0.5
-    """Masks of two views are the same object if their IoU in 3D is this."""
-    min_share: float = 0.0015
-    """A cluster is proposed in a view if it fills this share of the image."""
-    min_height: float = 0.3
-    """A smaller share of a mask off all planes (table, floor, wall) is a bump or a stain."""
-    prompted_views: int = 2
-    """An object's loop starts from its masks in this many views."""
-    standing_out: StandingOutConfig = field(default_factory=StandingOutConfig)
-    masks: MaskGeneratorConfig = field(default_factory=MaskGeneratorConfig)
+from sa3d.surfaces.standing_out import StandingOut, find_standing_out, in_many_frames
+from sa3d.voting.config import SelfPromptConfig
+from sa3d.voting.self_prompting import self_prompt
 
 
 @dataclass(frozen=True)

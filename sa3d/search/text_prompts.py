@@ -14,20 +14,9 @@ from sa3d.geometry.view_schedule import spread_views
 from sa3d.loop.config import LoopConfig
 from sa3d.objects.prompts import Prompt
 from sa3d.scene.scene import Scene
+from sa3d.search.config import WordsConfig
 from sa3d.search.text_candidates import Box, Found, Judgement, find_in_view, judge
 from sa3d.segmenters.protocol import PromptableSegmenter
-
-
-@dataclass
-class WordsConfig:
-    """How things named in words are found."""
-
-    views: int = 5
-    """How many views are searched; spread over the scene, the one named by --view among them."""
-    threshold: float | None = None
-    """Score from which a detection counts; the detector's own if left out."""
-    most: int = 8
-    """At most this many detections of a view are followed."""
 
 
 @dataclass(frozen=True)

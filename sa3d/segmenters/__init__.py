@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sa3d.base.errors import SA3DError
 from sa3d.hub.files import is_hub_id
 from sa3d.segmenters.choice import segmenter_meant
-from sa3d.segmenters.protocol import PromptableSegmenter
 from sa3d.segmenters.registry import AUTO, EMBEDDED, KNOWN_SEGMENTERS, REGISTRY
+
+if TYPE_CHECKING:
+    from sa3d.segmenters.protocol import PromptableSegmenter
 
 
 def load_segmenter(name: str, device: str = "cpu") -> PromptableSegmenter:

@@ -18,7 +18,8 @@ from sa3d.objects.events import RoundDone
 from sa3d.objects.inverse_rendering import Evidence, Vote
 from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import ObjectResult, Segmentation, ViewRecord
-from sa3d.scene.scene import PrepareConfig, Scene
+from sa3d.scene.config import PrepareConfig
+from sa3d.scene.scene import Scene
 from sa3d.scene.views import View
 from sa3d.testing.analytic_fields import AnalyticField, Box, Shape, Sphere, Vector
 

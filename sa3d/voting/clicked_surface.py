@@ -17,7 +17,8 @@ from sa3d.base.errors import SA3DError
 from sa3d.base.storage import load_arrays, save_arrays
 from sa3d.objects.prompts import Prompt
 from sa3d.scene.scene import Scene
-from sa3d.surfaces.standing_out import StandingOutConfig, find_standing_out
+from sa3d.surfaces.config import StandingOutConfig
+from sa3d.surfaces.standing_out import find_standing_out
 
 _FILE = "standing_out-1.npz"
 _NOTHING = -1

@@ -16,7 +16,6 @@ from scipy.spatial.transform import Rotation
 from sa3d.base.errors import SA3DError
 from sa3d.export.box import (
     Box,
-    BoxConfig,
     bounding_box,
     box_points,
     described,
@@ -24,6 +23,7 @@ from sa3d.export.box import (
     ns_export_flags,
     object_box,
 )
+from sa3d.export.config import BoxConfig
 from sa3d.export.frames import Placement
 from sa3d.objects.inverse_rendering import Evidence
 from sa3d.objects.segmentation import Segmentation

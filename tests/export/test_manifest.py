@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sa3d.export.config import MeshConfig
 from sa3d.export.frames import Placement
 from sa3d.export.manifest import file_sha256, manifest_path, write_manifest
-from sa3d.export.mesh import MeshConfig
 from sa3d.objects.segmentation import Segmentation
 
 

@@ -20,8 +20,9 @@ from sa3d.export.masks import (
 from sa3d.geometry.camera import Camera
 from sa3d.objects.inverse_rendering import Evidence
 from sa3d.objects.segmentation import Segmentation
+from sa3d.results.config import RefinementConfig
 from sa3d.results.final_masks import final_mask, final_masks
-from sa3d.results.mask_refinement import RefinementConfig, refined_masks
+from sa3d.results.mask_refinement import refined_masks
 from sa3d.scene.views import View
 from sa3d.testing.analytic_scene import AnalyticScene, spiral_camera
 

@@ -11,8 +11,9 @@ import trimesh
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
 from sa3d.base.errors import SA3DError
+from sa3d.export.config import MeshConfig
 from sa3d.export.frames import Placement
-from sa3d.export.mesh import MeshConfig, export_mesh, object_mesh
+from sa3d.export.mesh import export_mesh, object_mesh
 from sa3d.export.mesh_cleanup import mesh_report
 from sa3d.export.triangle_mesh import Mesh
 from sa3d.objects.inverse_rendering import Evidence

@@ -9,8 +9,9 @@ import trimesh
 from PIL import Image
 
 from sa3d.base.errors import SA3DError
+from sa3d.export.config import MESH_SUFFIXES
 from sa3d.export.frames import Placement
-from sa3d.export.mesh_files import SUFFIXES, mesh_files, write_mesh
+from sa3d.export.mesh_files import mesh_files, write_mesh
 from sa3d.export.triangle_mesh import Mesh, Texture
 
 # Right-handed unit tetrahedron; its picture's lower left quarter is red, the rest blue.
@@ -123,7 +124,7 @@ def test_two_objects_in_a_folder_share_no_file(tmp_path: Path) -> None:
     assert "map_Kd a.png" in text
 
 
-@pytest.mark.parametrize("suffix", [s for s in SUFFIXES if not s.startswith(".usd")])
+@pytest.mark.parametrize("suffix", [s for s in MESH_SUFFIXES if not s.startswith(".usd")])
 def test_mirrored_faces_stay_outward(tmp_path: Path, suffix: str) -> None:
     mirror = np.array([[0.0, 1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3]])
     mesh = TEXTURED.placed(Placement.original(mirror, 0.5))

@@ -11,8 +11,9 @@ from scipy.spatial import KDTree
 
 import sa3d.export.pointcloud_files
 from sa3d.base.errors import SA3DError
+from sa3d.export.config import PointCloudConfig
 from sa3d.export.frames import Placement
-from sa3d.export.pointcloud import PointCloudConfig, export_pointcloud, object_pointcloud
+from sa3d.export.pointcloud import export_pointcloud, object_pointcloud
 from sa3d.export.pointcloud_files import PointCloud
 from sa3d.objects.inverse_rendering import Evidence
 from sa3d.objects.segmentation import Segmentation

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sa3d.export.surface_colors import ColorSource, surface_colors
+from sa3d.export.config import ColorSource
+from sa3d.export.surface_colors import surface_colors
 from sa3d.objects.segmentation import Segmentation
 from sa3d.results.object_volume import object_volume
 from sa3d.testing.analytic_scene import BALL, CRATE, AnalyticScene

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sa3d.loop.config import ConvergenceConfig
 from sa3d.loop.convergence import (
     CLEARLY,
-    ConvergenceConfig,
     RoundState,
     best_round,
     best_tenth,

@@ -3,9 +3,8 @@ import math
 import pytest
 
 from sa3d.base.errors import SA3DError
-from sa3d.loop.config import LoopConfig
-from sa3d.loop.convergence import ConvergenceConfig
-from sa3d.voting.self_prompting import SelfPromptConfig
+from sa3d.loop.config import ConvergenceConfig, LoopConfig
+from sa3d.voting.config import SelfPromptConfig
 
 
 @pytest.mark.parametrize(

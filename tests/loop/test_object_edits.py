@@ -19,9 +19,10 @@ from sa3d.objects.checkpoint import load_segmentation, save_segmentation
 from sa3d.objects.events import Finished, ViewDone
 from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import Segmentation
+from sa3d.results.config import RefinementConfig
 from sa3d.results.final_masks import final_masks
-from sa3d.results.mask_refinement import RefinementConfig
-from sa3d.scene.scene import PrepareConfig, Scene
+from sa3d.scene.config import PrepareConfig
+from sa3d.scene.scene import Scene
 from sa3d.testing.analytic_fields import Box
 from sa3d.testing.analytic_scene import TABLE, AnalyticScene, analytic_scene
 from sa3d.testing.oracle_segmenter import OracleSegmenter

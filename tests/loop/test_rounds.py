@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sa3d.loop.config import LoopConfig
-from sa3d.loop.convergence import ConvergenceConfig
+from sa3d.loop.config import ConvergenceConfig, LoopConfig
 from sa3d.loop.session import Session
 from sa3d.objects.events import Event, Finished, RoundDone, RoundStarted, ViewDone
 from sa3d.objects.prompts import Prompt

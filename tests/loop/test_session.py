@@ -14,8 +14,7 @@ import torch
 from sa3d.base.errors import SA3DError
 from sa3d.evaluation.simulated_user import box_of, next_click
 from sa3d.evaluation.stages import iou, mean_iou_over_views
-from sa3d.loop.config import LoopConfig
-from sa3d.loop.convergence import ConvergenceConfig
+from sa3d.loop.config import ConvergenceConfig, LoopConfig
 from sa3d.loop.object_loop import ObjectLoop
 from sa3d.loop.session import Session
 from sa3d.objects.checkpoint import load_segmentation, save_segmentation

@@ -12,8 +12,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from sa3d.loop.config import LoopConfig
-from sa3d.loop.convergence import ConvergenceConfig
+from sa3d.loop.config import ConvergenceConfig, LoopConfig
 from sa3d.loop.object_loop import ObjectLoop
 from sa3d.objects.checkpoint import load_segmentation, save_segmentation
 from sa3d.objects.events import Finished, Outcome, RoundDone

@@ -8,7 +8,8 @@ import pytest
 from sa3d.base.errors import SA3DError
 from sa3d.objects.inverse_rendering import Evidence
 from sa3d.objects.segmentation import Segmentation
-from sa3d.report.page import ReportConfig, pictures_per_object, report_page
+from sa3d.report.config import ReportConfig
+from sa3d.report.page import pictures_per_object, report_page
 from sa3d.testing.analytic_scene import AnalyticScene
 
 QUICK = ReportConfig(max_views=3, doubt_views=1, turntable_frames=2, turntable_side=24)

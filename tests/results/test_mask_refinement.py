@@ -11,13 +11,9 @@ from hypothesis.extra.numpy import arrays
 from sa3d.evaluation.stages import boundary_f
 from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import Segmentation, ViewRecord
+from sa3d.results.config import RefinementConfig
 from sa3d.results.final_masks import final_masks
-from sa3d.results.mask_refinement import (
-    RefinementConfig,
-    guided_filter,
-    refine_masks,
-    refined_masks,
-)
+from sa3d.results.mask_refinement import guided_filter, refine_masks, refined_masks
 from sa3d.testing.analytic_scene import AnalyticScene
 
 

@@ -11,7 +11,8 @@ import sa3d.scene.scene
 from sa3d.base.errors import SA3DError
 from sa3d.fields.radiance_field import FieldRender
 from sa3d.geometry.camera import Rays
-from sa3d.scene.scene import PrepareConfig, Scene
+from sa3d.scene.config import PrepareConfig
+from sa3d.scene.scene import Scene
 from sa3d.scene.views import View
 from sa3d.testing.analytic_fields import AnalyticField
 from sa3d.testing.analytic_scene import BALL, CRATE, analytic_scene

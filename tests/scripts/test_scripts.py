@@ -17,7 +17,7 @@ from nerfstudio_plugin.demo.data import open_demo
 from nerfstudio_plugin.runs.scene_loading import open_scene
 from sa3d.evaluation.stages import upper_bound
 from sa3d.objects.checkpoint import read_bitmap, save_segmentation
-from sa3d.scene.scene import PrepareConfig
+from sa3d.scene.config import PrepareConfig
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from sa3d.segmenters.config import MaskGeneratorConfig
 from sa3d.segmenters.mask_generator import (
     GeneratedMask,
-    MaskGeneratorConfig,
     generate_masks,
     grid_points,
     stability,

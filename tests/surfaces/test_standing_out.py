@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from sa3d.evaluation.stages import iou
-from sa3d.surfaces.standing_out import StandingOutConfig, find_planes, find_standing_out
+from sa3d.surfaces.config import StandingOutConfig
+from sa3d.surfaces.standing_out import find_planes, find_standing_out
 from sa3d.testing.analytic_scene import AnalyticScene
 
 

@@ -8,12 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sa3d.voting.self_prompting import (
-    SelfPrompt,
-    SelfPromptConfig,
-    probability_to_logits,
-    self_prompt,
-)
+from sa3d.voting.config import SelfPromptConfig
+from sa3d.voting.self_prompting import SelfPrompt, probability_to_logits, self_prompt
 
 HEIGHT, WIDTH = 30, 40
 

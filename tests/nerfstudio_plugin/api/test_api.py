@@ -14,15 +14,15 @@ from nerfstudio_plugin.api import marked_prompts
 from nerfstudio_plugin.exports import export_class, new_export
 from sa3d.base.mask_overlap import iou
 from sa3d.evaluation.simulated_user import box_of
-from sa3d.export.mesh import MeshConfig
-from sa3d.export.pointcloud import PointCloudConfig
+from sa3d.export.config import MeshConfig, PointCloudConfig
 from sa3d.loop.settings import Settings
 from sa3d.objects.checkpoint import load_segmentation, save_segmentation
 from sa3d.objects.colors import object_color
 from sa3d.objects.events import Finished, ViewDone
 from sa3d.objects.prompts import Prompt
 from sa3d.results.calibration import calibrated_probability
-from sa3d.scene.scene import PrepareConfig, ViewPrepared
+from sa3d.scene.config import PrepareConfig
+from sa3d.scene.scene import ViewPrepared
 from sa3d.testing.analytic_scene import BALL
 from sa3d.testing.oracle_detector import OracleDetector
 

@@ -12,7 +12,7 @@ import pytest
 from nerfstudio_plugin.demo.data import open_demo
 from sa3d.loop.settings import load_settings
 from sa3d.objects.events import Finished
-from sa3d.scene.scene import PrepareConfig
+from sa3d.scene.config import PrepareConfig
 
 NOTEBOOK = Path(__file__).parents[3] / "examples/segment_an_object.ipynb"
 

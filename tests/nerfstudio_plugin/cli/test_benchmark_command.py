@@ -15,7 +15,7 @@ from sa3d.base.errors import SA3DError
 from sa3d.base.mask_overlap import iou
 from sa3d.evaluation.simulated_user import box_of
 from sa3d.loop.settings import Settings
-from sa3d.scene.scene import PrepareConfig
+from sa3d.scene.config import PrepareConfig
 from sa3d.scene.views import View
 
 COARSE = Settings(segmenter="graphcut", prepare=PrepareConfig(resolution=40))

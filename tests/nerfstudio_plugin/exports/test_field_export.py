@@ -21,8 +21,8 @@ from nerfstudio_plugin.saved.segmented_scene import provenance
 from sa3d.base.errors import SA3DError
 from sa3d.loop.settings import Settings
 from sa3d.objects.checkpoint import save_segmentation
+from sa3d.scene.config import PrepareConfig
 from sa3d.scene.elements import MaskGrid
-from sa3d.scene.scene import PrepareConfig
 from sa3d.testing.analytic_scene import voted_segmentation
 
 CENTER, RADIUS = (0.1, 0.05, 0.0), 0.3

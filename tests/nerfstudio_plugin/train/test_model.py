@@ -14,7 +14,7 @@ from nerfstudio_plugin.runs.scene_loading import open_scene
 from nerfstudio_plugin.train.model import SA3DModel, SA3DModelConfig
 from sa3d.base.errors import SA3DError
 from sa3d.objects.colors import object_color
-from sa3d.scene.scene import PrepareConfig
+from sa3d.scene.config import PrepareConfig
 from sa3d.voting.mask_rendering import render_share
 
 RESOLUTION = 32

@@ -20,10 +20,10 @@ from nerfstudio_plugin.train import config as config_module
 from nerfstudio_plugin.train.config import SA3DTrainerConfig, sa3d_method
 from nerfstudio_plugin.train.pipeline import SA3DPipelineConfig
 from sa3d.base.errors import SA3DError
-from sa3d.loop.convergence import ConvergenceConfig
+from sa3d.loop.config import ConvergenceConfig
 from sa3d.loop.object_loop import LoopConfig
 from sa3d.objects.checkpoint import load_segmentation
-from sa3d.scene.scene import PrepareConfig
+from sa3d.scene.config import PrepareConfig
 
 VIEWS = 8
 

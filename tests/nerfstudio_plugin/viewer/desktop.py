@@ -19,8 +19,7 @@ from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.worker import Worker
 from sa3d.detectors.protocol import TextDetector
 from sa3d.evaluation.stages import mean_iou_over_views
-from sa3d.loop.config import LoopConfig
-from sa3d.loop.convergence import ConvergenceConfig
+from sa3d.loop.config import ConvergenceConfig, LoopConfig
 from sa3d.loop.settings import Settings
 from sa3d.objects.segmentation import Segmentation
 from sa3d.results.final_masks import final_mask
