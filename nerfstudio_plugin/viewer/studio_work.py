@@ -17,9 +17,9 @@ from nerfstudio_plugin.viewer.marks import Mark, described, prompts_of
 from nerfstudio_plugin.viewer.pictures import preview_of, visited_picture
 from nerfstudio_plugin.viewer.problems import problem
 from nerfstudio_plugin.viewer.state import Desk, Listeners, Notice, Step, StudioState
+from nerfstudio_plugin.viewer.step_history import StepHistory
 from nerfstudio_plugin.viewer.worker import Worker
 from sa3d.base.errors import SA3DError
-from sa3d.base.history import History
 from sa3d.detectors.protocol import TextDetector
 from sa3d.loop.session import Session
 from sa3d.objects.colors import Color, object_color
@@ -51,7 +51,7 @@ class StudioWork:
     ) -> None:
         self.opened, self.worker, self._detector = opened, worker, detector
         self._listeners, self._lock = listeners, threading.Lock()
-        self._history: History[Step] = History()
+        self._history: StepHistory[Step] = StepHistory()
         self._shown: ShownObjects | None = None
         self._shown_at = 0.0
         self._cancelled = False

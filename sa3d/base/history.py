@@ -1,58 +1,122 @@
-"""What was done, to be taken back and done again."""
+"""Undo and redo of reversible changes, shared by all who own a part of the state.
+
+A ``Change`` can put another state in place. Whoever changes its state remembers such a change. A
+client makes one action of any number of changes, its own among them, with ``History.group``:
+
+    history = History()
+    session = Session(scene, segmenter, history=history)
+    with history.group("merge a and b"):
+        session.merge_objects(["a", "b"], "a")  # the session remembers its change
+        history.remember(PanelChange(panel, panel.state))  # and the client its own
+        panel.state = merged_state
+    history.last.label  # "merge a and b"
+    history.undo()  # both are as before
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, TypeVar
-
-_Step = TypeVar("_Step")
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
 
 _LENGTH = 100
-"""Steps that can be undone."""
+"""Actions that can be undone."""
 
 
-class History(Generic[_Step]):
-    """Undo and redo. A step is how things were before an action, or, once undone, after it.
+class Change(Protocol):
+    """Another state of something, which can be put in place of the present one."""
 
-    Whoever goes back or forth gives ``swap``: it puts a step's things in place and returns how they
-    were until then.
+    def swap(self) -> Change:
+        """Put the other state in place; return the change that brings the present one back."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Action:
+    """Changes that are undone and redone together.
+
+    Attributes:
+        label: names the action for users; may be empty.
+        changes: in the order they were made.
     """
 
+    label: str
+    changes: tuple[Change, ...]
+
+    def swap(self) -> Action:
+        """Put all other states in place, the last change first; return the reverse action."""
+        return Action(self.label, tuple(change.swap() for change in reversed(self.changes)))
+
+
+class History:
+    """Actions to undo and to redo."""
+
     def __init__(self) -> None:
-        self._undo: list[_Step] = []
-        self._redo: list[_Step] = []
+        self._undo: list[Action] = []
+        self._redo: list[Action] = []
+        self._group: list[Change] | None = None
 
     @property
-    def last(self) -> _Step | None:
-        """What ``undo`` would take back; None if there is nothing."""
+    def last(self) -> Action | None:
+        """The action that ``undo`` would take back; None if there is none."""
         return self._undo[-1] if self._undo else None
 
     @property
-    def next(self) -> _Step | None:
-        """What ``redo`` would do again; None if there is nothing."""
+    def next(self) -> Action | None:
+        """The action that ``redo`` would do again; None if there is none."""
         return self._redo[-1] if self._redo else None
 
-    def remember(self, before: _Step) -> None:
-        """Note how things are before an action; what was undone is forgotten."""
-        self._undo.append(before)
-        del self._undo[:-_LENGTH]
-        self._redo.clear()
+    def remember(self, before: Change, label: str = "") -> None:
+        """Note an action by the change that takes it back; forget what could be redone.
 
-    def undo(self, swap: Callable[[_Step], _Step]) -> bool:
+        Inside a ``group`` the change becomes a part of the group's action.
+        """
+        if self._group is not None:
+            self._group.append(before)
+        else:
+            self._append(Action(label, (before,)))
+
+    @contextmanager
+    def group(self, label: str) -> Iterator[None]:
+        """Collect all changes remembered inside into one action; a group inside joins the outer.
+
+        If the block raises, its changes are taken back, and no action is noted.
+        """
+        if self._group is not None:
+            yield
+            return
+        self._group = changes = []
+        try:
+            yield
+        except BaseException:
+            Action(label, tuple(changes)).swap()
+            raise
+        finally:
+            self._group = None
+        if changes:
+            self._append(Action(label, tuple(changes)))
+
+    def undo(self) -> bool:
         """Take the last action back; False if there is none."""
         if self._undo:
-            self._redo.append(swap(self._undo.pop()))
+            self._redo.append(self._undo.pop().swap())
             return True
         return False
 
-    def redo(self, swap: Callable[[_Step], _Step]) -> bool:
-        """Do again what was undone last; False if there is nothing."""
+    def redo(self) -> bool:
+        """Do the action again that was undone last; False if there is none."""
         if self._redo:
-            self._undo.append(swap(self._redo.pop()))
+            self._undo.append(self._redo.pop().swap())
             return True
         return False
 
-    def take_back(self, swap: Callable[[_Step], _Step]) -> None:
-        """Take the last action back as if it had never been: it failed, and is not done again."""
-        if self.undo(swap):
+    def take_back(self) -> None:
+        """Take the last action back because it failed: it cannot be redone."""
+        if self.undo():
             self._redo.clear()
+
+    def _append(self, action: Action) -> None:
+        self._undo.append(action)
+        del self._undo[:-_LENGTH]
+        self._redo.clear()

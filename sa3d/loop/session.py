@@ -1,20 +1,26 @@
-"""A user's work on a prepared scene: prompts in, events out, and a segmentation at the end."""
+"""A user's work on a prepared scene: prompts in, events out, and a segmentation at the end.
+
+Every change to a session is remembered in its ``history``, as a ``SessionChange`` that takes it
+back. The history may be a client's own (``Session(..., history=history)``). The client then makes
+one undoable action of several changes to the session and of its own state with
+``History.group``; see ``sa3d.base.history`` for an example.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sa3d.base.errors import SA3DError
 from sa3d.base.history import History
 from sa3d.loop.config import LoopConfig
 from sa3d.loop.correction import correct
 from sa3d.loop.object_edits import let_go, merge, split_off
+from sa3d.loop.object_loop import ObjectLoop
 from sa3d.loop.object_state import ObjectState
 from sa3d.loop.prompt_preview import PromptPreview, preview_prompts
 from sa3d.loop.rounds import run_rounds
-from sa3d.loop.session_objects import SessionObjects, Step
-from sa3d.objects.colors import Color, checked_color
+from sa3d.objects.colors import Color, checked_color, free_color
 from sa3d.objects.events import Event
 from sa3d.objects.prompts import (
     Prompt,
@@ -28,22 +34,60 @@ from sa3d.scene.scene import Scene
 from sa3d.segmenters.protocol import PromptableSegmenter
 
 
+@dataclass(frozen=True, eq=False)
+class SessionChange:
+    """The objects of a session as they were before a change.
+
+    Attributes:
+        states: of the objects that the change touches; None for one that did not exist.
+        order: the names of all objects.
+        colors: of all objects.
+    """
+
+    session: Session
+    states: Mapping[str, ObjectState | None]
+    order: Sequence[str]
+    colors: Mapping[str, Color]
+
+    def swap(self) -> SessionChange:
+        """Make the objects what they were; return the change that reverses this."""
+        reverse = self.session._change(self.states)
+        self.session._restore(self.states, self.order, self.colors)
+        return reverse
+
+
 class Session:
     """Segments objects in a prepared scene, and corrects them.
 
-    The NeRF is never evaluated here: all that is needed of it lies in the scene's operators.
+    The field is never evaluated here: the scene's operators hold all that is needed of it.
 
     Prompts added to an object that ``run`` has finished are corrections: the views they are in
-    count fully, their neighbours are asked again, and everything else stays. Every action can be
-    undone and redone, bit for bit.
+    count fully, the views nearest to them are visited again, and everything else stays. Every
+    action can be undone and redone, bit for bit.
+
+    Attributes:
+        scene: the prepared scene.
+        segmenter: the 2D segmenter.
+        config: the loop's settings.
+        history: the actions that can be undone; may be shared with a client.
     """
 
     def __init__(
-        self, scene: Scene, segmenter: PromptableSegmenter, config: LoopConfig | None = None
+        self,
+        scene: Scene,
+        segmenter: PromptableSegmenter,
+        config: LoopConfig | None = None,
+        history: History | None = None,
     ) -> None:
+        """Begin without objects.
+
+        Args:
+            history: where changes are remembered; one of the session's own by default.
+        """
         self.scene, self.segmenter, self.config = scene, segmenter, config or LoopConfig()
-        self._loops = SessionObjects(scene, segmenter, self.config)
-        self._history: History[Step] = History()
+        self.history = history or History()
+        self._loops: dict[str, ObjectLoop] = {}
+        self._colors: dict[str, Color] = {}
 
     def add_prompts(
         self, prompts: Sequence[Prompt], colors: Mapping[str, Color] | None = None
@@ -58,7 +102,7 @@ class Session:
                 that contradict each other. Nothing is added.
         """
         changed = self._with(prompts)
-        self._history.remember(self._loops.now(changed))
+        self.history.remember(self._change(changed))
         for name, mine in changed.items():
             self._set_prompts(name, mine, (colors or {}).get(name))
 
@@ -76,9 +120,9 @@ class Session:
         Raises:
             SA3DError: see there. Nothing is added.
         """
-        before = self._loops.now(segmentation.objects)
+        before = self._change(segmentation.objects)
         self.resume(segmentation)
-        self._history.remember(before)
+        self.history.remember(before)
 
     def resume(self, segmentation: Segmentation) -> None:
         """Go on with a segmentation as if it had been made in this session; no action to be undone.
@@ -91,9 +135,9 @@ class Session:
         for name in segmentation.objects:
             check_new_name(name, self._loops)
         for name, one in segmentation.objects.items():
-            loop = self._loops.new(name, one.prompts)
+            loop = self._new_loop(name, one.prompts)
             loop.resume(one)
-            self._loops.add(name, loop, segmentation.colors[name])
+            self._add(name, loop, segmentation.colors[name])
 
     def remove_prompt(self, name: str, position: int) -> None:
         """Take one of an object's prompts back; with the last one the object goes.
@@ -104,12 +148,12 @@ class Session:
         left = self.prompts(name)
         if not 0 <= position < len(left):
             raise SA3DError(f"object {name!r} has {len(left)} prompts, none at {position}")
-        self._history.remember(self._loops.now([name]))
+        self.history.remember(self._change([name]))
         del left[position]
         if left:
             self._set_prompts(name, left)
         else:
-            self._loops.remove(name)
+            self._remove(name)
 
     def remove_object(self, name: str) -> None:
         """Forget an object.
@@ -117,9 +161,9 @@ class Session:
         Raises:
             SA3DError: there is no such object.
         """
-        self._loops.known(name)
-        self._history.remember(self._loops.now([name]))
-        self._loops.remove(name)
+        self._loop(name)
+        self.history.remember(self._change([name]))
+        self._remove(name)
 
     def rename_object(self, name: str, new: str) -> None:
         """Call an object otherwise.
@@ -127,14 +171,14 @@ class Session:
         Raises:
             SA3DError: there is no such object, or the new name is taken or cannot be one.
         """
-        self._loops.known(name)
+        self._loop(name)
         check_new_name(new, self._loops)
         parts = [one for one, loop in self._loops.items() if loop.state.whole == name]
-        self._history.remember(self._loops.now([name, new]))
+        self.history.remember(self._change([name, new]))
         order = [new if one == name else one for one in self._loops]
         state = self._loops[name].state.renamed(new)
         colors = {new if one == name else one: c for one, c in self.colors.items()}
-        self._loops.put_back(Step({name: None, new: state}, order, colors))
+        self._restore({name: None, new: state}, order, colors)
         for part in parts:
             self._loops[part].state.whole = new
 
@@ -144,10 +188,10 @@ class Session:
         Raises:
             SA3DError: there is no such object, or no such color.
         """
-        self._loops.known(name)
+        self._loop(name)
         color = checked_color(color)
-        self._history.remember(self._loops.now([]))
-        self._loops.colors[name] = color
+        self.history.remember(self._change([]))
+        self._colors[name] = color
 
     def merge_objects(self, names: Sequence[str], into: str) -> None:
         """Make one object of several; their prompts become its prompts.
@@ -161,18 +205,18 @@ class Session:
                 or cannot be one. Nothing is changed.
         """
         names = list(dict.fromkeys(names))
-        loops = [self._loops.finished(name) for name in names]
+        loops = [self._finished_loop(name) for name in names]
         if len(loops) < 2:
             raise SA3DError("merging takes two objects or more")
         if into not in names:
             check_new_name(into, self._loops)
         merged = merge(loops, into)
-        self._history.remember(self._loops.now([*names, into]))
+        self.history.remember(self._change([*names, into]))
         order = [into if one == names[0] else one for one in self._loops if one not in names[1:]]
         gone: dict[str, ObjectState | None] = dict.fromkeys(names)
         colors = {one: c for one, c in self.colors.items() if one not in names}
         colors[into] = self.colors[names[0]]
-        self._loops.put_back(Step(gone | {into: merged.state}, order, colors))
+        self._restore(gone | {into: merged.state}, order, colors)
 
     def split_object(self, name: str, prompts: Sequence[Prompt], new_name: str) -> None:
         """Make an object of its own of the part of an object that prompts mark.
@@ -188,18 +232,18 @@ class Session:
             SA3DError: the object is unknown or not finished, the new name is taken or cannot be
                 one, or the prompts mark nothing of the object, or all of it. Nothing is changed.
         """
-        whole = self._loops.finished(name)
+        whole = self._finished_loop(name)
         check_new_name(new_name, self._loops)
         named = [replace(prompt, object=new_name) for prompt in prompts]
         prompts = prompts_in_views(named, self.scene.views)
-        before = self._loops.now([name, new_name])
-        self._loops.add(new_name, split_off(whole, prompts, new_name))
-        self._history.remember(before)
+        before = self._change([name, new_name])
+        self._add(new_name, split_off(whole, prompts, new_name))
+        self.history.remember(before)
 
     @property
     def colors(self) -> dict[str, Color]:
         """The objects' colors by name, in their order."""
-        return {name: self._loops.colors[name] for name in self._loops}
+        return {name: self._colors[name] for name in self._loops}
 
     def prompts(self, name: str) -> list[Prompt]:
         """An object's prompts in the order they were given; none if there is no such object."""
@@ -212,7 +256,7 @@ class Session:
             SA3DError: an unknown view, or the segmenter finds nothing there.
         """
         name = prompts[-1].object
-        loop = self._loops.get(name) or self._loops.new(name, prompts)
+        loop = self._loops.get(name) or self._new_loop(name, prompts)
         return preview_prompts(loop, [*self.prompts(name), *prompts])
 
     def run(self) -> Iterator[Event]:
@@ -244,15 +288,15 @@ class Session:
 
     def undo(self) -> bool:
         """Take the last action back, with all that followed from it; False if there is none."""
-        return self._history.undo(self._loops.swap)
+        return self.history.undo()
 
     def redo(self) -> bool:
         """Do again what was undone last; False if there is nothing."""
-        return self._history.redo(self._loops.swap)
+        return self.history.redo()
 
     def take_back(self) -> None:
         """Take the last action back because it failed: as ``undo``, but there is no redo."""
-        self._history.take_back(self._loops.swap)
+        self.history.take_back()
 
     def result(self) -> Segmentation:
         """The segmentation as it stands."""
@@ -260,7 +304,7 @@ class Session:
             scene_key=self.scene.key,
             elements=self.scene.elements,
             objects={
-                name: replace(loop.result(), color=self._loops.colors[name])
+                name: replace(loop.result(), color=self._colors[name])
                 for name, loop in self._loops.items()
             },
             prior=self.config.prior,
@@ -292,8 +336,81 @@ class Session:
         if self._goes_on(name):
             self._loops[name].state.change_prompts(prompts)
         else:
-            self._loops.add(name, self._loops.new(name, prompts), color)
+            self._add(name, self._new_loop(name, prompts), color)
 
     def _goes_on(self, name: str) -> bool:
         """Whether new prompts of an object correct what is there."""
         return name in self._loops and self._loops[name].state.begun
+
+    def _new_loop(self, name: str, prompts: Sequence[Prompt]) -> ObjectLoop:
+        """Make a loop that has not begun; it is not among the session's objects yet."""
+        return ObjectLoop(self.scene, self.segmenter, name, prompts, self.config)
+
+    def _add(self, name: str, loop: ObjectLoop, color: Color | None = None) -> None:
+        """Add an object, or replace the one of its name, which keeps its color.
+
+        Args:
+            color: of a new object; the first free one by default.
+        """
+        self._loops[name] = loop
+        if name not in self._colors:
+            self._colors[name] = color or free_color(self._colors.values())
+
+    def _remove(self, name: str) -> None:
+        """Remove an object; a part that was being split off it becomes an ordinary object."""
+        del self._loops[name], self._colors[name]
+        for loop in self._loops.values():
+            if loop.state.whole == name:
+                loop.state.whole = None
+
+    def _loop(self, name: str) -> ObjectLoop:
+        """Return an object's loop.
+
+        Raises:
+            SA3DError: there is no such object.
+        """
+        if name not in self._loops:
+            there = ", ".join(self._loops) or "none"
+            raise SA3DError(f"no object {name!r} here; there are: {there}")
+        return self._loops[name]
+
+    def _finished_loop(self, name: str) -> ObjectLoop:
+        """Return the loop of an object that is finished.
+
+        Raises:
+            SA3DError: there is no such object, or ``run`` has something left to do for it.
+        """
+        loop = self._loop(name)
+        pending = any(other.state.whole == name for other in self._loops.values())
+        if loop.state.unfinished or pending:
+            raise SA3DError(f"object {name!r} is not finished: let it run to its end first")
+        return loop
+
+    def _change(self, names: Iterable[str]) -> SessionChange:
+        """Return the change that brings the present state of some objects back.
+
+        A part and the object that it is split off from change together, so both are copied.
+        """
+        touched = set(names)
+        loops = self._loops
+        pairs = [{name, loop.state.whole} for name, loop in loops.items() if loop.state.whole]
+        touched |= {name for pair in pairs if pair & touched for name in pair if name in loops}
+        states = {name: loops[name].state.copy() if name in loops else None for name in touched}
+        return SessionChange(self, states, list(loops), dict(self._colors))
+
+    def _restore(
+        self,
+        states: Mapping[str, ObjectState | None],
+        order: Sequence[str],
+        colors: Mapping[str, Color],
+    ) -> None:
+        """Replace some objects, and the order and colors of all; see ``SessionChange``."""
+        for name, state in states.items():
+            if state is None:
+                self._loops.pop(name, None)
+            else:
+                self._loops[name] = self._new_loop(name, state.prompts)
+                self._loops[name].state = state
+        self._loops = {n: self._loops[n] for n in order if n in self._loops} | self._loops
+        merged = self._colors | dict(colors)
+        self._colors = {name: merged[name] for name in self._loops}

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.history import History
 from sa3d.loop.session import Session
 from sa3d.objects.colors import COLORS, free_color
 from sa3d.objects.prompts import Prompt
@@ -180,3 +181,47 @@ def test_added_objects_are_one_step(both: Session, still_life: AnalyticScene) ->
     assert session.undo()
     assert session.undo()
     assert not session.result().objects
+
+
+def test_a_client_makes_one_action_of_several_changes_and_its_own(
+    both: Session, still_life: AnalyticScene
+) -> None:
+    history, notes = History(), ["before"]
+
+    class NoteChange:
+        def __init__(self, note: str) -> None:
+            self.note = note
+
+        def swap(self) -> NoteChange:
+            reverse, notes[0] = NoteChange(notes[0]), self.note
+            return reverse
+
+    session = Session(still_life.scene, both.segmenter, history=history)
+    session.resume(both.result())
+    before = session.result()
+    with history.group("merge and paint"):
+        session.merge_objects(["ball", "crate"], "things")
+        session.set_color("things", (1, 2, 3))
+        history.remember(NoteChange(notes[0]))
+        notes[0] = "after"
+    merged = session.result()
+    assert history.last is not None
+    assert history.last.label == "merge and paint"
+    assert session.undo()
+    assert (list(session.colors), notes) == (["ball", "crate"], ["before"])
+    for name in session.colors:
+        assert bits(session.result().object(name)) == bits(before.object(name))
+    assert not session.undo()
+    assert session.redo()
+    assert (session.colors, notes) == ({"things": (1, 2, 3)}, ["after"])
+    assert bits(session.result().object("things")) == bits(merged.object("things"))
+
+    def remove_two() -> None:
+        with history.group("fails"):
+            session.remove_object("things")
+            session.remove_object("mug")
+
+    with pytest.raises(SA3DError, match="no object 'mug'"):
+        remove_two()
+    assert bits(session.result().object("things")) == bits(merged.object("things"))
+    assert history.last.label == "merge and paint"
