@@ -21,7 +21,7 @@ from rich.text import Text
 
 from sa3d.objects.events import Finished, RoundDone, RoundStarted, ViewDone
 from sa3d.scene.scene import Scene, ViewPrepared
-from sa3d.search.object_proposals import MasksProposed
+from sa3d.search.everything import MasksProposed
 from sa3d.search.text_prompts import LookedAt
 
 OUT = Console(highlight=False, soft_wrap=True, markup=False)

@@ -16,9 +16,8 @@ from nerfstudio_plugin.exports.options import source
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import atomic_path, refuse_existing
 from sa3d.export.config import Frame
-from sa3d.export.manifest import write_manifest
+from sa3d.export.manifest import find_exports, write_manifest
 from sa3d.report.config import ReportConfig
-from sa3d.report.exports import find_exports
 from sa3d.report.page import pictures_per_object, report_page
 
 _HELP = """Write one self-contained HTML page about a segmentation.

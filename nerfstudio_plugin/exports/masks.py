@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal
 from nerfstudio_plugin.exports.options import ExportOptions, Written
 from nerfstudio_plugin.saved.segmented_scene import ExportSource
 from sa3d.base.errors import SA3DError
-from sa3d.export.coco import write_coco
 from sa3d.export.masks import (
     PhotoMasks,
+    write_coco,
     write_colmap_masks,
     write_cutouts,
     write_label_maps,

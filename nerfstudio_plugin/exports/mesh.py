@@ -13,8 +13,7 @@ from sa3d.base.storage import refuse_existing
 from sa3d.export.config import MESH_SUFFIXES, MeshConfig
 from sa3d.export.mesh import export_mesh
 from sa3d.export.mesh_cleanup import mesh_report
-from sa3d.export.mesh_files import mesh_files
-from sa3d.export.triangle_mesh import Mesh
+from sa3d.export.mesh_files import Mesh, mesh_files
 
 HELP = """Write objects as watertight triangle meshes: textured as .glb, .obj, .usdz or .usd, with
 colors per vertex as .ply, without colors as .stl.

@@ -1,19 +1,21 @@
-"""Masks of the photos: at each image's own size, in the layouts other programs read.
+"""Masks of the photos, each at the size of its photo, in the layouts other programs read.
 
-Each ``write_...`` function writes one layout, a file or a folder that appears whole or not at all.
+Each ``write_...`` function writes one layout. The file or folder appears complete or not at all.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import atomic_folder
+from sa3d.base.storage import atomic_folder, atomic_path, refuse_existing
 from sa3d.objects.segmentation import Segmentation
 from sa3d.results.config import RefinementConfig
 from sa3d.results.mask_refinement import refined_masks
@@ -222,3 +224,55 @@ def _box(mask: np.ndarray) -> tuple[slice, slice]:
     if not len(rows):
         return slice(0), slice(0)
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def write_coco(masks: PhotoMasks, path: Path, *, overwrite: bool = False) -> int:
+    """Write all objects' masks in all views as one COCO JSON; ids count from 1.
+
+    An image's ``file_name`` is its path below the folder of all images. A view that does not show
+    an object has no annotation of it.
+
+    Returns:
+        The number of annotations.
+
+    Raises:
+        SA3DError: the file exists and may not be replaced, or cannot be written.
+    """
+    refuse_existing(path, overwrite)
+    images, annotations = [], []
+    for index, view in enumerate(masks.views):
+        size = {"width": view.camera.width, "height": view.camera.height}
+        images.append({"id": index + 1, "file_name": view.name, **size})
+        for category, mask in enumerate(masks.of_view(index).values(), start=1):
+            if mask.any():
+                ids = {"id": len(annotations) + 1, "image_id": index + 1, "category_id": category}
+                annotations.append(ids | _encoded(mask))
+    colors = masks.segmentation.colors
+    categories = [
+        {"id": category, "name": name, "supercategory": "object", "color": colors[name]}
+        for category, name in enumerate(masks.names, start=1)
+    ]
+    content = {
+        "info": {"description": "masks of objects segmented in a NeRF, written by sa3d"},
+        "licenses": [],
+        "images": images,
+        "categories": categories,
+        "annotations": annotations,
+    }
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+    return len(annotations)
+
+
+def _encoded(mask: np.ndarray) -> dict[str, Any]:
+    from pycocotools import mask as coco_mask
+
+    runs = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    counts = runs["counts"]
+    assert isinstance(counts, bytes)
+    return {
+        "segmentation": {"size": list(runs["size"]), "counts": counts.decode("ascii")},
+        "area": int(coco_mask.area(runs)),
+        "bbox": coco_mask.toBbox(runs).tolist(),
+        "iscrowd": 0,
+    }

@@ -12,12 +12,11 @@ from sa3d.export.config import MeshConfig
 from sa3d.export.frames import Placement
 from sa3d.export.isosurface import isosurface
 from sa3d.export.mesh_cleanup import decimated, smoothed, solid_parts, vertex_normals
-from sa3d.export.mesh_files import holds_texture, mesh_files, write_mesh
+from sa3d.export.mesh_files import Mesh, Texture, holds_texture, mesh_files, write_mesh
 from sa3d.export.occupancy import occupancy
 from sa3d.export.surface import surface_points
 from sa3d.export.surface_colors import surface_colors
 from sa3d.export.texture import covered_texels, painted, unfolded
-from sa3d.export.triangle_mesh import Mesh, Texture
 from sa3d.objects.segmentation import Segmentation
 from sa3d.results.object_volume import ObjectVolume, cell_size, object_volume
 from sa3d.scene.scene import Scene

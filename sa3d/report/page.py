@@ -1,4 +1,4 @@
-"""The page: everything about a segmentation gathered, and laid out by ``page.html``."""
+"""Build the HTML page of a report: gather the facts and pictures, fill the template."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from sa3d.base.errors import SA3DError
 from sa3d.export.box import Box, object_box
 from sa3d.export.config import BoxConfig, MeshConfig
 from sa3d.export.frames import Placement
+from sa3d.export.manifest import FoundExport
 from sa3d.export.mesh import object_mesh
+from sa3d.geometry.view_schedule import camera_distances, farthest_views
 from sa3d.objects.segmentation import ObjectResult, Segmentation, ViewRecord
 from sa3d.report.config import ReportConfig
-from sa3d.report.exports import FoundExport
-from sa3d.report.mesh_pictures import MeshPictures
 from sa3d.report.pictures import HEAT, UNKNOWN, data_uri, doubt_picture, jpeg_uri, prompt_picture
-from sa3d.report.turntable import animated_webp, turntable_cameras
-from sa3d.report.view_choice import prompted_views, spread_views
+from sa3d.report.turntable import MeshPictures, animated_webp, turntable_cameras
 from sa3d.results.final_masks import final_mask
 from sa3d.results.rendering import ViewPicture, tinted
 from sa3d.scene.scene import Scene
@@ -221,3 +220,21 @@ def _in_words(prompt: Mapping[str, Any]) -> list[str]:
     words += [f"{on} point{'s' * (on > 1)} on it"] if on else []
     words += [f"{beside} point{'s' * (beside > 1)} beside it"] if beside else []
     return words
+
+
+def prompted_views(scene: Scene, one: ObjectResult) -> list[int]:
+    """The views a user marked an object in, in the order of the prompts."""
+    named = [scene.view_index(prompt.view) for prompt in one.prompts if prompt.view]
+    return list(dict.fromkeys(named))
+
+
+def spread_views(scene: Scene, one: ObjectResult, count: int) -> list[int]:
+    """Up to ``count`` views of an object: the prompted ones, then always the farthest from those.
+
+    Views that do not see the object are left out; the rest comes in the order of the photos.
+    """
+    first = prompted_views(scene, one)
+    rest = [i for i, r in one.views.items() if r.outcome not in ("unseen", "no prompt")]
+    distances = camera_distances([view.camera for view in scene.views])
+    chosen = farthest_views(distances, sorted(set(rest) - set(first)), count, first)
+    return chosen[: len(first)] + sorted(chosen[len(first) :])

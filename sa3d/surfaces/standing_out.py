@@ -1,23 +1,25 @@
-"""What stands out in a scene by its geometry alone: clusters of surface on no large plane.
+"""Find what stands out in a scene by its geometry alone: clusters of surface on no large plane.
 
-A table, a floor or a wall is a large plane that no camera looks at from behind. What lies on such a
-plane or behind it is support or background; what remains in front of it falls apart into clusters
-of surface that touch nowhere: candidates for objects, the same ones in every view.
+A table, a floor or a wall is a large plane that no camera looks at from behind. Surface on such a
+plane or behind it is support or background. The surface in front of it falls into clusters that do
+not touch each other: candidates for objects, the same ones in every view.
+
+Three steps: find the planes, cluster the remaining surface on a lattice and cut clusters where two
+things touch, and grow the clusters over pixels that geometry leaves open, by color.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sa3d.scene.scene import PreparedView, Scene
-from sa3d.surfaces.cluster_growth import grow_clusters
 from sa3d.surfaces.config import StandingOutConfig
-from sa3d.surfaces.touching import Lattice, Surface, build_lattice, clusters
 
 
 @dataclass(frozen=True)
@@ -201,3 +203,282 @@ def _firm(scene: Scene, index: int, max_step: float) -> Tensor:
     firm[1:] &= ~down
     firm[:-1] &= ~down
     return firm.reshape(-1)
+
+
+_CELLS = 1 << 20
+"""Cells along each side of the lattice; what lies outside is left out."""
+
+_VALLEY = -0.05
+"""A cell lies in a valley if normals turn towards each other by more than this per step."""
+
+_SMOOTHING = 2
+"""How often normals are averaged with their neighbours'."""
+
+_MIN_CELLS = 50
+"""A cluster of fewer cells is not cut."""
+
+_MIN_PART = 0.1
+"""Nor is a part with a smaller share of the cluster's cells cut off."""
+
+_CARRIED = 0.25
+"""A part with a larger share of its cells above another part is carried by that."""
+
+_OWN_COLOR = 0.15
+"""Colors (RGB in [0, 1]) further apart than this are different."""
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Occupied cells, and which of them touch (at corners too).
+
+    Attributes:
+        of_point: int64 [N], the cell of each point, -1 for none.
+        pairs: int64 [2, E], cells that touch, each pair once.
+        size: number of cells.
+    """
+
+    of_point: Tensor
+    pairs: Tensor
+    size: int
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over each cell's points of values [N, K]: [size, K]."""
+        inside = self.of_point >= 0
+        summed = values.new_zeros(self.size, values.shape[1])
+        summed.index_add_(0, self.of_point[inside], values[inside])
+        counts = torch.bincount(self.of_point[inside], minlength=self.size)
+        return summed / counts[:, None]
+
+    def components(self, kept: Tensor) -> Tensor:
+        """Connected components of the cells ``kept`` [size] bool: int64 [size], -1 elsewhere."""
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
+
+        rows, columns = self.pairs[:, kept[self.pairs].all(dim=0)].numpy()
+        graph = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(self.size,) * 2)
+        _, component = connected_components(graph, directed=False)
+        return torch.where(kept, torch.from_numpy(component).long(), -1)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What is known of a lattice's cells.
+
+    Attributes:
+        positions: [size, 3], world units.
+        normals: [size, 3], towards the cameras, unit length or less.
+        colors: [size, 3], RGB in [0, 1].
+        heights: [size], above the support.
+        columns: int64 [size], the same for cells above one another.
+        grounded: bool [size], near a support.
+    """
+
+    positions: Tensor
+    normals: Tensor
+    colors: Tensor
+    heights: Tensor
+    columns: Tensor
+    grounded: Tensor
+
+
+def build_lattice(
+    points: Tensor, solid: Tensor, view_ids: Tensor, cell: float, min_views: int
+) -> Lattice:
+    """The cells that enough views see a surface in.
+
+    Args:
+        points: [N, 3], world units.
+        solid: [N] bool, the points that count.
+        view_ids: int64 [N], the view each point is seen in.
+        cell: side of a cell, world units.
+        min_views: cells with points of fewer views are left out.
+    """
+    of_point = torch.full((len(points),), -1)
+    cells = torch.floor(points / cell)
+    solid = solid & (cells.abs() < _CELLS // 2 - 1).all(dim=-1)
+    if not solid.any():
+        return Lattice(of_point, torch.empty(2, 0, dtype=torch.int64), 0)
+    x, y, z = (cells[solid].long() + _CELLS // 2).unbind(dim=-1)
+    keys, slot = torch.unique((x * _CELLS + y) * _CELLS + z, return_inverse=True)
+    num_views = int(view_ids.max()) + 1
+    seen = torch.unique(slot * num_views + view_ids[solid]) // num_views
+    kept = torch.bincount(seen, minlength=len(keys)) >= min_views
+    number = torch.where(kept, kept.cumsum(0) - 1, -1)
+    of_point[solid] = number[slot]
+    return Lattice(of_point, _touching_pairs(keys[kept]), int(kept.sum()))
+
+
+def clusters(lattice: Lattice, surface: Surface) -> Tensor:
+    """Cells that belong together, int64 [size]: components, parted where two things touch."""
+    if not lattice.size:
+        return torch.empty(0, dtype=torch.int64)
+    whole = lattice.components(torch.ones(lattice.size, dtype=torch.bool))
+    ridge = ~_valleys(lattice, surface.normals, surface.positions)
+    parts = lattice.components(ridge)
+    number = int(whole.max()) + 1
+    result = whole.clone()
+    for cluster in range(number):
+        inside = whole == cluster
+        if int(inside.sum()) < _MIN_CELLS:
+            continue
+        sizes = torch.bincount(parts[inside & ridge], minlength=1)
+        large = torch.nonzero(sizes >= _MIN_PART * int(inside.sum()))[:, 0].tolist()
+        rooms = {part: inside & (parts == part) for part in large}
+        seeds = [room for room in rooms.values() if _stands(room, rooms.values(), surface)]
+        if len(seeds) < 2:
+            continue
+        result[inside] = -1
+        for seed in seeds:
+            result[seed] = number
+            number += 1
+        result = _spread(lattice, result, inside)
+    return result
+
+
+def _stands(part: Tensor, parts: Iterable[Tensor], surface: Surface) -> bool:
+    """Whether a part [size] bool, one of ``parts``, is a thing of its own."""
+    if bool((part & surface.grounded).any()):
+        return True
+    others = torch.stack(list(parts)).any(dim=0) & ~part
+    if not others.any():
+        return False
+    colors = [surface.colors[where].median(dim=0).values for where in (part, others)]
+    lowest = torch.full((int(surface.columns.max()) + 1,), torch.inf)
+    lowest.scatter_reduce_(0, surface.columns[others], surface.heights[others], "amin")
+    carried = lowest[surface.columns[part]] < surface.heights[part]
+    apart = float((colors[0] - colors[1]).norm())
+    return apart > _OWN_COLOR and float(carried.float().mean()) < _CARRIED
+
+
+def _valleys(lattice: Lattice, normals: Tensor, positions: Tensor) -> Tensor:
+    """Cells [size] bool in which the surface is concave."""
+    one, other = lattice.pairs
+    for _ in range(_SMOOTHING):
+        summed = normals.clone()
+        summed.index_add_(0, one, normals[other])
+        summed.index_add_(0, other, normals[one])
+        normals = torch.nn.functional.normalize(summed, dim=-1)
+    step = torch.nn.functional.normalize(positions[other] - positions[one], dim=-1)
+    turn = ((normals[other] - normals[one]) * step).sum(dim=-1)
+    total = turn.new_zeros(lattice.size).index_add_(0, one, turn).index_add_(0, other, turn)
+    degree = torch.bincount(lattice.pairs.reshape(-1), minlength=lattice.size)
+    deep = total / degree.clamp_min(1) < _VALLEY
+    wide = deep.clone()  # cells touch at corners: one cell's width of valley would leak
+    wide[one[deep[other]]] = True
+    wide[other[deep[one]]] = True
+    return wide
+
+
+def _spread(lattice: Lattice, labels: Tensor, where: Tensor) -> Tensor:
+    """Cells without a label (-1) take that of a neighbour, step by step outward."""
+    labels = labels.clone()
+    one, other = lattice.pairs
+    while True:
+        open_ = where & (labels < 0)
+        spread = torch.full_like(labels, -1)
+        for a, b in ((one, other), (other, one)):
+            reached = open_[a] & (labels[b] >= 0)
+            spread.scatter_reduce_(0, a[reached], labels[b[reached]], "amax")
+        if not (open_ & (spread >= 0)).any():
+            return labels
+        labels = torch.where(open_, spread, labels)
+
+
+def _touching_pairs(keys: Tensor) -> Tensor:
+    """Positions of cells that touch among ascending lattice keys: int64 [2, E]."""
+    pairs = [torch.empty(2, 0, dtype=torch.int64)]
+    steps = (-1, 0, 1)
+    offsets = [(a * _CELLS + b) * _CELLS + c for a in steps for b in steps for c in steps]
+    for offset in (o for o in offsets if o > 0 and len(keys)):
+        there = torch.searchsorted(keys, keys + offset).clamp_max(len(keys) - 1)
+        touch = keys[there] == keys + offset
+        pairs.append(torch.stack([torch.nonzero(touch)[:, 0], there[touch]]))
+    return torch.cat(pairs, dim=1)
+
+
+_BINS = 16
+"""Per color channel."""
+
+_AROUND = 0.5
+"""Surroundings reach this far beyond a cluster's box, as a share of its size."""
+
+
+def grow_clusters(
+    clusters: Sequence[Tensor], rgb: Sequence[Tensor], doubtful: Sequence[Tensor]
+) -> list[Tensor]:
+    """Clusters with the doubtful pixels that look like them and touch them.
+
+    Args:
+        clusters: per view int64 [h, w], -1 for none.
+        rgb: per view [h, w, 3] in [0, 1].
+        doubtful: per view bool [h, w], pixels that may join; the others stay as they are.
+
+    Returns:
+        Clusters as they came in, grown.
+    """
+    number = max((int(one.max()) for one in clusters), default=-1) + 1
+    if number == 0:
+        return list(clusters)
+    bins = [_bins(one) for one in rgb]
+    own = torch.zeros(number, _BINS**3)
+    around = torch.zeros(number, _BINS**3)
+    for labels, code in zip(clusters, bins, strict=True):
+        for cluster in labels.unique().tolist():
+            if cluster >= 0:
+                mine = labels == cluster
+                near = _padded_box(mine) & ~mine
+                own[cluster] += torch.bincount(code[mine], minlength=_BINS**3)
+                around[cluster] += torch.bincount(code[near], minlength=_BINS**3)
+    own, around = _smoothed(own), _smoothed(around)
+    likeness = own / (own + around + 1e-12)
+    return [
+        _grown(labels, likeness[:, code], open_)
+        for labels, code, open_ in zip(clusters, bins, doubtful, strict=True)
+    ]
+
+
+def _bins(rgb: Tensor) -> Tensor:
+    """The histogram bin of each color, int64 [h, w]."""
+    r, g, b = (rgb * _BINS).long().clamp(0, _BINS - 1).unbind(dim=-1)
+    return (r * _BINS + g) * _BINS + b
+
+
+def _smoothed(histograms: Tensor) -> Tensor:
+    """Histograms [K, bins] blurred by a bin along each channel, each with sum 1."""
+    cube = histograms.reshape(-1, 1, _BINS, _BINS, _BINS)
+    kernel = torch.tensor([1.0, 2.0, 1.0])
+    kernel = kernel[:, None, None] * kernel[None, :, None] * kernel
+    blurred = functional.conv3d(cube, kernel[None, None], padding=1).reshape(histograms.shape)
+    return blurred / blurred.sum(dim=-1, keepdim=True).clamp_min(1e-12)
+
+
+def _grown(labels: Tensor, likeness: Tensor, doubtful: Tensor) -> Tensor:
+    """One view's clusters [h, w] grown; ``likeness`` [K, h, w]: how much a color is each's."""
+    from skimage.measure import label
+
+    grown = labels.clone()
+    best = torch.full(labels.shape, 0.5)
+    for cluster in labels.unique().tolist():
+        if cluster < 0:
+            continue
+        mine = labels == cluster
+        like = doubtful & _padded_box(mine) & (likeness[cluster] > best)
+        parts = torch.from_numpy(
+            np.asarray(label((mine | like).numpy(), background=0, connectivity=1))
+        )
+        connected = torch.zeros(int(parts.max()) + 1, dtype=torch.bool)
+        connected[parts[mine]] = True
+        joins = like & connected[parts]
+        grown[joins] = cluster
+        best[joins] = likeness[cluster][joins]
+    return grown
+
+
+def _padded_box(mask: Tensor) -> Tensor:
+    """The mask's box, padded by ``_AROUND`` of its longer side: bool [h, w]."""
+    y, x = torch.nonzero(mask, as_tuple=True)
+    pad = int(_AROUND * int(max(y.max() - y.min(), x.max() - x.min()))) + 2
+    box = torch.zeros_like(mask)
+    box[max(0, int(y.min()) - pad) : int(y.max()) + pad + 1,
+        max(0, int(x.min()) - pad) : int(x.max()) + pad + 1] = True  # fmt: skip
+    return box

@@ -15,7 +15,7 @@ from sa3d.export.config import MeshConfig
 from sa3d.export.frames import Placement
 from sa3d.export.mesh import export_mesh, object_mesh
 from sa3d.export.mesh_cleanup import mesh_report
-from sa3d.export.triangle_mesh import Mesh
+from sa3d.export.mesh_files import Mesh
 from sa3d.objects.inverse_rendering import Evidence
 from sa3d.objects.segmentation import Segmentation
 from sa3d.results.rendering import ViewPicture

@@ -11,8 +11,7 @@ from PIL import Image
 from sa3d.base.errors import SA3DError
 from sa3d.export.config import MESH_SUFFIXES
 from sa3d.export.frames import Placement
-from sa3d.export.mesh_files import mesh_files, write_mesh
-from sa3d.export.triangle_mesh import Mesh, Texture
+from sa3d.export.mesh_files import Mesh, Texture, mesh_files, write_mesh
 
 # Right-handed unit tetrahedron; its picture's lower left quarter is red, the rest blue.
 VERTICES = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])

@@ -8,8 +8,7 @@ import torch
 from sa3d.evaluation.stages import mean_iou_over_views
 from sa3d.results.final_masks import final_masks
 from sa3d.search.config import ProposalConfig
-from sa3d.search.everything import EverythingSearch, found_objects
-from sa3d.search.object_proposals import group_by_overlap
+from sa3d.search.everything import EverythingSearch, found_objects, group_by_overlap
 from sa3d.testing.analytic_scene import AnalyticScene
 from sa3d.testing.oracle_segmenter import OracleSegmenter
 

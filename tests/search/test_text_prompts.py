@@ -12,8 +12,7 @@ from sa3d.base.errors import SA3DError
 from sa3d.geometry.view_schedule import spread_views
 from sa3d.objects.prompts import Prompt
 from sa3d.search.config import WordsConfig
-from sa3d.search.text_candidates import pixel_box
-from sa3d.search.text_prompts import WordsChoice, WordSearch, needs_words
+from sa3d.search.text_prompts import WordsChoice, WordSearch, needs_words, pixel_box
 from sa3d.testing.analytic_scene import AnalyticScene
 from sa3d.testing.oracle_detector import OracleDetector
 from sa3d.testing.oracle_segmenter import OracleSegmenter

@@ -18,8 +18,13 @@ from sa3d.segmenters.sam.family import SamFamilySegmenter
 from sa3d.segmenters.sam.loading import load_sam
 from sa3d.testing.oracle_segmenter import OracleSegmenter
 from sa3d.testing.random_sam import FAMILIES
-from sa3d.testing.segmenter_contract import check_segmenter, prompts
-from sa3d.testing.segmenter_places import check_finds, check_sizes, corner_pictures
+from sa3d.testing.segmenter_contract import (
+    check_finds,
+    check_segmenter,
+    check_sizes,
+    corner_pictures,
+    prompts,
+)
 
 REAL_WEIGHTS = "SA3D_SAM_WEIGHTS"
 """Environment variable: folders with real weights, separated as in PATH."""
