@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sa3d.segmenters.graphcut.logits import logits_from_mask, logits_to_image
+from sa3d.segmenters.graphcut.masks import logits_from_mask, logits_to_image
 from sa3d.segmenters.prompt_check import CheckedPrompt, checked_image
 from sa3d.segmenters.protocol import MaskPrediction
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sa3d.segmenters.graphcut.logits import logits_to_image
+from sa3d.segmenters.graphcut.masks import logits_to_image
 from sa3d.segmenters.protocol import (
     LOGITS_SIZE,
     EncodesBatches,

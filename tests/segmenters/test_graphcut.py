@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import Picture, blob, blurred_logits, hammer, iou, mask_of, rod, textured
 
-from sa3d.segmenters.graphcut.logits import logits_from_mask
-from sa3d.segmenters.graphcut.scores import predicted_iou
+from sa3d.segmenters.graphcut.masks import logits_from_mask, predicted_iou
 from sa3d.segmenters.graphcut.segmenter import GraphCutSegmenter
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

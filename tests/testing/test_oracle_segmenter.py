@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sa3d.segmenters.graphcut.logits import logits_from_mask
+from sa3d.segmenters.graphcut.masks import logits_from_mask
 from sa3d.testing.oracle_segmenter import OracleErrors, OracleSegmenter
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)

@@ -14,11 +14,12 @@ from sa3d.segmenters.graphcut.cut import (
     MAYBE_BACKGROUND,
     MAYBE_OBJECT,
     OBJECT,
+    color_evidence,
     grab_cut,
+    main_colors,
+    soft_cuts,
 )
-from sa3d.segmenters.graphcut.evidence import color_evidence
 from sa3d.segmenters.graphcut.roi import Roi, fitted
-from sa3d.segmenters.graphcut.softcut import main_colors, soft_cuts
 from sa3d.segmenters.graphcut.superpixels import Superpixels
 
 GUESS_SIDE_PX, GUESS_SUPERPIXELS = 160, 400

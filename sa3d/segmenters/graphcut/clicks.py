@@ -1,4 +1,4 @@
-"""Clicks in a trimap: each spreads over what looks connected to it."""
+"""Clicks to trimaps, and clicks alone to candidate regions."""
 
 from __future__ import annotations
 
@@ -18,6 +18,17 @@ CLEARLY_NEARER = 0.7
 
 NO_POSITIVE_DISTANCE = 8.0
 """Stands for the distance to a positive click where there are only negative ones."""
+
+AREA_BANDS = ((0.002, 0.02), (0.02, 0.08), (0.08, 0.25), (0.25, 0.75))
+"""Shares of the image among which the best region each is proposed."""
+
+GAP_WEIGHT = 0.35
+FRAME_WEIGHT = 0.5
+"""Weights of the geodesic gap and of the contact with the image's frame in a region's merit."""
+
+HULL_FROM_CLICKS = 3
+HULL_GROWTH = (0.15, 0.4)
+"""From this many positive clicks their hull, dilated by these shares of its size, is tried."""
 
 
 def spread_clicks(
@@ -76,3 +87,98 @@ def discs(shape: tuple[int, ...], points: np.ndarray, radius: float) -> np.ndarr
     for x, y in np.rint(points).astype(int).tolist():
         cv2.circle(canvas, (x, y), max(1, round(radius)), (1,), thickness=-1)
     return canvas.astype(bool)
+
+
+def grow_regions(
+    superpixels: Superpixels, positive: np.ndarray, negative: np.ndarray
+) -> list[np.ndarray]:
+    """Regions [h, w] bool around the positive clicks, best of each area band, by growing area.
+
+    Superpixels are taken in the order of their geodesic distance from the clicks; every prefix of
+    that order is a candidate, judged by the color step along its border, by the jump in distance
+    that ends it, and by how much it touches the frame.
+    """
+    distance = superpixels.geodesic(superpixels.at(positive))
+    if len(negative):
+        blocked = superpixels.geodesic(superpixels.at(negative)) < distance
+        distance = np.where(blocked, np.inf, distance)
+    order = np.argsort(distance, kind="stable")
+    order = order[np.isfinite(distance[order])]
+    merit = _prefix_merits(superpixels, order, distance)
+    share = np.cumsum(superpixels.areas[order]) / superpixels.areas.sum()
+    regions = []
+    for low, high in AREA_BANDS:
+        inside = np.flatnonzero((share >= low) & (share < high))
+        if len(inside):
+            end = inside[np.argmax(merit[inside])]
+            chosen = np.zeros(len(superpixels.areas), bool)
+            chosen[order[: end + 1]] = True
+            regions.append(chosen[superpixels.labels])
+    if not regions and len(order):
+        chosen = np.zeros(len(superpixels.areas), bool)
+        chosen[order[: max(1, len(order) // 4)]] = True
+        regions.append(chosen[superpixels.labels])
+    if len(positive) >= HULL_FROM_CLICKS:
+        regions += _hulls(superpixels.labels.shape, positive)
+    return regions
+
+
+def nested(best_first: list[np.ndarray]) -> list[np.ndarray]:
+    """Masks [h, w] bool by growing area, each made to lie within the next; the best one stays."""
+    best = best_first[0]
+    others = sorted(best_first[1:], key=lambda mask: int(mask.sum()))
+    smaller, larger = [best], [best]
+    for mask in reversed([m for m in others if m.sum() <= best.sum()]):
+        smaller.insert(0, mask & smaller[0])
+    for mask in [m for m in others if m.sum() > best.sum()]:
+        larger.append(mask | larger[-1])
+    return smaller[:-1] + larger
+
+
+def _prefix_merits(superpixels: Superpixels, order: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """Merit of the regions ``order[:k + 1]``, k = 0 ..: [len(order)]."""
+    count = len(superpixels.areas)
+    rank = np.full(count, len(order))
+    rank[order] = np.arange(len(order))
+    low, high = np.sort(rank[superpixels.edges], axis=1).T
+    a, b = superpixels.edges.T
+    step = np.linalg.norm(superpixels.colors[a] - superpixels.colors[b], axis=1)
+    border = superpixels.border.astype(float)
+    # An edge lies on the border of every prefix that holds its lower but not its higher rank.
+    contrast = _sum_over_ranks(low, high, border * step, len(order))
+    length = _sum_over_ranks(low, high, border, len(order))
+    labels = superpixels.labels
+    frame = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    touch = np.cumsum(np.bincount(frame, minlength=count)[order])
+    mean_step = contrast / np.maximum(length, 1)
+    scale = max(float(mean_step.max()), 1e-6)
+    gap = np.diff(distance[order], append=distance[order[-1]])
+    gap_scale = max(float(np.percentile(gap, 99)), 1e-6)
+    return (
+        mean_step / scale
+        + GAP_WEIGHT * np.minimum(gap / gap_scale, 1)
+        - FRAME_WEIGHT * touch / np.maximum(length + touch, 1)
+    )
+
+
+def _sum_over_ranks(
+    low: np.ndarray, high: np.ndarray, weight: np.ndarray, count: int
+) -> np.ndarray:
+    """``out[k] = sum of weight where low <= k < high``: [count]."""
+    change = np.bincount(low, weight, count + 1) - np.bincount(high, weight, count + 1)
+    return np.cumsum(change)[:count]
+
+
+def _hulls(shape: tuple[int, ...], positive: np.ndarray) -> list[np.ndarray]:
+    import cv2
+
+    hull = cv2.convexHull(np.rint(positive).astype(np.int32))
+    size = float(np.ptp(positive, axis=0).max())
+    regions = []
+    for growth in HULL_GROWTH:
+        canvas = np.zeros(shape, np.uint8)
+        cv2.fillConvexPoly(canvas, hull, (1,))
+        side = 2 * max(2, round(growth * size)) + 1
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+        regions.append(cv2.dilate(canvas, kernel).astype(bool))
+    return regions

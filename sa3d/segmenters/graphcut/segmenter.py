@@ -6,17 +6,24 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sa3d.segmenters.graphcut import trimaps
-from sa3d.segmenters.graphcut.appearance import sample_colors
 from sa3d.segmenters.graphcut.box import cut_box
-from sa3d.segmenters.graphcut.clean import clean
-from sa3d.segmenters.graphcut.clicks import spread_clicks, stamp_clicks
-from sa3d.segmenters.graphcut.cut import grab_cut
-from sa3d.segmenters.graphcut.logits import logits_from_mask, logits_to_image
-from sa3d.segmenters.graphcut.refine import Corrections, refine
-from sa3d.segmenters.graphcut.regions import grow_regions, nested
+from sa3d.segmenters.graphcut.clicks import grow_regions, nested, spread_clicks, stamp_clicks
+from sa3d.segmenters.graphcut.cut import grab_cut, sample_colors
+from sa3d.segmenters.graphcut.masks import (
+    clean,
+    logits_from_mask,
+    logits_to_image,
+    predicted_iou,
+    score,
+)
+from sa3d.segmenters.graphcut.refine import (
+    GROWN,
+    Corrections,
+    mask_trimap,
+    refine,
+    smoothed_distance,
+)
 from sa3d.segmenters.graphcut.roi import Roi, fitted
-from sa3d.segmenters.graphcut.scores import predicted_iou, score
 from sa3d.segmenters.graphcut.superpixels import Superpixels
 from sa3d.segmenters.prompt_check import CheckedPrompt, checked_image
 from sa3d.segmenters.protocol import MaskPrediction
@@ -174,8 +181,8 @@ class GraphCutSegmenter:
         positive, negative = whole.points(prompt.positive), whole.points(prompt.negative)
         cuts = []
         for region in grow_regions(self._image_superpixels, positive, negative):
-            distance, size = trimaps.smoothed_distance(region.astype(np.float32))
-            trimap = trimaps.mask_trimap(distance, size, trimaps.GROWN)
+            distance, size = smoothed_distance(region.astype(np.float32))
+            trimap = mask_trimap(distance, size, GROWN)
             spread_clicks(
                 trimap, self._image_superpixels, positive, negative, distance > -0.2 * size
             )

@@ -1,14 +1,138 @@
-"""How good a cut looks: a predicted IoU from the picture alone."""
+"""Masks after a cut: cleaned, scored, and converted to logits and back."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from sa3d.segmenters.protocol import LOGITS_SIZE
+
+LOGIT_LIMIT = 10.0
+"""Largest absolute logit: SAM's own low-resolution logits have about this range."""
+
+WORK_SIDE_PX = 512
+"""Distances are measured on an image of at most this side: twice the logits' resolution."""
+
+KEPT_COMPONENT = 0.25
+"""Components without a click stay from this share of the largest one's area."""
+
+FILLED_HOLE = 0.03
+"""Holes up to this share of the mask's area are filled."""
+
+THIN_PART_PX = 25
+"""What an opening removes is noise below this many pixels in one piece, a thin part above it."""
 
 WEAK_CONTRAST = 8.0
 """Color step (CIE76) across a border below which the border is a guess."""
 
 CLICKS_SLOPE, AMBIGUITY, AMBIGUITY_BY_CLICK = 1.4, 0.78, 0.08
 """Clicks alone: steeper, and less what they leave open, which shrinks with every one."""
+
+
+def signed_distance(mask: np.ndarray) -> np.ndarray:
+    """Distance to the border of ``mask`` [H, W] bool in pixels, positive inside: [H, W] float32.
+
+    The border lies between pixels, so the pixels next to it have +-0.5.
+    """
+    import cv2
+
+    binary = mask.astype(np.uint8)
+    if not binary.any():
+        return np.full(mask.shape, -np.float32(max(mask.shape)), np.float32)
+    if binary.all():
+        return np.full(mask.shape, np.float32(max(mask.shape)), np.float32)
+    inside = cv2.distanceTransform(binary, cv2.DIST_L2, cv2.DIST_MASK_5)
+    outside = cv2.distanceTransform(1 - binary, cv2.DIST_L2, cv2.DIST_MASK_5)
+    return inside - outside - np.where(mask, 0.5, -0.5).astype(np.float32)
+
+
+def logits_from_mask(mask: np.ndarray) -> np.ndarray:
+    """A mask [H, W] bool as logits [256, 256] float32: signed distance in cells, clipped."""
+    import cv2
+
+    height, width = mask.shape
+    zoom = WORK_SIDE_PX / max(height, width)
+    if zoom < 1:
+        small = (max(1, round(width * zoom)), max(1, round(height * zoom)))
+        mask = cv2.resize(mask.astype(np.float32), small, interpolation=cv2.INTER_AREA) > 0.5
+    cells_per_px = LOGITS_SIZE / np.sqrt(mask.shape[0] * mask.shape[1])
+    distance = signed_distance(mask) * np.float32(cells_per_px)
+    # Clipping first would flatten the border's slope where cells are averaged; after it is exact.
+    logits = cv2.resize(distance, (LOGITS_SIZE, LOGITS_SIZE), interpolation=cv2.INTER_LINEAR)
+    return np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT)
+
+
+def logits_to_image(logits: np.ndarray, image_hw: tuple[int, ...]) -> np.ndarray:
+    """Logits [256, 256] at the image's size: [H, W] float32."""
+    import cv2
+
+    height, width = image_hw
+    stretched = np.ascontiguousarray(logits, np.float32)
+    return cv2.resize(stretched, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def clean(mask: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+    """Remove specks and small holes of ``mask`` [h, w] bool.
+
+    Args:
+        mask: [h, w] bool.
+        positive, negative: [N, 2] clicks (x, y) in pixels of the mask.
+    """
+    return _fill_holes(_keep_components(_open_gently(mask), positive), negative)
+
+
+def _open_gently(mask: np.ndarray) -> np.ndarray:
+    """3x3 opening that gives back the elongated pieces it took (lines of up to 2 px)."""
+    import cv2
+
+    binary = mask.astype(np.uint8)
+    opened = cv2.morphologyEx(binary, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(binary - opened, connectivity=8)
+    if count <= 1:
+        return opened.astype(bool)
+    kept = stats[:, cv2.CC_STAT_AREA] >= THIN_PART_PX
+    kept[0] = False
+    return opened.astype(bool) | kept[np.asarray(labels, np.int32)]
+
+
+def _keep_components(mask: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    import cv2
+
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=8
+    )
+    if count <= 2:
+        return mask
+    areas = stats[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0
+    kept = np.zeros(count, bool)
+    kept[_labels_at(labels, positive)] = True
+    kept[0] = False
+    kept |= areas >= KEPT_COMPONENT * (areas[kept].max() if kept.any() else areas.max())
+    kept[0] = False
+    return kept[np.asarray(labels, np.int32)]
+
+
+def _fill_holes(mask: np.ndarray, negative: np.ndarray) -> np.ndarray:
+    import cv2
+
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        (~mask).astype(np.uint8), connectivity=4
+    )
+    filled = stats[:, cv2.CC_STAT_AREA] <= FILLED_HOLE * mask.sum()
+    x0, y0 = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
+    x1, y1 = x0 + stats[:, cv2.CC_STAT_WIDTH], y0 + stats[:, cv2.CC_STAT_HEIGHT]
+    at_border = (x0 == 0) | (y0 == 0) | (x1 == mask.shape[1]) | (y1 == mask.shape[0])
+    filled &= ~at_border
+    filled[0] = False
+    filled[_labels_at(labels, negative)] = False
+    return mask | filled[np.asarray(labels, np.int32)] if count > 1 else mask
+
+
+def _labels_at(labels: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """The labels under points [N, 2] that lie inside."""
+    index = np.rint(np.asarray(xy, np.float64).reshape(-1, 2)).astype(int)
+    inside = (index >= 0).all(1) & (index < labels.shape[::-1]).all(1)
+    return labels[index[inside, 1], index[inside, 0]]
 
 
 def score(
