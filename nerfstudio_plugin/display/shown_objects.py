@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nerfstudio_plugin.display.checkpoint_tensors import pack, unpack
 from nerfstudio_plugin.display.object_blocks import (
     Block,
     Blocks,
     grid_description,
     grid_from_description,
+    pack,
+    unpack,
 )
 from sa3d.base.errors import SA3DError
 from sa3d.objects.colors import Color, object_colors

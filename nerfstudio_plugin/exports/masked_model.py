@@ -18,8 +18,7 @@ from nerfstudio.models.nerfacto import NerfactoModel, NerfactoModelConfig
 from torch import Tensor
 from torch.nn import Parameter
 
-from nerfstudio_plugin.display.checkpoint_tensors import PREFIX
-from nerfstudio_plugin.display.object_blocks import Blocks
+from nerfstudio_plugin.display.object_blocks import PREFIX, Blocks
 from nerfstudio_plugin.runs.opening import without_lpips
 from sa3d.base.errors import SA3DError
 from sa3d.results.config import Keep

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from nerfstudio_plugin.display.object_blocks import Blocks
-from nerfstudio_plugin.display.pictures import decided, nearest, overlay
+from nerfstudio_plugin.display.overlays import decided, nearest, overlay
 from nerfstudio_plugin.display.renderer import DisplayRenderer
 from nerfstudio_plugin.display.settings import Display
 from nerfstudio_plugin.display.shown_objects import ShownObjects

@@ -29,7 +29,7 @@ from nerfstudio_plugin.display.shown_objects import ShownObjects
 from nerfstudio_plugin.runs.datamanager import SA3DDataManager, SA3DDataManagerConfig
 from nerfstudio_plugin.train.model import SA3DModel, SA3DModelConfig
 from nerfstudio_plugin.train.steps import SegmentingSteps
-from nerfstudio_plugin.viewer.opening import (
+from nerfstudio_plugin.viewer.files import (
     DEFAULT_FOLDER,
     Opened,
     open_for_training,

@@ -14,15 +14,18 @@ from nerfstudio.viewer.viewer_elements import ViewerControl, ViewerElement
 
 from nerfstudio_plugin.display.settings import Display
 from nerfstudio_plugin.display.shown_objects import ShownObjects
-from nerfstudio_plugin.viewer.files_widgets import FilesWidgets
-from nerfstudio_plugin.viewer.mark_widgets import MarkWidgets
-from nerfstudio_plugin.viewer.objects_widgets import ObjectsWidgets
-from nerfstudio_plugin.viewer.opening import Opened
-from nerfstudio_plugin.viewer.problems import problem
-from nerfstudio_plugin.viewer.show_widgets import PhotoWidgets, ShowWidgets, StatusWidgets
-from nerfstudio_plugin.viewer.state import Listeners
+from nerfstudio_plugin.viewer.files import Opened
+from nerfstudio_plugin.viewer.state import Listeners, problem
 from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.viser_scene import tell
+from nerfstudio_plugin.viewer.widgets import (
+    FilesWidgets,
+    MarkWidgets,
+    ObjectsWidgets,
+    PhotoWidgets,
+    ShowWidgets,
+    StatusWidgets,
+)
 from sa3d.base.errors import SA3DError
 
 Opener = Callable[[Listeners], Opened]

@@ -13,6 +13,7 @@ from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.display.settings import Display
 from nerfstudio_plugin.display.shown_objects import ShownObjects
 from nerfstudio_plugin.viewer.marks import Mark
+from sa3d.base.errors import SA3DError
 from sa3d.objects.colors import Color
 
 
@@ -136,3 +137,23 @@ class Listeners:
     changed: Callable[[], None]
     show: Callable[[ShownObjects | None, Display], None]
     tell: Callable[[Notice], None]
+
+
+def problem(error: Exception) -> Notice:
+    """What went wrong, and what to do."""
+    if isinstance(error, SA3DError):
+        said = str(error)
+        if said.split()[0].isalpha():  # otherwise it begins with a file's name
+            said = said[0].upper() + said[1:]
+        return Notice("error", "That did not work", f"{said}.")
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return Notice(
+            "error",
+            "Memory is short",
+            "Close other programs, or start again with fewer rays (--prepare.ray-side) "
+            "or a smaller segmenter (--segmenter).",
+        )
+    if isinstance(error, OSError):
+        return Notice("error", "A file could not be read or written", f"{error}")
+    kind = type(error).__name__
+    return Notice("error", "A bug in this program", f"{kind}: {error}. Please report it.")

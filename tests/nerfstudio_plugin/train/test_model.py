@@ -6,7 +6,7 @@ import pytest
 import torch
 from solid_blocks import ball, block_where
 
-from nerfstudio_plugin.display.ray_boxes import boxes_of
+from nerfstudio_plugin.display.object_blocks import boxes_of
 from nerfstudio_plugin.display.settings import Display
 from nerfstudio_plugin.display.shown_objects import ShownObjects
 from nerfstudio_plugin.runs.cameras import to_nerfstudio

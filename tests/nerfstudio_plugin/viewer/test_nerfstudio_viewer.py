@@ -24,8 +24,7 @@ from viewer_client import CAMERA
 from websockets.sync.client import connect
 
 from nerfstudio_plugin.train.config import sa3d_method
-from nerfstudio_plugin.viewer.files import Files
-from nerfstudio_plugin.viewer.opening import Opened
+from nerfstudio_plugin.viewer.files import Files, Opened
 from nerfstudio_plugin.viewer.panel import SegmentPanel
 from nerfstudio_plugin.viewer.viser_scene import PointerTool, browser_camera, look_through
 

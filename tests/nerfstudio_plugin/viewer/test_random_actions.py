@@ -216,7 +216,7 @@ def small(tmp_path_factory) -> AnalyticScene:
 
 
 def test_a_hundred_random_actions(small, monkeypatch):
-    shown = "nerfstudio_plugin.viewer.studio_work.shown_objects"
+    shown = "nerfstudio_plugin.viewer.studio.shown_objects"
     monkeypatch.setattr(shown, lambda *_, **__: None)  # takes longer than all the rest
     PanelActions.analytic = small
     run_state_machine_as_test(

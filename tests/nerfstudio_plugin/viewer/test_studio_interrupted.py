@@ -85,7 +85,7 @@ def test_undo_meanwhile_ends_it(desktop, ball_at):
 
 
 def test_progress_and_the_picture_of_the_view_visited_last(desktop, ball_at, monkeypatch):
-    monkeypatch.setattr("nerfstudio_plugin.viewer.studio_work._SHOW_EVERY_S", 0.0)
+    monkeypatch.setattr("nerfstudio_plugin.viewer.studio._SHOW_EVERY_S", 0.0)
     states = []
     desktop.click(0, ball_at(0))
     desktop.on_change = states.append

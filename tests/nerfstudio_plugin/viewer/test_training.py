@@ -8,8 +8,7 @@ from desktop import a_run, opened_scene
 from nerfstudio_plugin.train.steps import SegmentingSteps
 from nerfstudio_plugin.viewer.files import Files
 from nerfstudio_plugin.viewer.marks import Mark
-from nerfstudio_plugin.viewer.studio import Studio
-from nerfstudio_plugin.viewer.studio_work import Listeners
+from nerfstudio_plugin.viewer.studio import Listeners, Studio
 from nerfstudio_plugin.viewer.worker import Worker
 from sa3d.objects.prompts import Prompt
 from sa3d.segmenters.graphcut.segmenter import GraphCutSegmenter

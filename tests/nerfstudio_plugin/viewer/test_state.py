@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nerfstudio_plugin.viewer.problems import problem
+from nerfstudio_plugin.viewer.state import problem
 from sa3d.base.errors import SA3DError
 
 

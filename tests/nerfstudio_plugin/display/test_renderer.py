@@ -7,7 +7,7 @@ import torch
 from ball_and_wall import BLUE, GRID, RED, BallAndWall, camera_at, in_ball, in_wall, objects
 from solid_blocks import block_where
 
-from nerfstudio_plugin.display.pictures import heat_map, outline, overlay
+from nerfstudio_plugin.display.overlays import heat_map, outline, overlay
 from nerfstudio_plugin.display.renderer import DisplayRenderer
 from nerfstudio_plugin.display.settings import MODES, Display
 from nerfstudio_plugin.display.viewer_request import Request
