@@ -23,7 +23,7 @@ lint: $(VENV)/.installed
 check: lint test
 
 bench: $(VENV)/.installed
-	$(BIN)/python scripts/bench.py
+	$(BIN)/python scripts/benchmarks/speed.py
 
 # uv resolves everything at once, with the versions of [tool.uv] constraint-dependencies.
 $(VENV)/.installed: pyproject.toml

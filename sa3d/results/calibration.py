@@ -38,7 +38,7 @@ class Calibration:
 
 
 FITTED = Calibration(pseudo=0.0123, slope=1.95)
-"""Found by ``scripts/measure_uncertainty.py`` on generated scenes; see docs/uncertainty.md."""
+"""Found by ``scripts/benchmarks/uncertainty.py`` on generated scenes; see docs/uncertainty.md."""
 
 
 def calibrated_probability(

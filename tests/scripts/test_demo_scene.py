@@ -20,9 +20,7 @@ from skimage.morphology import skeletonize  # noqa: E402
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-import make_demo_scene  # noqa: E402
-import train_demo_scene  # noqa: E402
-from demo_scene import VARIANTS  # noqa: E402
+from demo_scene import VARIANTS, make, train  # noqa: E402
 from demo_scene.room import ROOM_CEILING, ROOM_HALF_WIDTH  # noqa: E402
 from demo_scene.still_life import FLOOR  # noqa: E402
 from demo_scene.tracer import RayTracer  # noqa: E402
@@ -183,7 +181,7 @@ def test_one_object_is_thin_but_no_hairline(scene: Scene) -> None:
 
 def test_script_reproduces_a_view(scene: Scene, tracer: RayTracer) -> None:
     view = 20
-    camera = make_demo_scene.dome_cameras(make_demo_scene.Options().seed)[view]
+    camera = make.dome_cameras(make.Options().seed)[view]
     shot = Image.open(scene.folder / "images" / f"{view:03d}.jpg")
     stored = np.asarray(shot, dtype=float)
     difference = np.abs(tracer.render(camera) - stored)
@@ -205,7 +203,7 @@ def test_every_ray_of_the_room_hits_and_the_garden_reaches_far(
     scene: Scene, tracer: RayTracer
 ) -> None:
     for view in (0, 10, 47):
-        camera = make_demo_scene.dome_cameras(make_demo_scene.Options().seed)[view]
+        camera = make.dome_cameras(make.Options().seed)[view]
         assert (tracer.instances(camera) >= 0).all()
     extents = {body.name: body.mesh.extents[:2].max() for body in tracer.bodies}
     widest = max(extents.values()) / extents["table_top"]
@@ -256,10 +254,10 @@ def test_files_are_small_and_hold_no_absolute_path() -> None:
 def test_the_runs_were_trained_as_the_script_says(scene: Scene) -> None:
     """The shipped config holds the very values of the script's command line."""
     config = (SCENES / scene.variant / "run" / "config.yml").read_text()
-    assert f"max_num_iterations: {train_demo_scene.STEPS}\n" in config
+    assert f"max_num_iterations: {train.STEPS}\n" in config
     arguments = [
-        *train_demo_scene.TRAINER_ARGUMENTS,
-        *train_demo_scene.MODEL_ARGUMENTS[scene.variant],
+        *train.TRAINER_ARGUMENTS,
+        *train.MODEL_ARGUMENTS[scene.variant],
     ]
     checked = 0
     for option, value in itertools.pairwise(arguments):

@@ -67,7 +67,7 @@ def test_every_object_has_its_files(results: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_every_object_is_found_without_a_prompt(output: Path, tmp_path: Path) -> None:
-    script = Path(__file__).parents[3] / "scripts/measure_everything.py"
+    script = Path(__file__).parents[3] / "scripts/benchmarks/everything.py"
     options = ["--demo", "room", "--cache-dir", str(output / "cache"), "--output", str(tmp_path)]
     run([sys.executable, str(script), *options])
     numbers = json.loads((tmp_path / "room.json").read_text())

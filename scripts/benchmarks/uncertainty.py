@@ -5,7 +5,7 @@ light that those views get from them, and only near the object: in the box aroun
 labelled object, grown by half its size. Probabilities are sorted into 15 bins; the expected
 calibration error is the mean gap between a bin's probability and its share of true elements.
 
-    python scripts/measure_uncertainty.py --output outputs/uncertainty \
+    python scripts/benchmarks/uncertainty.py --output outputs/uncertainty \
         --check outputs/demo/room/segmentation=nerfstudio_plugin/demo_scenes/room/masks_gt
 """
 
@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import measure_scene
 import numpy as np
 import torch
 import tyro
+from scene import load_masks
 
 from nerfstudio_plugin.saved.segmented_scene import ExportSource, reopen
 from sa3d.evaluation.stages import upper_bound
@@ -111,7 +111,7 @@ def saved(folder: Path, masks: Path) -> Judged:
     parts = []
     for name in opened.segmentation.objects:
         here = masks / name if (masks / name).is_dir() else masks
-        exact = measure_scene.load_masks(here, opened.scene)
+        exact = load_masks(here, opened.scene)
         in_order = [exact[index] for index in range(len(opened.scene.views))]
         parts.append(judge(opened.scene, opened.segmentation, name, in_order))
     return Judged.joined(parts)

@@ -1,9 +1,12 @@
-"""What operators cost: updates, memory and pruning; a part of ``bench.py``."""
+"""Cost of view operators: updates, memory and pruning; a part of ``speed.py``."""
 
 from __future__ import annotations
 
+import statistics
+import time
+from collections.abc import Callable
+
 import torch
-from bench_timing import median_seconds
 
 from sa3d.fields.radiance_field import RadianceField
 from sa3d.geometry.camera import Camera
@@ -12,6 +15,23 @@ from sa3d.scene.scene import Scene
 from sa3d.scene.view_operator import ViewOperator, build_view_operator
 
 LAM = 1.0
+
+
+def synchronise() -> None:
+    """Wait for the GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def median_seconds(function: Callable[[], object], repeats: int) -> float:
+    """Median time of so many calls, after one to warm up."""
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        function()
+        synchronise()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])  # the first warms up
 
 
 def dense_autograd_step(operator: ViewOperator, volume: torch.Tensor, mask: torch.Tensor) -> None:

@@ -6,7 +6,7 @@ that are found. Precision: share of the results that are one of them; each resul
 once, matched best first. The exact objects are the scene's small ones: a table leg or a tree that
 is found lowers the precision.
 
-    python scripts/measure_everything.py --demo room --output outputs/everything
+    python scripts/benchmarks/everything.py --demo room --output outputs/everything
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Train the demo scenes with stock nerfacto on a CPU, slim the runs, and measure them.
 
-    python scripts/train_demo_scene.py --variants room garden
+    python -m scripts.demo_scene.train --variants room garden
 
 runs, inside the folder of the scenes so that the config holds relative paths only,
 
@@ -35,7 +35,7 @@ import tyro
 import yaml
 from PIL import Image
 
-SCENES = Path(__file__).parents[1] / "nerfstudio_plugin" / "demo_scenes"
+SCENES = Path(__file__).parents[2] / "nerfstudio_plugin" / "demo_scenes"
 STEPS = 4000
 TRAINER_ARGUMENTS = shlex.split("""
 --machine.device-type cpu --mixed-precision False --vis tensorboard
@@ -72,7 +72,7 @@ class Options:
     variants: tuple[str, ...] = tuple(MODEL_ARGUMENTS)
     """Scenes to train: room, garden."""
     scenes: Path = SCENES
-    """Folder that holds the scenes (see make_demo_scene.py)."""
+    """Folder that holds the scenes (see scripts.demo_scene.make)."""
     steps: int = STEPS
     """Training steps of 1,024 rays."""
 

@@ -1,7 +1,7 @@
 """Measure what each segmenter costs: time to encode a view, time per prompt, memory, disk.
 
-    python scripts/measure_backends.py                          # writes docs/segmenters.md
-    python scripts/measure_backends.py --names edgetam sam3     # the other rows stay what they are
+    python scripts/benchmarks/backends.py                          # writes docs/segmenters.md
+    python scripts/benchmarks/backends.py --names edgetam sam3     # the other rows stay
 
 The models have their true sizes and random weights, so nothing is downloaded, and nothing is said
 about the quality of the masks. Each runs in a process of its own, whose peak memory is told.
@@ -29,7 +29,7 @@ from sa3d.base.storage import atomic_path, save_arrays
 from sa3d.segmenters.protocol import PromptableSegmenter
 from sa3d.segmenters.registry import EMBEDDED, REGISTRY
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROMPTS = 5
 IMAGE_HW = (720, 960)
 NEEDED_GB = 3.0
@@ -37,7 +37,7 @@ NEEDED_GB = 3.0
 
 _HEAD = """# Segmenters: what they cost
 
-Written by `python scripts/measure_backends.py` on {where}: true sizes, random weights, views of
+Written by `python scripts/benchmarks/backends.py` on {where}: true sizes, random weights, views of
 {width} x {height} pixels. *Encode* is once per view and cached on disk (*stored*, float16);
 *prompt* is the median of {prompts}, from box to masks. *Memory* is the process's peak, libraries
 included{gpu}. Nothing else ran meanwhile; encoding was timed once. What has no row was not

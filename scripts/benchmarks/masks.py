@@ -3,8 +3,8 @@
 Of a saved segmentation of a scene with exact masks. Boundary F as in DAVIS, at given tolerances,
 mean over the views in which either mask is not empty, then over the objects.
 
-    python scripts/measure_masks.py --segmentation skull --masks skull=DATA/masks_gt
-    python scripts/measure_masks.py --segmentation outputs/demo/room/segmentation --demo room
+    python scripts/benchmarks/masks.py --segmentation skull --masks skull=DATA/masks_gt
+    python scripts/benchmarks/masks.py --segmentation outputs/demo/room/segmentation --demo room
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 import tyro
-from measure_scene import Masks, load_masks
+from scene import Masks, load_masks
 
 from nerfstudio_plugin.cli.saved import SavedOptions
 from nerfstudio_plugin.demo.data import open_demo

@@ -6,7 +6,7 @@ casting. PSNR (dB) and mask IoU compare that with the NeRF's own picture of the 
 that show it in both; `volume` and `chamfer` (mean distance both ways, in % of the diagonal) compare
 with true meshes, if there are any. Seconds and peak memory include opening the scene once.
 
-    python scripts/measure_meshes.py --segmentation outputs/demo/room/segmentation \\
+    python scripts/benchmarks/meshes.py --segmentation outputs/demo/room/segmentation \\
         --truth nerfstudio_plugin/demo_scenes/room/meshes --output outputs/meshes
 """
 

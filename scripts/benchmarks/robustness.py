@@ -4,7 +4,7 @@ In every generated scene the largest solid of the first photo is marked there wi
 in all other views a segmenter answers that knows the exact masks, but errs in a share of them, in
 the same way however often it is asked, and sure of itself. Scenes and errors are drawn from seeds.
 
-    python scripts/measure_robustness.py --output outputs/robustness
+    python scripts/benchmarks/robustness.py --output outputs/robustness
 """
 
 from __future__ import annotations

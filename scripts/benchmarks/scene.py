@@ -4,9 +4,9 @@ For every object and reference view: the single lifted view, the first pass, the
 and the upper bound (exact masks in every view). The prompt is the box of the exact mask, with
 ``--clicks`` also corrective clicks in the same view, as a user gives who looks at its mask.
 
-    python scripts/measure_scene.py --load-config RUN/config.yml --data DATA \
+    python scripts/benchmarks/scene.py --load-config RUN/config.yml --data DATA \
         --masks skull=DATA/masks_gt --references 000024.jpg
-    python scripts/measure_scene.py --demo room --spread 10        # the drift table
+    python scripts/benchmarks/scene.py --demo room --spread 10        # the drift table
 """
 
 from __future__ import annotations

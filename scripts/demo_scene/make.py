@@ -3,7 +3,7 @@
 `room` is bounded (a table in a closed room), `garden` is unbounded (a table outdoors with a sky
 far away). Both are procedural and seeded: the same pictures every time.
 
-    python scripts/make_demo_scene.py --variants room garden
+    python -m scripts.demo_scene.make --variants room garden
 
 writes, below `<output>/<variant>/`:
 
@@ -22,10 +22,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import tyro
-from demo_scene import VARIANTS, StillLife
-from demo_scene.tracer import Camera, RayTracer
 from numpy.typing import NDArray
 from PIL import Image
+
+from . import VARIANTS, StillLife
+from .tracer import Camera, RayTracer
 
 WIDTH, HEIGHT = 320, 256
 FOCAL = 330.0
@@ -33,7 +34,7 @@ PRINCIPAL_POINT = (163.2, 125.1)
 VIEWS = 48
 TURNS = 3.9
 """How often the camera goes around the table while it climbs."""
-DEFAULT_OUTPUT = Path(__file__).parents[1] / "nerfstudio_plugin" / "demo_scenes"
+DEFAULT_OUTPUT = Path(__file__).parents[2] / "nerfstudio_plugin" / "demo_scenes"
 
 
 @dataclass

@@ -5,7 +5,7 @@ the views; the largest solid of the first photo is marked there. Correlated over
 a view agrees with what the others say, which a user sees, and the mean IoU of the final masks with
 the exact ones, which nobody sees.
 
-    python scripts/measure_stop.py --seeds 320 --output outputs/stop
+    python scripts/benchmarks/stop.py --seeds 320 --output outputs/stop
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ on, until the mean IoU over views is 0.95. The four ways differ in the view:
 - *random view*: any that shows an error, once for each of ``--seeds``; the same.
 - *one view, rerun*: always the first one, and each click starts the whole loop afresh.
 
-    python scripts/measure_corrections.py --demo room --prepare.ray-side 128
-    python scripts/measure_corrections.py --load-config RUN/config.yml --data DATA \
+    python scripts/benchmarks/corrections.py --demo room --prepare.ray-side 128
+    python scripts/benchmarks/corrections.py --load-config RUN/config.yml --data DATA \
         --masks skull=DATA/masks_gt
 
 With ``--output`` each row is written when it is measured; run again, what is there is skipped, and
@@ -25,9 +25,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import measure_scene
 import numpy as np
 import tyro
+from scene import Masks, open_target, reference_prompt
+from scene import Options as SceneOptions
 
 from sa3d.base.errors import SA3DError
 from sa3d.base.mask_overlap import iou
@@ -46,7 +47,7 @@ HOW = ("worst view", "proposed view", "random view", "one view, rerun")
 
 
 @dataclass
-class Options(measure_scene.Options):
+class Options(SceneOptions):
     """What to measure."""
 
     clicks: int = 8
@@ -71,9 +72,7 @@ class Run:
         return next((i for i, value in enumerate(self.ious) if value >= goal), None)
 
 
-def simulate(
-    first: Session, exact: measure_scene.Masks, options: Options, how: str, seed: int
-) -> Run:
+def simulate(first: Session, exact: Masks, options: Options, how: str, seed: int) -> Run:
     """One user at work on one object.
 
     Args:
@@ -143,11 +142,11 @@ def segmented(scene: Scene, start: Prompt, options: Options) -> Session:
     return session
 
 
-def first_prompt(scene: Scene, name: str, exact: measure_scene.Masks, box: bool) -> Prompt:
+def first_prompt(scene: Scene, name: str, exact: Masks, box: bool) -> Prompt:
     """A click in the middle of the object, or its box, in the view that shows most of it."""
     view = max(exact, key=lambda index: int(exact[index].sum()))
     if box:
-        return measure_scene.reference_prompt(scene, name, view, exact[view], 0)
+        return reference_prompt(scene, name, view, exact[view], 0)
     click = next_click(np.zeros_like(exact[view]), exact[view])
     assert click is not None
     return Prompt(scene.views[view].name, name, points=(click[0],), labels=(1,))
@@ -204,7 +203,7 @@ def print_summary(rows: Sequence[dict[str, Any]], clicks: int) -> None:
 
 def main(options: Options) -> None:
     """Measure all objects in all ways."""
-    scene, masks, _ = measure_scene.open_target(options)
+    scene, masks, _ = open_target(options)
     path = options.output / "corrections.json" if options.output else None
     rows = json.loads(path.read_text()) if path and path.exists() else []
     ways = [(how, s) for how in options.how for s in (options.seeds if how == HOW[2] else (0,))]

@@ -19,13 +19,13 @@ from sa3d.evaluation.stages import upper_bound
 from sa3d.objects.checkpoint import read_bitmap, save_segmentation
 from sa3d.scene.config import PrepareConfig
 
-ROOT = Path(__file__).parents[2]
+BENCHMARKS = Path(__file__).parents[2] / "scripts" / "benchmarks"
 
 pytestmark = pytest.mark.slow
 
 
 def run(script: str, *arguments: str) -> str:
-    return run_program(sys.executable, str(ROOT / "scripts" / script), *arguments)
+    return run_program(sys.executable, str(BENCHMARKS / script), *arguments)
 
 
 def run_program(*command: str) -> str:
@@ -43,7 +43,7 @@ def run_program(*command: str) -> str:
 def test_bench_writes_ratios(tmp_path: Path) -> None:
     output = tmp_path / "benchmark.md"
     options = ("--ray-side", "32", "--repeats", "1", "--counts", "1", "2", "--sam", "")
-    run("bench.py", *options, "--output", str(output))
+    run("speed.py", *options, "--output", str(output))
     numbers = json.loads(output.with_suffix(".json").read_text())
     assert numbers["first"]["nerf_calls"] >= 48
     assert numbers["second_object"]["nerf_calls"] == 0
@@ -62,7 +62,7 @@ def test_bench_writes_ratios(tmp_path: Path) -> None:
 
 def test_measure_scene_prints_every_stage(tmp_path: Path) -> None:
     table = run(
-        "measure_scene.py",
+        "scene.py",
         *("--demo", "room", "--objects", "book", "--spread", "1"),
         *("--prepare.ray-side", "48", "--cache-dir", str(tmp_path / "cache")),
         *("--output", str(tmp_path / "out")),
@@ -81,7 +81,7 @@ def test_measure_corrections_goes_on_and_runs_again(tmp_path: Path) -> None:
     path = tmp_path / "corrections.json"
     path.write_text(json.dumps([kept]))  # as if it had been stopped after this row
     table = run(
-        *("measure_corrections.py", "--demo", "room", "--objects", "vase", "--clicks", "1"),
+        *("corrections.py", "--demo", "room", "--objects", "vase", "--clicks", "1"),
         *("--box", "--how", "worst view", "proposed view", "one view, rerun"),
         *("--prepare.ray-side", "48", "--cache-dir", str(tmp_path / "cache")),
         *("--output", str(tmp_path)),
@@ -100,7 +100,7 @@ def test_measure_corrections_goes_on_and_runs_again(tmp_path: Path) -> None:
 def test_measure_uncertainty_fits_checks_and_draws(exact_book: Path, tmp_path: Path) -> None:
     masks = open_demo("room").folder / "masks_gt"
     table = run(
-        *("measure_uncertainty.py", "--seeds", "1", "--output", str(tmp_path)),
+        *("uncertainty.py", "--seeds", "1", "--output", str(tmp_path)),
         *("--check", f"{exact_book}={masks}"),
     )
     assert (tmp_path / "table.md").read_text().endswith(table[table.index("| scene") :])
@@ -115,7 +115,7 @@ def test_measure_uncertainty_fits_checks_and_draws(exact_book: Path, tmp_path: P
 
 def test_measure_robustness_draws_curves(tmp_path: Path) -> None:
     table = run(
-        *("measure_robustness.py", "--seeds", "1", "--shares", "0", "0.5"),
+        *("robustness.py", "--seeds", "1", "--shares", "0", "0.5"),
         *("--kinds", "empty", "--output", str(tmp_path)),
     )
     numbers = json.loads((tmp_path / "numbers.json").read_text())["empty"]
@@ -127,7 +127,7 @@ def test_measure_robustness_draws_curves(tmp_path: Path) -> None:
 
 
 def test_measure_stop_correlates_agreement_with_the_truth(tmp_path: Path) -> None:
-    table = run("measure_stop.py", "--seeds", "3", "--output", str(tmp_path))
+    table = run("stop.py", "--seeds", "3", "--output", str(tmp_path))
     rows = json.loads((tmp_path / "numbers.json").read_text())
     assert [row["kind"] for row in rows] == ["dilated", "eroded", "disc"]
     assert all(0.5 < row["iou"] <= 1 for row in rows)
@@ -164,7 +164,7 @@ def exact_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_measure_meshes_compares_with_nerf_and_truth(exact_book: Path, tmp_path: Path) -> None:
     table = run(
-        *("measure_meshes.py", "--segmentation", str(exact_book), "--output", str(tmp_path)),
+        *("meshes.py", "--segmentation", str(exact_book), "--output", str(tmp_path)),
         *("--truth", str(open_demo("room").folder / "meshes"), "--views", "1", "--side", "48"),
         *("--mesh.faces", "1000", "--mesh.texture-size", "64"),
     )
@@ -183,7 +183,7 @@ def test_measure_meshes_compares_with_nerf_and_truth(exact_book: Path, tmp_path:
 
 def test_measure_masks_compares_before_and_after(exact_book: Path) -> None:
     where = ("--segmentation", str(exact_book), "--demo", "room")
-    table = run("measure_masks.py", *where, "--tolerances-px", "2")
+    table = run("masks.py", *where, "--tolerances-px", "2")
     [row] = [line for line in table.splitlines() if line.startswith("| book |")]
     iou, refined_iou, border, refined_border = (float(cell) for cell in row.split("|")[2:-1])
     assert 0.5 < iou < refined_iou < 1
@@ -202,7 +202,7 @@ def test_measure_segmenter_prints_a_table(tmp_path: Path) -> None:
     Image.fromarray(truth).save(tmp_path / "masks_gt" / "a.png")
     output = tmp_path / "table.md"
     printed = run(
-        *("measure_segmenter.py", str(tmp_path), "--prompts", "box", "--clicks", "1"),
+        *("segmenter.py", str(tmp_path), "--prompts", "box", "--clicks", "1"),
         *("--output", str(output)),
     )
     [row] = [line for line in printed.splitlines() if line.startswith("| box |")]
@@ -214,8 +214,8 @@ def test_measure_segmenter_prints_a_table(tmp_path: Path) -> None:
 def test_measure_backends_writes_a_row_for_each(tmp_path: Path) -> None:
     output = tmp_path / "segmenters.md"
     arguments = ("--tiny", "--device", "cpu", "--output", str(output))
-    run("measure_backends.py", "--names", "graphcut", *arguments)
-    run("measure_backends.py", "--names", "sam2.1-tiny", *arguments)
+    run("backends.py", "--names", "graphcut", *arguments)
+    run("backends.py", "--names", "sam2.1-tiny", *arguments)
     rows = json.loads(output.with_suffix(".json").read_text())
     assert set(rows) == {"graphcut", "sam2.1-tiny"}
     tiny = rows["sam2.1-tiny"]
