@@ -21,7 +21,8 @@ from nerfstudio_plugin.api.segmented_object import SegmentedObject
 from nerfstudio_plugin.exports import new_export
 from nerfstudio_plugin.exports.options import Written
 from sa3d.base.errors import SA3DError
-from sa3d.objects.prompts import DEFAULT_OBJECT, Prompt
+from sa3d.objects.names import DEFAULT_OBJECT
+from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import Segmentation
 from sa3d.search.config import EverythingConfig
 from sa3d.search.everything import EverythingSearch

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sa3d.base.errors import SA3DError
 from sa3d.detectors.protocol import checked_words
-from sa3d.objects.prompts import DEFAULT_OBJECT, Prompt, load_prompts
+from sa3d.objects.names import DEFAULT_OBJECT
+from sa3d.objects.prompts import Prompt, load_prompts
 from sa3d.search.config import WordsConfig
 from sa3d.segmenters.registry import AUTO
 

@@ -13,7 +13,8 @@ from nerfstudio_plugin.cli.saved import ChangeOptions
 from nerfstudio_plugin.cli.segment import print_outcome, write_folder
 from nerfstudio_plugin.runs.devices import torch_device
 from sa3d.base.errors import SA3DError
-from sa3d.objects.prompts import DEFAULT_OBJECT, Prompt
+from sa3d.objects.names import DEFAULT_OBJECT
+from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import Segmentation
 
 _HELP = """Correct a segmentation: click where it is wrong, in any view.

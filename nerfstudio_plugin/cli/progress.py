@@ -20,9 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sa3d.objects.events import Finished, RoundDone, RoundStarted, ViewDone
-from sa3d.scene.scene import Scene, ViewPrepared
-from sa3d.search.everything import MasksProposed
-from sa3d.search.text_prompts import LookedAt
+from sa3d.scene.events import ViewPrepared
+from sa3d.scene.scene import Scene
+from sa3d.search.events import LookedAt, MasksProposed
 
 OUT = Console(highlight=False, soft_wrap=True, markup=False)
 """Results go to stdout."""

@@ -29,7 +29,8 @@ from sa3d.geometry.camera import Camera
 from sa3d.loop.session import Session
 from sa3d.objects.colors import Color, free_color, object_color
 from sa3d.objects.events import Event, Finished, RoundStarted, ViewDone
-from sa3d.objects.prompts import Prompt, check_object_name
+from sa3d.objects.names import check_object_name
+from sa3d.objects.prompts import Prompt
 from sa3d.scene.scene import Scene
 from sa3d.voting.photo_prompts import PhotoBox, photo_box, photo_point, surface_point
 

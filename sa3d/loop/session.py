@@ -22,13 +22,8 @@ from sa3d.loop.prompt_preview import PromptPreview, preview_prompts
 from sa3d.loop.rounds import run_rounds
 from sa3d.objects.colors import Color, checked_color, free_color
 from sa3d.objects.events import Event
-from sa3d.objects.prompts import (
-    Prompt,
-    check_marks_object,
-    check_new_name,
-    check_together,
-    prompts_in_views,
-)
+from sa3d.objects.names import check_new_name
+from sa3d.objects.prompts import Prompt, check_marks_object, check_together, prompts_in_views
 from sa3d.objects.segmentation import Segmentation
 from sa3d.scene.scene import Scene
 from sa3d.segmenters.protocol import PromptableSegmenter

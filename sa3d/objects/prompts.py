@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sa3d.base.errors import SA3DError
+from sa3d.objects.names import DEFAULT_OBJECT, check_object_name
 from sa3d.scene.views import View, find_view
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-DEFAULT_OBJECT = "object"
 
 
 @dataclass(frozen=True)
@@ -221,28 +220,6 @@ def prompts_in_views(prompts: Sequence[Prompt], views: Sequence[View]) -> list[P
 def as_labels(given: Sequence[Any]) -> tuple[int, ...]:
     """Labels as integers where they are 1 or 0; others stay, for ``Prompt`` to refuse."""
     return tuple(int(one) if one in (0, 1) else one for one in given)
-
-
-def check_object_name(name: str) -> None:
-    """Check that an object can be called so.
-
-    Raises:
-        SA3DError: its folder could not be.
-    """
-    named = isinstance(name, str) and name.strip() and name not in (".", "..")
-    if not named or set(name) & set("/\\\0"):
-        raise SA3DError(f"{name!r} is no name: it becomes a folder: text, no slashes, not empty")
-
-
-def check_new_name(name: str, taken: Container[str]) -> None:
-    """Check that another object may be called so.
-
-    Raises:
-        SA3DError: it is no name, or taken.
-    """
-    check_object_name(name)
-    if name in taken:
-        raise SA3DError(f"there is an object {name!r} already: give another name")
 
 
 def check_marks_object(prompts: Sequence[Prompt]) -> None:

@@ -13,7 +13,8 @@ from sa3d.base.errors import SA3DError
 from sa3d.objects.colors import Color, checked_color, object_colors
 from sa3d.objects.events import Outcome, RoundDone
 from sa3d.objects.inverse_rendering import Evidence
-from sa3d.objects.prompts import Prompt, check_new_name
+from sa3d.objects.names import check_new_name
+from sa3d.objects.prompts import Prompt
 from sa3d.scene.elements import Elements
 
 BACKGROUND = -1
@@ -155,7 +156,7 @@ class Segmentation:
         """Check that an object may be called so.
 
         Raises:
-            SA3DError: it is no name, or taken.
+            SA3DError: the name is invalid or taken.
         """
         check_new_name(name, self.objects)
 

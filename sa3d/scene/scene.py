@@ -25,21 +25,12 @@ from sa3d.geometry.camera import Camera
 from sa3d.scene.config import PrepareConfig
 from sa3d.scene.elements import Elements, MaskGrid
 from sa3d.scene.encoding_memory import EncodingMemory
+from sa3d.scene.events import ViewPrepared
 from sa3d.scene.view_operator import ViewOperator, ViewRender, build_view_operator, unproject
 from sa3d.scene.views import View, find_view
 from sa3d.segmenters.protocol import EncodesBatches, PromptableSegmenter
 
 CACHE_VERSION = 1
-
-
-@dataclass(frozen=True)
-class ViewPrepared:
-    """One view's operator is there; ``cached`` if it was before."""
-
-    index: int
-    total: int
-    view: str
-    cached: bool
 
 
 @dataclass(frozen=True)

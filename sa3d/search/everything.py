@@ -26,6 +26,7 @@ from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import ObjectResult, Segmentation
 from sa3d.scene.scene import Scene
 from sa3d.search.config import EverythingConfig, ProposalConfig
+from sa3d.search.events import MasksProposed, ObjectsProposed
 from sa3d.segmenters.mask_generator import generate_masks, grid_points
 from sa3d.segmenters.protocol import PromptableSegmenter
 from sa3d.surfaces.standing_out import StandingOut, find_standing_out, in_many_frames
@@ -49,16 +50,6 @@ class ObjectProposal:
 
     masks: list[ProposedMask]
     agreement: float
-
-
-@dataclass(frozen=True)
-class MasksProposed:
-    """A view was searched: ``found`` masks in it."""
-
-    index: int
-    total: int
-    view: str
-    found: int
 
 
 @dataclass(frozen=True)
@@ -246,13 +237,6 @@ def _share(where: np.ndarray, mask: np.ndarray) -> float:
 def _rank(one: ProposedMask) -> float:
     """Good masks go first."""
     return one.quality
-
-
-@dataclass(frozen=True)
-class ObjectsProposed:
-    """All views were searched; ``count`` objects were proposed and their loops begin."""
-
-    count: int
 
 
 @dataclass(frozen=True)

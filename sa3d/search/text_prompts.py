@@ -19,6 +19,7 @@ from sa3d.objects.inverse_rendering import Evidence, Vote
 from sa3d.objects.prompts import Prompt
 from sa3d.scene.scene import Scene
 from sa3d.search.config import WordsConfig
+from sa3d.search.events import LookedAt
 from sa3d.segmenters.protocol import PromptableSegmenter
 from sa3d.voting.mask_rendering import agreement, render_mask
 
@@ -151,18 +152,6 @@ def judge(
 
 def _at_rays(scene: Scene, found: Found) -> Tensor:
     return scene.prepared(found.view).at_rays(found.mask).to(scene.device)
-
-
-@dataclass(frozen=True)
-class LookedAt:
-    """A view was searched for words: how many detections count, and the best score of all."""
-
-    index: int
-    total: int
-    text: str
-    view: str
-    found: int
-    best_score: float
 
 
 @dataclass(frozen=True)

@@ -371,7 +371,7 @@ def test_edits_that_cannot_be_made_change_nothing(
     for message, call in (
         ("no object 'x'", lambda: session.rename_object("x", "y")),
         ("already", lambda: session.rename_object("bottle", "cap")),
-        ("becomes a folder", lambda: session.rename_object("bottle", "a/b")),
+        ("invalid object name", lambda: session.rename_object("bottle", "a/b")),
         ("no object 'x'", lambda: session.merge_objects(["bottle", "x"], "y")),
         ("two objects", lambda: session.merge_objects(["bottle", "bottle"], "y")),
         ("not finished", lambda: session.merge_objects(["bottle", "cap"], "y")),

@@ -22,7 +22,7 @@ from sa3d.objects.events import Finished, ViewDone
 from sa3d.objects.prompts import Prompt
 from sa3d.results.calibration import calibrated_probability
 from sa3d.scene.config import PrepareConfig
-from sa3d.scene.scene import ViewPrepared
+from sa3d.scene.events import ViewPrepared
 from sa3d.testing.analytic_scene import BALL
 from sa3d.testing.oracle_detector import OracleDetector
 
@@ -175,9 +175,9 @@ def test_rename_paint_merge_split(ball, scene, photographed):
 def test_what_cannot_be_is_refused_in_words(ball, scene, command_line):
     with pytest.raises(sa3d.SA3DError, match="no device 'gpu': give auto, cpu or cuda"):
         sa3d.open("config.yml", COARSE, device="gpu")
-    with pytest.raises(sa3d.SA3DError, match="5 is no name"):
+    with pytest.raises(sa3d.SA3DError, match="invalid object name 5"):
         scene.segment(points=[ON_BALL], view=VIEW, name=5)
-    with pytest.raises(sa3d.SA3DError, match="5 is no name"):
+    with pytest.raises(sa3d.SA3DError, match="invalid object name 5"):
         ball.rename(5)
     scene.save("saved")
     ball.export("ball.json")

@@ -210,7 +210,7 @@ def test_what_cannot_be_done_changes_nothing(command_line, both):
     for message, arguments in (
         ("no object 'x'", ("rename", "x", "y")),
         ("already", ("rename", "ball", "twin")),
-        ("becomes a folder", ("rename", "ball", "a/b")),
+        ("invalid object name", ("rename", "ball", "a/b")),
         ("no object 'x'", ("merge", "ball", "x", "--into", "y")),
         ("two objects", ("merge", "ball", "--into", "y")),
         ("no object 'x'", ("delete", "x")),
