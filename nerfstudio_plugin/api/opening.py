@@ -9,7 +9,7 @@ from typing import Literal
 from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.api.segmented_object import SegmentedObject
 from nerfstudio_plugin.runs.devices import torch_device
-from nerfstudio_plugin.saved.segmented_scene import ExportSource, reopen
+from nerfstudio_plugin.saved.segmentation_folder import ExportSource, reopen
 from sa3d.loop.settings import Settings, load_settings, settings_from_dict
 from sa3d.segmenters import check_segmenter
 from sa3d.segmenters.protocol import PromptableSegmenter

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nerfstudio_plugin.api.marked_prompts import Progress, tell
-from nerfstudio_plugin.saved.segmented_scene import ExportSource, provenance, write_segmentation
+from nerfstudio_plugin.saved.segmentation_folder import ExportSource, provenance, write_segmentation
 from sa3d.base.errors import SA3DError
 from sa3d.detectors.protocol import TextDetector
 from sa3d.loop.session import Session

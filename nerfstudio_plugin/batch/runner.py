@@ -23,8 +23,8 @@ from filelock import FileLock, Timeout
 from nerfstudio_plugin.api.marked_prompts import Progress, detector_for
 from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.api.opening import open as open_run
-from nerfstudio_plugin.batch.file import RESULTS, SEGMENTATION, Batch, Job
-from nerfstudio_plugin.batch.places import remove_partial, remove_places, written_places
+from nerfstudio_plugin.batch.jobs_file import RESULTS, SEGMENTATION, Batch, Job
+from nerfstudio_plugin.batch.outputs import remove_partial, remove_places, written_places
 from sa3d.base.errors import SA3DError
 from sa3d.segmenters.protocol import PromptableSegmenter
 

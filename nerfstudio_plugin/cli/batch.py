@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from nerfstudio_plugin.batch.file import RESULTS, Batch, Job, read_batch
+from nerfstudio_plugin.batch.jobs_file import RESULTS, Batch, Job, read_batch
 from nerfstudio_plugin.batch.runner import is_done, read_results, run_batch
 from nerfstudio_plugin.cli.options import parse
 from nerfstudio_plugin.cli.progress import ERR, OUT, EventBar, event_bar

@@ -19,7 +19,7 @@ from nerfstudio_plugin.benchmark.protocols import Measured, measure
 from nerfstudio_plugin.cli.options import ReportOptions, SettingsOptions, parse
 from nerfstudio_plugin.cli.progress import ERR, OUT, prepare_with_progress
 from nerfstudio_plugin.runs.devices import torch_device
-from nerfstudio_plugin.saved.segmented_scene import write_json
+from nerfstudio_plugin.saved.segmentation_folder import write_json
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import atomic_path
 from sa3d.base.version import program_version

@@ -15,7 +15,7 @@ from nerfstudio_plugin.cli.progress import ERR, OUT, event_bar, table
 from nerfstudio_plugin.cli.segment import print_outcome
 from nerfstudio_plugin.demo.data import DemoScene, open_demo
 from nerfstudio_plugin.saved.overlay import overlay_sheet
-from nerfstudio_plugin.saved.segmented_scene import segmentation_report, write_json
+from nerfstudio_plugin.saved.segmentation_folder import segmentation_report, write_json
 from sa3d.base.errors import SA3DError
 from sa3d.evaluation.stages import STAGES, StageRecorder, object_ious, upper_bound
 from sa3d.export.frames import Placement

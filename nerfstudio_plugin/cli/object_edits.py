@@ -18,7 +18,7 @@ from nerfstudio_plugin.cli.saved import ChangeOptions
 from nerfstudio_plugin.cli.segment import say_where, write_folder
 from nerfstudio_plugin.cli.words import print_choices, told_detector
 from nerfstudio_plugin.runs.devices import torch_device
-from nerfstudio_plugin.saved.segmented_scene import ExportSource, write_renamed
+from nerfstudio_plugin.saved.segmentation_folder import ExportSource, write_renamed
 from sa3d.base.errors import SA3DError
 from sa3d.objects.checkpoint import SavedSegmentation
 from sa3d.objects.colors import free_color, parse_color

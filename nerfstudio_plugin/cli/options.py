@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from nerfstudio_plugin.saved.segmented_scene import write_json
+from nerfstudio_plugin.saved.segmentation_folder import write_json
 from sa3d.loop.settings import Settings, load_settings
 from sa3d.scene.config import PrepareConfig
 from sa3d.scene.scene import Scene

@@ -11,7 +11,7 @@ import tyro
 
 from nerfstudio_plugin.cli.progress import opening_bar, prepare_with_progress
 from nerfstudio_plugin.runs.devices import torch_device
-from nerfstudio_plugin.saved.segmented_scene import ExportSource, reopen
+from nerfstudio_plugin.saved.segmentation_folder import ExportSource, reopen
 from sa3d.objects.checkpoint import SavedSegmentation, load_segmentation, refuse_to_replace
 from sa3d.objects.segmentation import Segmentation
 

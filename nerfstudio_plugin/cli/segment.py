@@ -15,7 +15,7 @@ from nerfstudio_plugin.cli.options import ReportOptions, RunOptions, SettingsOpt
 from nerfstudio_plugin.cli.progress import ERR, OUT, event_bar, opening_bar, rounds_table
 from nerfstudio_plugin.cli.words import print_choices, told_detector
 from nerfstudio_plugin.runs.devices import torch_device
-from nerfstudio_plugin.saved.segmented_scene import ExportSource, write_segmentation
+from nerfstudio_plugin.saved.segmentation_folder import ExportSource, write_segmentation
 from sa3d.objects.checkpoint import refuse_to_replace, save_segmentation
 from sa3d.objects.events import Finished
 from sa3d.objects.prompts import Prompt

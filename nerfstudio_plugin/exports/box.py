@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from nerfstudio_plugin.exports.options import Export3DOptions, Written
-from nerfstudio_plugin.saved.segmented_scene import ExportSource
+from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 from sa3d.export.box import export_boxes
 from sa3d.export.config import BoxConfig
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from nerfstudio_plugin.exports.options import ExportOptions, Written
-from nerfstudio_plugin.saved.segmented_scene import ExportSource
+from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 from sa3d.base.errors import SA3DError
 from sa3d.export.masks import (
     PhotoMasks,

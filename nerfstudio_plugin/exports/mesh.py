@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from nerfstudio_plugin.exports.options import Export3DOptions, Written
-from nerfstudio_plugin.saved.segmented_scene import ExportSource
+from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 from sa3d.base.storage import refuse_existing
 from sa3d.export.config import MESH_SUFFIXES, MeshConfig
 from sa3d.export.mesh import export_mesh

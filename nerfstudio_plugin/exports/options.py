@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from nerfstudio_plugin.saved.segmented_scene import ExportSource
+from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import refuse_existing
 from sa3d.export.config import Frame

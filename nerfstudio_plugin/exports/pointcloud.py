@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from nerfstudio_plugin.exports.options import Export3DOptions, Written
-from nerfstudio_plugin.saved.segmented_scene import ExportSource
+from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 from sa3d.export.config import POINTCLOUD_SUFFIXES, PointCloudConfig
 from sa3d.export.pointcloud import export_pointcloud
 

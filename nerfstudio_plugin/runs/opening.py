@@ -29,9 +29,9 @@ from nerfstudio_plugin.runs.checkpoint_file import (
     implementation_of,
     read_model_weights,
 )
+from nerfstudio_plugin.runs.config_file import read_run_config
 from nerfstudio_plugin.runs.devices import torch_device
-from nerfstudio_plugin.runs.run_config import read_run_config
-from nerfstudio_plugin.runs.run_views import RunData, locate_data, make_views, parse_data
+from nerfstudio_plugin.runs.views import RunData, locate_data, make_views, parse_data
 from sa3d.base.errors import SA3DError
 from sa3d.scene.views import View
 

@@ -9,7 +9,7 @@ from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, Vie
 from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
-from nerfstudio_plugin.runs.run_config import read_run_config
+from nerfstudio_plugin.runs.config_file import read_run_config
 from nerfstudio_plugin.train.pipeline import SA3DPipelineConfig
 from sa3d.base.errors import SA3DError
 

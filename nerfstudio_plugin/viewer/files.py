@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.exports import new_export
-from nerfstudio_plugin.saved.segmented_scene import ExportSource
+from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 from nerfstudio_plugin.viewer.state import Desk, Listeners, Notice
 from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.worker import Worker

@@ -27,7 +27,7 @@ from PIL import Image
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
 from nerfstudio_plugin.cli.saved import SavedOptions
-from nerfstudio_plugin.saved.segmented_scene import ExportSource
+from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 from sa3d.export.config import Frame, MeshConfig
 from sa3d.export.frames import Placement
 from sa3d.export.mesh import export_mesh

@@ -21,7 +21,7 @@ import torch
 import tyro
 from scene import load_masks
 
-from nerfstudio_plugin.saved.segmented_scene import ExportSource, reopen
+from nerfstudio_plugin.saved.segmentation_folder import ExportSource, reopen
 from sa3d.evaluation.stages import upper_bound
 from sa3d.objects.inverse_rendering import Evidence
 from sa3d.objects.segmentation import Segmentation

@@ -16,8 +16,8 @@ from PIL import Image
 
 from nerfstudio_plugin.api import marked_prompts
 from nerfstudio_plugin.api.open_scene import OpenScene
-from nerfstudio_plugin.batch.file import SCHEMA, read_batch
-from nerfstudio_plugin.batch.places import remove_places
+from nerfstudio_plugin.batch.jobs_file import SCHEMA, read_batch
+from nerfstudio_plugin.batch.outputs import remove_places
 from nerfstudio_plugin.batch.runner import run_batch
 from nerfstudio_plugin.cli import batch as cli_batch
 from sa3d.base.errors import SA3DError

@@ -17,7 +17,7 @@ from nerfstudio_plugin.display.object_blocks import Blocks
 from nerfstudio_plugin.exports.field_export import FieldExportConfig, export_field
 from nerfstudio_plugin.runs.opening import open_run
 from nerfstudio_plugin.runs.scene_loading import open_scene
-from nerfstudio_plugin.saved.segmented_scene import provenance
+from nerfstudio_plugin.saved.segmentation_folder import provenance
 from sa3d.base.errors import SA3DError
 from sa3d.loop.settings import Settings
 from sa3d.objects.checkpoint import save_segmentation
