@@ -9,11 +9,10 @@ import numpy as np
 
 from sa3d.base.mask_overlap import iou
 from sa3d.loop.object_loop import ObjectLoop
-from sa3d.loop.rounds import run_rounds
-from sa3d.loop.view_visit import visit
+from sa3d.loop.rounds import run_rounds, visit
 from sa3d.objects.events import Event, RoundStarted
 from sa3d.objects.segmentation import ViewRecord
-from sa3d.voting.photo_masks import at_photo_size, with_own_mask
+from sa3d.voting.mask_rendering import at_photo_size, with_own_mask
 from sa3d.voting.user_prompts import MUCH_LARGER
 
 CHANGED = 0.97

@@ -12,7 +12,6 @@ from sa3d.geometry.view_schedule import camera_distances, held_out_views, outwar
 from sa3d.loop.config import LoopConfig
 from sa3d.loop.convergence import best_tenth, beyond_pictures, to_look_at
 from sa3d.loop.object_state import DOUBT, ObjectState, Progress
-from sa3d.loop.rounds import run_rounds
 from sa3d.loop.view_folds import with_fold_agreements
 from sa3d.objects.events import Event, Finished, RoundDone, ViewDone
 from sa3d.objects.inverse_rendering import Evidence
@@ -28,7 +27,7 @@ class ObjectLoop:
     """Segments one object; ``state`` is all that changes on the way.
 
     Stopping between two events leaves a consistent state: ``result`` may be asked any time
-    after the user's views were lifted, and ``run`` goes on from there.
+    after the user's views were lifted, and ``rounds.run_rounds`` goes on from there.
 
     Attributes:
         state: see ``ObjectState``.
@@ -50,11 +49,6 @@ class ObjectLoop:
         self.distances = camera_distances(cameras)
         order = outward_order(cameras, self.state.prompted)
         self.state.held_out = held_out_views(order, config.held_out)
-
-    def run(self) -> Iterator[Event]:
-        """Segment this object alone: ``lift``, and then rounds until converged."""
-        yield from self.lift()
-        yield from run_rounds([self])
 
     def lift(self) -> Iterator[Event]:
         """Let the prompted views vote and get ready for rounds, unless that was done before.

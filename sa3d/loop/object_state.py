@@ -18,8 +18,7 @@ from sa3d.objects.segmentation import ViewRecord
 from sa3d.scene.scene import Scene
 from sa3d.voting.appearance import AppearanceMemory
 from sa3d.voting.extent import Extent, beyond_closed_edges, own_surface
-from sa3d.voting.mask_rendering import RenderedMask, agreement, render_mask
-from sa3d.voting.photo_masks import at_photo_size
+from sa3d.voting.mask_rendering import RenderedMask, agreement, at_photo_size, render_mask
 
 DOUBT = 0.5
 """Evidence against elements out of reach, in units of the prior's weight: tips undecided ones."""

@@ -11,8 +11,7 @@ from sa3d.loop.correction import much_larger, seen_by_user
 from sa3d.loop.object_loop import ObjectLoop
 from sa3d.objects.prompts import Prompt
 from sa3d.segmenters.protocol import MaskPrediction
-from sa3d.voting.photo_masks import drawn_by_user
-from sa3d.voting.user_prompts import ask_user_prompts, mask_corrected
+from sa3d.voting.user_prompts import ask_user_prompts, drawn_by_user, mask_corrected
 
 
 @dataclass(frozen=True)

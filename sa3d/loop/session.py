@@ -261,7 +261,7 @@ class Session:
         stopped between any two events; the next run goes on from there.
 
         Raises:
-            SA3DError: see ``ObjectLoop.run``.
+            SA3DError: see ``ObjectLoop.lift`` and ``correct``.
         """
         loops = list(self._loops.values())
         begun = [loop for loop in loops if loop.state.waiting is None]

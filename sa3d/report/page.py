@@ -26,7 +26,7 @@ from sa3d.report.turntable import MeshPictures, animated_webp, turntable_cameras
 from sa3d.results.final_masks import final_mask
 from sa3d.results.rendering import ViewPicture, tinted
 from sa3d.scene.scene import Scene
-from sa3d.voting.photo_masks import drawn_by_user
+from sa3d.voting.user_prompts import drawn_by_user
 
 _WHY = {
     "rejected": "agrees too little with the other views: is under the gate",

@@ -6,8 +6,8 @@ import numpy as np
 
 from sa3d.objects.segmentation import Segmentation
 from sa3d.scene.scene import Scene
-from sa3d.voting.mask_rendering import render_mask
-from sa3d.voting.photo_masks import at_photo_size, drawn_by_user, with_own_mask
+from sa3d.voting.mask_rendering import at_photo_size, render_mask, with_own_mask
+from sa3d.voting.user_prompts import drawn_by_user
 
 
 def final_mask(

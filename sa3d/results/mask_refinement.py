@@ -24,8 +24,7 @@ from sa3d.segmenters.graphcut.cut import (
     OBJECT,
     grab_cut,
 )
-from sa3d.voting.photo_masks import drawn_by_user
-from sa3d.voting.user_prompts import clicked_parts
+from sa3d.voting.user_prompts import clicked_parts, drawn_by_user
 
 _MARGIN = 6
 """Windows around the object that show what its background looks like."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -187,3 +187,8 @@ def clicked_parts(mask: np.ndarray, points: Sequence[tuple[float, float]]) -> np
     parts = np.asarray(label(mask, background=0, connectivity=2))
     clicked = {int(parts[int(y), int(x)]) for x, y in points}
     return np.isin(parts, list(clicked - {0}))
+
+
+def drawn_by_user(prompts: Iterable[Prompt]) -> bool:
+    """Whether the user's prompts in a view give the object's mask there."""
+    return any(prompt.mask is not None for prompt in prompts)

@@ -21,6 +21,7 @@ from sa3d.evaluation.baselines import EqualVotes, original_single_pass
 from sa3d.evaluation.stages import mean_iou_over_views
 from sa3d.loop.config import LoopConfig
 from sa3d.loop.object_loop import ObjectLoop
+from sa3d.loop.rounds import segment_object
 from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import Segmentation
 from sa3d.results.final_masks import final_mask
@@ -93,7 +94,7 @@ def mean_iou(scene: AnalyticScene, method: str, errors: OracleErrors, loop: Loop
     elif method == METHODS[3]:
         kind, config = EqualVotes, EqualVotes.config()
     run = kind(scene.scene, segmenter, name, [Prompt(views[0].name, name, mask=exact[0])], config)
-    for _ in run.run():
+    for _ in segment_object(run):
         pass
     result = Segmentation(
         scene.scene.key,

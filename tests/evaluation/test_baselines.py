@@ -8,6 +8,7 @@ import torch
 
 from sa3d.evaluation.baselines import EqualVotes, original_single_pass, published_self_prompt
 from sa3d.evaluation.stages import mean_iou_over_views
+from sa3d.loop.rounds import segment_object
 from sa3d.objects.prompts import Prompt
 from sa3d.testing.analytic_scene import AnalyticScene
 from sa3d.testing.oracle_segmenter import OracleErrors, OracleSegmenter
@@ -58,7 +59,7 @@ def test_equal_votes_believe_every_view_alike(still_life: AnalyticScene, share: 
     segmenter = oracle(still_life, OracleErrors(wrong=share, seed=1))
     prompt = Prompt(still_life.scene.views[0].name, "ball", mask=still_life.masks["ball"][0])
     loop = EqualVotes(still_life.scene, segmenter, "ball", [prompt], EqualVotes.config())
-    list(loop.run())
+    list(segment_object(loop))
     voted = [r for r in loop.state.records.values() if r.outcome in ("prompted", "accepted")]
     assert {record.confidence for record in voted} == {1.0}
     assert all(record.outcome != "rejected" for record in loop.state.records.values())

@@ -16,6 +16,7 @@ from sa3d.evaluation.simulated_user import box_of, next_click
 from sa3d.evaluation.stages import iou, mean_iou_over_views
 from sa3d.loop.config import ConvergenceConfig, LoopConfig
 from sa3d.loop.object_loop import ObjectLoop
+from sa3d.loop.rounds import segment_object
 from sa3d.loop.session import Session
 from sa3d.objects.checkpoint import load_segmentation, save_segmentation
 from sa3d.objects.events import Finished, RoundDone, ViewDone
@@ -191,7 +192,7 @@ def test_a_drifting_loop_is_not_answered_with_its_last_round(analytic: AnalyticS
         convergence=ConvergenceConfig(max_rounds=4, flip_tolerance=-1, min_best_agreement=0.0),
     )
     loop = ObjectLoop(analytic.scene, segmenter, "ball", [prompt(analytic)], config)
-    last = list(loop.run())[-1]
+    last = list(segment_object(loop))[-1]
     assert isinstance(last, Finished)
     assert last.chosen_round < last.rounds
     assert "agreed less" in last.verdict
@@ -217,7 +218,7 @@ def test_a_loop_that_lost_the_object_is_answered_with_the_lifted_view(
     segmenter.__dict__.update(oracle(analytic).__dict__)
     config = LoopConfig(min_agreement=0.0, max_gap=1e9, reach=1e9)
     loop = ObjectLoop(analytic.scene, segmenter, "ball", [prompt(analytic)], config)
-    last = list(loop.run())[-1]
+    last = list(segment_object(loop))[-1]
     assert isinstance(last, Finished)
     assert last.chosen_round == 0
     assert "prompt another view" in last.verdict
@@ -226,7 +227,7 @@ def test_a_loop_that_lost_the_object_is_answered_with_the_lifted_view(
 
 def test_a_restored_round_has_the_evidence_it_had(analytic: AnalyticScene) -> None:
     loop = ObjectLoop(analytic.scene, oracle(analytic), "ball", [prompt(analytic)], LoopConfig())
-    list(loop.run())
+    list(segment_object(loop))
     before = loop.state.evidence.total.clone()
     loop.state.recount(dict(loop.state.votes))
     torch.testing.assert_close(loop.state.evidence.total, before, rtol=1e-4, atol=1e-4)

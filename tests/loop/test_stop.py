@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 
 from sa3d.loop.config import ConvergenceConfig, LoopConfig
 from sa3d.loop.object_loop import ObjectLoop
+from sa3d.loop.rounds import segment_object
 from sa3d.objects.checkpoint import load_segmentation, save_segmentation
 from sa3d.objects.events import Finished, Outcome, RoundDone
 from sa3d.objects.prompts import Prompt
@@ -63,7 +64,7 @@ def test_a_loop_that_goes_in_a_circle_is_stopped_and_says_so(still_life: Analyti
     limits = ConvergenceConfig(max_rounds=9, min_best_agreement=0.0, min_prompt_agreement=0.0)
     config = LoopConfig(inertia=-2.0, held_out=0.0, min_agreement=0.0, convergence=limits)
     loop = loop_of(still_life, config, _TwoMinds)
-    events = list(loop.run())
+    events = list(segment_object(loop))
     rounds = [event for event in events if isinstance(event, RoundDone)]
     last = events[-1]
     assert isinstance(last, Finished)
@@ -94,7 +95,7 @@ def test_the_appearance_is_that_of_the_round_that_was_kept(still_life: AnalyticS
         inertia=-2.0, held_out=0.0, min_agreement=0.0, appearance_views=99, convergence=limits
     )
     loop = loop_of(still_life, config, _Learning)
-    *_, last = loop.run()
+    *_, last = segment_object(loop)
     assert isinstance(last, Finished)
     assert last.chosen_round == 1
     loop.encode(0)
@@ -113,7 +114,7 @@ def test_an_object_cut_off_by_the_prompted_picture_is_told_of(tmp_path: Path) ->
     cameras = [aside, *(spiral_camera(i, 12, size) for i in range(1, 12))]
     cut_off = analytic_scene(tmp_path, cameras=cameras, size=size)
     loop = loop_of(cut_off, LoopConfig())
-    *_, last = loop.run()
+    *_, last = segment_object(loop)
     assert isinstance(last, Finished)
     share = loop.state.share_unframed()
     assert 0.2 < share < 0.8
@@ -122,7 +123,7 @@ def test_an_object_cut_off_by_the_prompted_picture_is_told_of(tmp_path: Path) ->
 
 def test_an_object_whole_in_the_picture_has_nothing_outside(still_life: AnalyticScene) -> None:
     loop = loop_of(still_life, LoopConfig())
-    *_, last = loop.run()
+    *_, last = segment_object(loop)
     assert loop.state.share_unframed() == 0
     assert isinstance(last, Finished)
     assert "outside" not in last.verdict
@@ -131,7 +132,7 @@ def test_an_object_whole_in_the_picture_has_nothing_outside(still_life: Analytic
 def test_folds_judge_every_view_and_change_nothing_else(still_life: AnalyticScene) -> None:
     plain, folded = (loop_of(still_life, LoopConfig(folds=folds)) for folds in (0, 4))
     for loop in (plain, folded):
-        list(loop.run())
+        list(segment_object(loop))
     one, other = plain.result(), folded.result()
     assert torch.equal(one.evidence.object, other.evidence.object)
     assert torch.equal(one.evidence.total, other.evidence.total)
@@ -145,7 +146,7 @@ def test_folds_judge_every_view_and_change_nothing_else(still_life: AnalyticScen
 
 def test_folds_of_votes_that_were_changed_since_are_forgotten(still_life: AnalyticScene) -> None:
     folded, plain = (loop_of(still_life, LoopConfig(folds=folds)) for folds in (4, 0))
-    list(folded.run())
+    list(segment_object(folded))
     plain.resume(folded.result())
     assert all(record.fold_agreement is not None for record in plain.state.records.values())
     plain.finish(True, 1, "corrected")
@@ -186,14 +187,14 @@ def test_held_out_agreement_is_that_of_folds_where_asked_for() -> None:
 def test_a_view_that_is_alone_is_not_judged(still_life: AnalyticScene) -> None:
     limits = ConvergenceConfig(max_rounds=0)
     loop = loop_of(still_life, LoopConfig(folds=4, convergence=limits))
-    list(loop.run())
+    list(segment_object(loop))
     assert loop.result().held_out_agreement is None
     assert loop.result().verdict == "lifted from the prompted views alone"
 
 
 def test_a_view_that_is_wrong_is_named(still_life: AnalyticScene) -> None:
     loop = loop_of(still_life, LoopConfig(folds=4))
-    list(loop.run())
+    list(segment_object(loop))
     record = loop.state.records[5]
     assert record.mask is not None
     record.mask[:, : int(np.nonzero(record.mask)[1].mean())] = False
@@ -208,7 +209,7 @@ def test_a_saved_report_is_whole_and_version_1_opens(
     still_life: AnalyticScene, tmp_path: Path
 ) -> None:
     loop = loop_of(still_life, LoopConfig(folds=3))
-    list(loop.run())
+    list(segment_object(loop))
     one, scene = loop.result(), still_life.scene
     whole = Segmentation(scene.key, scene.elements, {"ball": one}, 0.5, 0.05)
     save_segmentation(whole, tmp_path / "new")
