@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sa3d.base.errors import SA3DError
-from sa3d.detectors import load_detector
+from sa3d.detectors.loading import load_detector
 from sa3d.detectors.protocol import TextDetector
 from sa3d.objects.prompts import Prompt, as_labels
 from sa3d.search.text_prompts import needs_words

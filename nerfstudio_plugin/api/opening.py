@@ -11,7 +11,7 @@ from nerfstudio_plugin.api.segmented_object import SegmentedObject
 from nerfstudio_plugin.runs.devices import torch_device
 from nerfstudio_plugin.saved.segmentation_folder import ExportSource, reopen
 from sa3d.loop.settings import Settings, load_settings, settings_from_dict
-from sa3d.segmenters import check_segmenter
+from sa3d.segmenters.loading import check_segmenter
 from sa3d.segmenters.protocol import PromptableSegmenter
 
 __all__ = ["OpenScene", "SegmentedObject", "load", "open"]

@@ -19,8 +19,8 @@ from sa3d.objects.segmentation import Segmentation
 from sa3d.scene.scene import Scene
 from sa3d.search.config import WordsConfig
 from sa3d.search.text_prompts import WordsChoice, WordSearch, check_words, needs_words
-from sa3d.segmenters import load_segmenter
 from sa3d.segmenters.choice import segmenter_meant
+from sa3d.segmenters.loading import load_segmenter
 from sa3d.segmenters.protocol import PromptableSegmenter
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from typing import Any
 
 from nerfstudio_plugin.exports import ExportOptions, export_class
 from sa3d.base.errors import SA3DError
-from sa3d.detectors import check_detector
+from sa3d.detectors.loading import check_detector
 from sa3d.export.manifest import MANIFEST_SUFFIX
 from sa3d.loop.settings import Settings, load_settings, with_values
 from sa3d.objects.prompts import Prompt, check_marks_object, check_together, prompt_from_json
 from sa3d.search.text_prompts import needs_words
-from sa3d.segmenters import check_segmenter
+from sa3d.segmenters.loading import check_segmenter
 from sa3d.segmenters.registry import AUTO
 
 SCHEMA = Path(__file__).with_name("batch.schema.json")

@@ -21,7 +21,7 @@ from sa3d.objects.events import Finished
 from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import Segmentation
 from sa3d.search.config import EverythingConfig
-from sa3d.segmenters import check_segmenter
+from sa3d.segmenters.loading import check_segmenter
 
 _HELP = """Cut objects out of a trained scene: mark them in one view, get them in 3D.
 

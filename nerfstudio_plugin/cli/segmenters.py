@@ -11,7 +11,7 @@ from rich.console import Console
 from nerfstudio_plugin.cli.options import ReportOptions, parse
 from nerfstudio_plugin.cli.progress import OUT
 from nerfstudio_plugin.runs.devices import torch_device
-from sa3d.detectors import local_detectors
+from sa3d.detectors.loading import local_detectors
 from sa3d.detectors.registry import REGISTRY as DETECTORS
 from sa3d.segmenters.choice import can_run, choose_segmenter, local_segmenters
 from sa3d.segmenters.registry import EMBEDDED, REGISTRY, SegmenterInfo

@@ -15,8 +15,8 @@ from nerfstudio_plugin.cli.progress import OUT
 from nerfstudio_plugin.demo.data import open_demo
 from nerfstudio_plugin.runs.devices import torch_device
 from sa3d.base.errors import SA3DError
-from sa3d.detectors import check_detector
-from sa3d.segmenters import check_segmenter
+from sa3d.detectors.loading import check_detector
+from sa3d.segmenters.loading import check_segmenter
 
 _HELP = """Open a trained scene in Nerfstudio's viewer and click objects out of it.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from sa3d.fields.radiance_field import RadianceField
 from sa3d.geometry.camera import Camera
 from sa3d.scene.config import PrepareConfig
 from sa3d.scene.elements import Elements, MaskGrid
-from sa3d.scene.encoding_memory import EncodingMemory
 from sa3d.scene.events import ViewPrepared
 from sa3d.scene.view_operator import ViewOperator, ViewRender, build_view_operator, unproject
 from sa3d.scene.views import View, find_view
@@ -54,6 +53,31 @@ class PreparedView:
         size = (self.camera.height, self.camera.width)
         pixels = torch.from_numpy(mask)[None, None].float()
         return torch.nn.functional.interpolate(pixels, size, mode="area").reshape(-1)
+
+
+class EncodingMemory:
+    """Image encodings of one segmenter, at hand: the first ones used, up to a number of bytes.
+
+    Rounds go over all views again and again: where not all of them fit, throwing out the oldest
+    would throw out each just before it is needed.
+    """
+
+    def __init__(self, max_bytes: int = 1 << 29) -> None:
+        self._left = self._max = max_bytes
+        self._segmenter = ""
+        self._states: dict[int, Mapping[str, np.ndarray]] = {}
+
+    def get(self, index: int, segmenter: str) -> Mapping[str, np.ndarray] | None:
+        """The encoding of a view, if it is here."""
+        return self._states.get(index) if segmenter == self._segmenter else None
+
+    def put(self, index: int, segmenter: str, state: Mapping[str, np.ndarray]) -> None:
+        """Keep an encoding if there is room; another segmenter's are forgotten."""
+        if segmenter != self._segmenter:
+            self._states, self._left, self._segmenter = {}, self._max, segmenter
+        size = sum(array.nbytes for array in state.values())
+        if index not in self._states and size <= self._left:
+            self._states[index], self._left = state, self._left - size
 
 
 class Scene:

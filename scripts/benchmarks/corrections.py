@@ -39,7 +39,7 @@ from sa3d.objects.prompts import Prompt
 from sa3d.results.final_masks import final_mask
 from sa3d.results.next_view import next_views
 from sa3d.scene.scene import Scene
-from sa3d.segmenters import load_segmenter
+from sa3d.segmenters.loading import load_segmenter
 
 GOALS = (0.85, 0.90, 0.95)
 """Mean IoU over views."""

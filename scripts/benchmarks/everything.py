@@ -31,7 +31,7 @@ from sa3d.results.final_masks import final_masks
 from sa3d.scene.scene import Scene
 from sa3d.search.config import EverythingConfig
 from sa3d.search.everything import EverythingSearch, found_objects
-from sa3d.segmenters import load_segmenter
+from sa3d.segmenters.loading import load_segmenter
 
 FOUND = 0.75
 """Mean IoU over views from which a result is an object."""

@@ -36,7 +36,7 @@ from sa3d.objects.segmentation import Segmentation
 from sa3d.results.final_masks import final_masks
 from sa3d.scene.config import PrepareConfig
 from sa3d.scene.scene import Scene
-from sa3d.segmenters import load_segmenter
+from sa3d.segmenters.loading import load_segmenter
 
 COLUMNS = (*STAGES, "upper_bound")
 CONTENT = 0.9

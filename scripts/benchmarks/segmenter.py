@@ -22,7 +22,7 @@ import tyro
 
 from sa3d.base.storage import atomic_path
 from sa3d.evaluation.simulated_user import next_click
-from sa3d.segmenters import load_segmenter
+from sa3d.segmenters.loading import load_segmenter
 from sa3d.segmenters.protocol import LOGITS_SIZE, MaskPrediction, PromptableSegmenter
 
 SCORE_BINS = (0.0, 0.2, 0.4, 0.6, 0.8)

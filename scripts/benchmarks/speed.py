@@ -35,7 +35,7 @@ from sa3d.objects.prompts import Prompt
 from sa3d.results.final_masks import final_masks
 from sa3d.scene.config import PrepareConfig
 from sa3d.scene.scene import Scene
-from sa3d.segmenters import load_segmenter
+from sa3d.segmenters.loading import load_segmenter
 from sa3d.segmenters.protocol import PromptableSegmenter
 
 

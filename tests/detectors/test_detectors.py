@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sa3d.base.errors import SA3DError
-from sa3d.detectors import choose_detector, load_detector
+from sa3d.detectors.loading import choose_detector, load_detector
 from sa3d.testing.random_detectors import FAMILIES, save_tiny_detector
 
 WIDTH, HEIGHT = 80, 48

@@ -12,7 +12,7 @@ from sa3d.base.errors import SA3DError
 from sa3d.fields.radiance_field import FieldRender
 from sa3d.geometry.camera import Rays
 from sa3d.scene.config import PrepareConfig
-from sa3d.scene.scene import Scene
+from sa3d.scene.scene import EncodingMemory, Scene
 from sa3d.scene.views import View
 from sa3d.testing.analytic_fields import AnalyticField
 from sa3d.testing.analytic_scene import BALL, CRATE, analytic_scene
@@ -244,3 +244,26 @@ def test_what_is_cached_with_views_hidden_is_kept_apart(still_life):
     assert rest.cache == scene.without_views([3, 0]).cache
     assert rest.cache != scene.without_views([1, 3]).cache
     assert rest.views[0].name == scene.views[1].name
+
+
+def state_of(size: int) -> dict[str, np.ndarray]:
+    return {"a": np.zeros(size // 2, np.uint8), "b": np.zeros(size - size // 2, np.uint8)}
+
+
+def test_the_first_encodings_stay_in_a_full_memory() -> None:
+    memory, first = EncodingMemory(max_bytes=25), state_of(10)
+    memory.put(3, "one", first)
+    memory.put(1, "one", state_of(11))
+    memory.put(2, "one", state_of(10))
+    memory.put(4, "one", state_of(4))
+    assert memory.get(3, "one") is first
+    assert [index for index in range(5) if memory.get(index, "one") is not None] == [1, 3, 4]
+
+
+def test_the_memory_holds_one_segmenter() -> None:
+    memory = EncodingMemory(max_bytes=10)
+    memory.put(0, "one", state_of(10))
+    assert memory.get(0, "two") is None
+    memory.put(0, "two", state_of(10))
+    assert memory.get(0, "two") is not None
+    assert memory.get(0, "one") is None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sa3d.segmenters import choice, load_segmenter
+from sa3d.segmenters import choice
 from sa3d.segmenters.choice import PATIENCE_S, choose_segmenter
+from sa3d.segmenters.loading import load_segmenter
 from sa3d.segmenters.registry import EMBEDDED, REGISTRY
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sa3d.base.errors import SA3DError
-from sa3d.segmenters import KNOWN_SEGMENTERS, load_segmenter
+from sa3d.segmenters.loading import load_segmenter
+from sa3d.segmenters.registry import KNOWN_SEGMENTERS
 
 
 def test_embedded() -> None:

@@ -16,7 +16,7 @@ import torch
 from huggingface_hub import errors
 
 from sa3d.base.errors import SA3DError
-from sa3d.segmenters import load_segmenter
+from sa3d.segmenters.loading import load_segmenter
 from sa3d.segmenters.sam import loading as sam_loading
 from sa3d.segmenters.sam.loading import load_sam
 

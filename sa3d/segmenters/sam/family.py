@@ -228,6 +228,74 @@ class SamFamilySegmenter:
         return torch.as_tensor(array, dtype=torch.float32, device=self._device)
 
 
+class SamSegmenter(SamFamilySegmenter):
+    """SAM and SlimSAM, a pruned SAM: one feature map; images are padded to a square."""
+
+    model_class = "SamModel"
+    image_processor_class = "SamImageProcessor"
+
+    def _feature_maps(self, pixels: Tensor) -> list[Tensor]:
+        return [self._model.get_image_embeddings(pixels)]
+
+    def _decoder_inputs(self, maps: list[Tensor]) -> dict[str, Any]:
+        return {"image_embeddings": maps[0]}
+
+
+class SamHQSegmenter(SamFamilySegmenter):
+    """SAM-HQ: its decoder also reads an early layer of the encoder, for finer borders.
+
+    The maps are SAM's feature map and the output of the first global attention layer [1, h, w, C].
+    """
+
+    model_class = "SamHQModel"
+    image_processor_class = "SamImageProcessor"
+
+    def _feature_maps(self, pixels: Tensor) -> list[Tensor]:
+        embedding, layers = self._model.get_image_embeddings(pixels)
+        return [embedding, layers[0]]  # the decoder reads no other layer
+
+    def _decoder_inputs(self, maps: list[Tensor]) -> dict[str, Any]:
+        return {"image_embeddings": maps[0], "intermediate_embeddings": [maps[1]]}
+
+    def _image_map(self, maps: Sequence[Tensor]) -> Tensor:
+        return maps[0]
+
+
+class Sam2Segmenter(SamFamilySegmenter):
+    """SAM 2 and 2.1: three feature maps, largest first; images are stretched to a square."""
+
+    model_class = "Sam2Model"
+    image_processor_class = "Sam2ImageProcessor"
+
+    def _encoder_parts(self) -> list[torch.nn.Module]:
+        decoder = self._model.mask_decoder
+        # The two convolutions reduce the large maps once per image, not once per prompt.
+        return [*super()._encoder_parts(), decoder.conv_s0, decoder.conv_s1]
+
+    def _feature_maps(self, pixels: Tensor) -> list[Tensor]:
+        return self._model.get_image_embeddings(pixels)
+
+    def _decoder_inputs(self, maps: list[Tensor]) -> dict[str, Any]:
+        return {"image_embeddings": maps}
+
+
+class EdgeTamSegmenter(Sam2Segmenter):
+    """EdgeTAM: SAM 2 with a small convolutional encoder from timm."""
+
+    model_class = "EdgeTamModel"
+
+
+class Sam3TrackerSegmenter(Sam2Segmenter):
+    """SAM 3's tracker, which takes points, boxes and masks; it is built like SAM 2.
+
+    Its mask prompts and logits are 288 x 288. Words need SAM 3's detector, another model in the
+    same weights file: ``sa3d.detectors.hub_detectors.Sam3TextDetector``.
+    """
+
+    model_class = "Sam3TrackerModel"
+    image_processor_class = "Sam3ImageProcessor"
+
+
 def default_dtype(device: torch.device) -> torch.dtype:
     """Number type of the image encoder: float32 on a CPU, the best half on a GPU."""
     if device.type != "cuda":

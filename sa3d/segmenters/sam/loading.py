@@ -15,11 +15,14 @@ from sa3d.hub.download import download, quiet_loading
 from sa3d.hub.files import CONFIG, WEIGHTS, cached_folder, is_hub_id, missing_files
 from sa3d.hub.memory import enough_memory
 from sa3d.segmenters.registry import EMBEDDED, label_of
-from sa3d.segmenters.sam.family import SamFamilySegmenter
-from sa3d.segmenters.sam.sam import SamSegmenter
-from sa3d.segmenters.sam.sam2 import EdgeTamSegmenter, Sam2Segmenter
-from sa3d.segmenters.sam.sam3 import Sam3TrackerSegmenter
-from sa3d.segmenters.sam.sam_hq import SamHQSegmenter
+from sa3d.segmenters.sam.family import (
+    EdgeTamSegmenter,
+    Sam2Segmenter,
+    Sam3TrackerSegmenter,
+    SamFamilySegmenter,
+    SamHQSegmenter,
+    SamSegmenter,
+)
 
 SEGMENTER_OF_TYPE: dict[str, type[SamFamilySegmenter]] = {
     "sam": SamSegmenter,

@@ -321,7 +321,7 @@ def test_unknown_kinds_and_suffixes(tmp_path):
 
 
 def test_a_segmenter_of_ones_own(command_line, saved_ball):
-    from sa3d.segmenters import load_segmenter
+    from sa3d.segmenters.loading import load_segmenter
 
     own = load_segmenter("graphcut")
     automatic = Settings(prepare=COARSE.prepare)
