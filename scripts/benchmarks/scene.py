@@ -1,8 +1,8 @@
-"""How well one prompted view becomes masks in all views, on scenes with exact masks.
+"""Measure how well one prompted view becomes masks in all views, on scenes with exact masks.
 
-For every object and reference view: the single lifted view, the first pass, the converged result,
-and the upper bound (exact masks in every view). The prompt is the box of the exact mask, with
-``--clicks`` also corrective clicks in the same view, as a user gives who looks at its mask.
+Prints a row for every object and reference view: the single lifted view, the first pass, the
+converged result, and the upper bound (exact masks in every view). The prompt is the box of the
+exact mask. With ``--clicks``, a simulated user adds corrective clicks in the same view.
 
     python scripts/benchmarks/scene.py --load-config RUN/config.yml --data DATA \
         --masks skull=DATA/masks_gt --references 000024.jpg
@@ -39,47 +39,54 @@ from sa3d.scene.scene import Scene
 from sa3d.segmenters.loading import load_segmenter
 
 COLUMNS = (*STAGES, "upper_bound")
-CONTENT = 0.9
-"""IoU of the prompted view's mask with which the simulated user clicks no further."""
+ENOUGH = 0.9
+"""The simulated user stops clicking at this IoU of the prompted view's mask."""
 Masks = Mapping[int, np.ndarray]
-"""Exact masks [H, W] bool by view index; views without one are not measured."""
+"""Exact masks [H, W] bool by view index. Views without one are not measured."""
 
 
 @dataclass
 class Options:
-    """What to measure."""
+    """Command-line options."""
 
     load_config: Path | None = None
     """The trained run."""
     data: Path | None = None
-    """Its data, if moved."""
+    """The run's data, if they were moved."""
     masks: tuple[str, ...] = ()
-    """NAME=FOLDER of exact masks, PNG by image stem."""
+    """NAME=FOLDER: exact masks of an object, PNG files named by photo stem."""
     demo: Literal["room", "garden"] | None = None
     """A demo scene instead of the three above."""
     references: tuple[str, ...] = ()
-    """Prompted views; one run each."""
+    """Views to prompt, one run each."""
     spread: int = 0
-    """This many references spread over the views that show the object, instead of naming them."""
+    """Number of views to prompt, one run each, spread over the views that show the object. Used
+    where no references are named."""
     clicks: int = 0
-    """After the box, a simulated user clicks up to so often where the mask of the prompted view is
-    most wrong, until its IoU is 0.9."""
+    """Largest number of clicks after the box. A simulated user clicks where the mask of the
+    prompted view is most wrong, until its IoU is 0.9."""
     prompts: Path | None = None
-    """A prompts.json instead of boxes: one run with all of it."""
+    """A prompts.json to use instead of boxes: one run with the prompts of all objects."""
     objects: tuple[str, ...] = ()
-    """Only these objects."""
+    """Objects to measure. By default those of the prompts file, or all that have exact masks."""
     cache_dir: Path | None = None
-    """Where scene caches lie."""
+    """Folder of the scene caches."""
     output: Path | None = None
     """Folder for pictures and numbers.json."""
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
-    """How the scene is prepared."""
+    """Settings of the scene's preparation."""
     loop: LoopConfig = field(default_factory=LoopConfig)
-    """How the loop decides."""
+    """Settings of the loop."""
 
 
 def load_masks(folder: Path, scene: Scene) -> Masks:
-    """Exact masks by view, from a folder of PNGs named by image stem (leading zeros may differ)."""
+    """Return exact masks by view, from a folder of PNG files named by photo stem.
+
+    Leading zeros of the names may differ.
+
+    Raises:
+        SA3DError: no file of the folder is named like a photo of the scene.
+    """
     files = {path.stem.lstrip("0"): path for path in sorted(folder.glob("*.png"))}
     found = {}
     for index, view in enumerate(scene.views):
@@ -87,12 +94,14 @@ def load_masks(folder: Path, scene: Scene) -> Masks:
         if path is not None:
             found[index] = read_bitmap(path)
     if not found:
-        raise SA3DError(f"{folder} holds no masks named like the scene's images")
+        raise SA3DError(
+            f"no mask in {str(folder)!r} belongs to a view: name the PNG files by photo stem"
+        )
     return found
 
 
 def spread_references(scene: Scene, masks: Masks, count: int) -> list[int]:
-    """Views far from each other in which the object is well visible (half the median area)."""
+    """Return views far from each other that show the object at half its median area or more."""
     areas = {index: int(mask.sum()) for index, mask in masks.items()}
     enough = 0.5 * float(np.median([area for area in areas.values() if area]))
     candidates = [index for index, area in areas.items() if area >= enough]
@@ -101,22 +110,22 @@ def spread_references(scene: Scene, masks: Masks, count: int) -> list[int]:
 
 
 def reference_prompt(scene: Scene, name: str, index: int, exact: np.ndarray, clicks: int) -> Prompt:
-    """The box of an exact mask, and clicks where the segmenter needs them."""
+    """Return the box of an exact mask, with clicks where the segmenter needs them."""
     prompt = Prompt(scene.views[index].name, name, box=box_of(exact))
     if not clicks:
         return prompt
     segmenter = load_segmenter("graphcut")
     scene.encode(index, segmenter)
-    return prompt_until_right(segmenter, exact, prompt, clicks=clicks, enough=CONTENT)
+    return prompt_until_right(segmenter, exact, prompt, clicks=clicks, enough=ENOUGH)
 
 
 def mean_ious(scene: Scene, result: Segmentation, exact: Mapping[str, Masks]) -> dict[str, float]:
-    """Mean by object over the views with an exact mask in which either mask is not empty."""
+    """Return the mean IoU by object, over the views in which either mask is not empty."""
     views = sorted({index for name in result.objects for index in exact[name]})
-    mine = {index: final_masks(scene, result, index) for index in views}
+    found = {index: final_masks(scene, result, index) for index in views}
     means = {}
     for name in result.objects:
-        pairs = [(mine[index][name][0], mask) for index, mask in exact[name].items()]
+        pairs = [(found[index][name][0], mask) for index, mask in exact[name].items()]
         means[name] = float(np.mean([iou(a, b) for a, b in pairs if a.any() or b.any()]))
     return means
 
@@ -124,7 +133,7 @@ def mean_ious(scene: Scene, result: Segmentation, exact: Mapping[str, Masks]) ->
 def measure(
     scene: Scene, prompts: Sequence[Prompt], masks: Mapping[str, Masks], loop: LoopConfig
 ) -> tuple[dict[str, dict[str, float]], Segmentation]:
-    """One run over all prompted objects: mean IoU by object and stage."""
+    """Segment all prompted objects in one run; return mean IoU by object and stage."""
     session = Session(scene, load_segmenter("graphcut"), loop)
     session.add_prompts(prompts)
     recorder = StageRecorder()
@@ -140,7 +149,7 @@ def measure(
 def upper_bounds(
     scene: Scene, masks: Mapping[str, Masks], loop: LoopConfig
 ) -> dict[str, float | None]:
-    """Exact masks vote in every view; None where not every view has one."""
+    """Return the mean IoU if exact masks vote in every view; None where a view has none."""
     bounds: dict[str, float | None] = {}
     for name, exact in masks.items():
         bounds[name] = None
@@ -151,7 +160,11 @@ def upper_bounds(
 
 
 def open_target(options: Options) -> tuple[Scene, dict[str, Masks], dict[str, Prompt]]:
-    """The prepared scene, its exact masks and, for demo scenes, its default prompts."""
+    """Return the prepared scene, its exact masks and, for demo scenes, its default prompts.
+
+    Raises:
+        SA3DError: no scene is named, or an object to measure has no exact masks.
+    """
     prompts: dict[str, Prompt] = {}
     if options.demo:
         demo = open_demo(options.demo)
@@ -161,17 +174,40 @@ def open_target(options: Options) -> tuple[Scene, dict[str, Masks], dict[str, Pr
         load_config, data = options.load_config, options.data
         folders = {n: Path(f) for n, f in (entry.split("=", 1) for entry in options.masks)}
     else:
-        raise SA3DError("name a run with --load-config, or a demo scene with --demo")
+        raise SA3DError("no scene: name a run with --load-config, or a demo scene with --demo")
+    wanted = measured_objects(options, tuple(folders))
     _, scene = open_scene(load_config, data, "auto", options.prepare, options.cache_dir)
     for done in scene.prepare():
         print(f"\rprepared {done.index + 1}/{done.total}", end="", flush=True)
     print()
-    wanted = options.objects or tuple(folders)
     return scene, {name: load_masks(folders[name], scene) for name in wanted}, prompts
 
 
+def measured_objects(options: Options, with_masks: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the objects to measure.
+
+    Raises:
+        SA3DError: one of them has no exact masks, or the prompts file has no prompt for it.
+    """
+    prompts = load_prompts(options.prompts) if options.prompts else []
+    prompted = dict.fromkeys(prompt.object for prompt in prompts)
+    names = options.objects or tuple(prompted) or tuple(with_masks)
+    for name in names:
+        if name not in with_masks:
+            raise SA3DError(
+                f"no exact masks of object {name!r}: name their folder with --masks, or measure "
+                f"some of these with --objects: {', '.join(with_masks)}"
+            )
+        if prompted and name not in prompted:
+            raise SA3DError(
+                f"no prompt for object {name!r} in {str(options.prompts)!r}: add one, or measure "
+                f"some of these with --objects: {', '.join(prompted)}"
+            )
+    return names
+
+
 def main(options: Options) -> None:
-    """Measure, print the table, write pictures."""
+    """Measure, print the table, and write pictures."""
     scene, masks, defaults = open_target(options)
     bounds = upper_bounds(scene, masks, options.loop)
     rows: list[dict[str, Any]] = []
@@ -211,7 +247,8 @@ def _runs(
     options: Options, scene: Scene, masks: Mapping[str, Masks], defaults: Mapping[str, Prompt]
 ) -> list[tuple[str, list[Prompt]]]:
     if options.prompts:
-        return [("prompts file", load_prompts(options.prompts))]
+        prompts = [prompt for prompt in load_prompts(options.prompts) if prompt.object in masks]
+        return [("prompts file", prompts)]
     if not options.references and not options.spread:
         return [("default", [defaults[name] for name in masks])]
     runs = []

@@ -21,6 +21,8 @@ from sa3d.scene.config import PrepareConfig
 
 BENCHMARKS = Path(__file__).parents[2] / "scripts" / "benchmarks"
 
+OBJECTS = ("ball", "chair")
+
 pytestmark = pytest.mark.slow
 
 
@@ -28,14 +30,18 @@ def run(script: str, *arguments: str) -> str:
     return run_program(sys.executable, str(BENCHMARKS / script), *arguments)
 
 
-def run_program(*command: str) -> str:
-    done = subprocess.run(
+def start(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         command,
         capture_output=True,
         text=True,
         timeout=900,
         env={**os.environ, "TORCHDYNAMO_DISABLE": "1"},
     )
+
+
+def run_program(*command: str) -> str:
+    done = start(*command)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -60,18 +66,53 @@ def test_bench_writes_ratios(tmp_path: Path) -> None:
     assert "| second object |" in output.read_text()
 
 
-def test_measure_scene_prints_every_stage(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def coarse_cache(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Options that prepare the room coarsely, once for all tests."""
+    folder = tmp_path_factory.mktemp("coarse")
+    return ("--prepare.ray-side", "48", "--cache-dir", str(folder / "cache"))
+
+
+def test_scene_prints_every_stage(coarse_cache: tuple[str, ...], tmp_path: Path) -> None:
     table = run(
-        "scene.py",
-        *("--demo", "room", "--objects", "book", "--spread", "1"),
-        *("--prepare.ray-side", "48", "--cache-dir", str(tmp_path / "cache")),
-        *("--output", str(tmp_path / "out")),
+        *("scene.py", "--demo", "room", "--objects", "book", "--spread", "1"),
+        *(*coarse_cache, "--output", str(tmp_path / "out")),
     )
     [row] = json.loads((tmp_path / "out" / "numbers.json").read_text())["rows"]
     assert row["object"] == "book"
     assert f"{row['converged']:.3f}" in table
     assert 0.5 < row["lifted"] < row["upper_bound"] <= 1
     assert len(list((tmp_path / "out").glob("*.png"))) == 1
+
+
+def test_scene_takes_chosen_objects_of_a_prompts_file(
+    coarse_cache: tuple[str, ...], tmp_path: Path
+) -> None:
+    prompts = open_demo("room").folder / "prompts.json"
+    arguments = ("--demo", "room", "--objects", "ball", "--prompts", str(prompts))
+    run("scene.py", *arguments, *coarse_cache, "--output", str(tmp_path))
+    [row] = json.loads((tmp_path / "numbers.json").read_text())["rows"]
+    assert (row["object"], row["reference"]) == ("ball", "prompts file")
+    assert row["converged"] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--objects", "teapot"), "no exact masks of object 'teapot'"),
+        (("--objects", "mug"), "no prompt for object 'mug'"),
+        ((), "no exact masks of object 'chair'"),
+    ],
+)
+def test_scene_names_objects_it_cannot_measure(
+    arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    prompts = [{"view": "038.jpg", "object": n, "box": [30, 120, 91, 178]} for n in OBJECTS]
+    (tmp_path / "prompts.json").write_text(json.dumps({"prompts": prompts}))
+    where = ("--demo", "room", "--prompts", str(tmp_path / "prompts.json"))
+    done = start(sys.executable, str(BENCHMARKS / "scene.py"), *where, *arguments)
+    assert done.returncode != 0
+    assert f"SA3DError: {message}" in done.stderr
 
 
 def test_measure_corrections_goes_on_and_runs_again(tmp_path: Path) -> None:
