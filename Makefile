@@ -6,7 +6,7 @@ DEMO_OUTPUT ?= outputs/demo
 # Test files run side by side, each on one thread: threads of several busy processes hinder each other.
 JOBS ?= 2
 
-.PHONY: demo test check lint bench clean
+.PHONY: demo test check lint docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/sa3d demo --output $(DEMO_OUTPUT) --overwrite
@@ -20,7 +20,11 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-check: lint test
+# The documentation site, into site/: open site/index.html.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+check: lint docs test
 
 bench: $(VENV)/.installed
 	$(BIN)/python scripts/benchmarks/speed.py
@@ -33,4 +37,4 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) outputs .pytest_cache .ruff_cache
+	rm -rf $(VENV) outputs site .pytest_cache .ruff_cache

@@ -70,7 +70,9 @@ def load(
     Args:
         folder: written by ``OpenScene.save`` or ``sa3d segment``.
         segmenter: in place of the one it was made with.
-        load_config, data, cache_dir: only what was moved since.
+        load_config: the run's config.yml, only if it was moved since.
+        data: the images and cameras, only if they were moved since.
+        cache_dir: the scene caches, only if they were moved since.
 
     Raises:
         SA3DError: the segmentation is damaged, or its run is not what it was.

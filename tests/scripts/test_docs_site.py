@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sa3d
+from nerfstudio_plugin.cli import COMMANDS
+from nerfstudio_plugin.exports import KINDS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def hooks() -> dict:
+    pytest.importorskip("mkdocs")
+    return runpy.run_path(str(ROOT / "scripts/docs/hooks.py"))
+
+
+@pytest.mark.slow
+def test_reference_has_every_command_and_its_options(hooks):
+    entries = hooks["_cli_reference"]()
+    by_prog = {entry["prog"]: entry for entry in entries}
+    expected = {f"sa3d {name}" for name in COMMANDS} | {f"sa3d export {kind}" for kind in KINDS}
+    assert expected <= set(by_prog)
+    assert "sa3d objects rename" in by_prog
+    lists = {prog for prog, entry in by_prog.items() if not entry["groups"]}
+    assert lists == {"sa3d", "sa3d export", "sa3d objects"}
+    options = by_prog["sa3d segment"]["groups"][0]["options"]
+    assert ["--box"] in [option["flags"] for option in options]
+
+    pages = hooks["cli_pages"](entries)
+    assert set(pages) == {"index", *COMMANDS}
+    assert "| `--load-config` | `PATH` |" in pages["segment"]
+    assert "**Required.**" in pages["segment"]
+    assert "## sa3d export mesh" in pages["export"]
+
+
+def test_api_page_has_every_public_name(hooks):
+    page = hooks["api_page"]((ROOT / "sa3d/__init__.py").read_text())
+    named = {line.removeprefix("::: sa3d.") for line in page.splitlines() if line.startswith(":::")}
+    assert named == set(sa3d.__all__) | {"open", "load"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "link", "expected"),
+    [
+        (".", "docs/exports.md#meshes", "exports.md#meshes"),
+        (".", "CONTRIBUTING.md", "contributing.md"),
+        ("docs", "../CONTRIBUTING.md", "contributing.md"),
+        ("docs", "../examples/segment_an_object.ipynb", "notebook.md"),
+        ("docs/adr", "../../README.md", "../index.md"),
+        ("docs/adr", "../robustness.md", "../robustness.md"),
+        ("docs", "images/meshes.jpg", "images/meshes.jpg"),
+        ("docs", "../sa3d/scene/scene.py", "../sa3d/scene/scene.py"),
+        (".", "https://arxiv.org/abs/2304.12308", "https://arxiv.org/abs/2304.12308"),
+    ],
+)
+def test_links_lead_to_pages_of_the_site(hooks, folder, link, expected):
+    assert hooks["rewrite_links"](f"see [it]({link}).", folder) == f"see [it]({expected})."
+
+
+def test_values_of_options_are_readable(hooks):
+    value = hooks["_value"]
+    assert value("{None}|PATH") == "`PATH`"
+    assert value("[STR [STR ...]]") == "`STR ...`"
+    assert value("NAME [NAME ...]") == "`NAME ...`"
+    assert value("{auto,cpu}") == "`auto`, `cpu`"
+    assert value("") == ""
+
+
+@pytest.mark.slow
+def test_a_broken_link_stops_the_build(tmp_path):
+    pytest.importorskip("mkdocs")
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    page = tmp_path / "docs/glossary.md"
+    page.write_text(page.read_text() + "\n[broken](no_such_page.md)\n")
+    config = {
+        "INHERIT": str(ROOT / "mkdocs.yml"),
+        "docs_dir": str(tmp_path / "docs"),
+        "site_dir": str(tmp_path / "site"),
+        "hooks": [str(ROOT / "scripts/docs/hooks.py")],
+    }
+    (tmp_path / "mkdocs.yml").write_text(json.dumps(config))
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", tmp_path / "mkdocs.yml"],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode != 0
+    assert "no_such_page.md" in built.stderr
+    assert "Aborted with 1 warnings in strict mode" in built.stdout + built.stderr
+
+
+def test_make_docs_is_strict_and_counts_warnings():
+    commands = [line for line in (ROOT / "Makefile").read_text().splitlines() if "mkdocs b" in line]
+    assert len(commands) == 1
+    assert "--strict" in commands[0]
+    assert "--quiet" not in commands[0], "mkdocs --quiet does not count warnings"
