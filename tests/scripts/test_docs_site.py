@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -105,3 +106,15 @@ def test_make_docs_is_strict_and_counts_warnings():
     assert len(commands) == 1
     assert "--strict" in commands[0]
     assert "--quiet" not in commands[0], "mkdocs --quiet does not count warnings"
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+_PATH = re.compile(
+    r"(?<![\w/.])((?:sa3d|nerfstudio_plugin|scripts|tests|configs|examples)/[\w./-]+\.\w+)"
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_files_that_documents_name_exist(page):
+    named = {path for path in _PATH.findall(page.read_text()) if "..." not in path}
+    assert sorted(path for path in named if not (ROOT / path).exists()) == []
