@@ -94,6 +94,9 @@ def guided_filter(
     In each window ``values = slope . color + offset`` by least squares, the slope damped by
     ``contrast`` squared; every pixel takes the mean of its windows' answers.
 
+    ``cv2.ximgproc`` has this filter, but only in opencv-contrib, which cannot be installed beside
+    the OpenCV that Nerfstudio requires.
+
     Args:
         guide: [h, w, 3] float32 in [0, 1].
         radius_px: windows are ``2 * radius_px + 1`` wide.
