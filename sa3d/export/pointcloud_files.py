@@ -1,10 +1,8 @@
-"""Point clouds as files: PLY and PCD, both binary, and NPZ.
-
-Small enough to be written here, which keeps Open3D out of what users must install.
-"""
+"""Point clouds and their files: PLY and PCD, both binary, and NPZ."""
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,20 +16,20 @@ from sa3d.export.config import POINTCLOUD_SUFFIXES, Frame
 from sa3d.export.frames import Placement
 
 _TOLERANCE = 1e-5
-"""Positions are written as float32 if that moves none by more than this share of the extent."""
-_PLY_TYPES = {"<f4": "float", "<f8": "double", "|u1": "uchar", "<i4": "int"}
+"""Positions are written as float32 if rounding moves them by no more than this share of the
+extent."""
 
 
 @dataclass(frozen=True)
 class PointCloud:
-    """N points.
+    """N surface points of one object or several.
 
     Attributes:
         positions: float64 [N, 3].
-        normals: float64 [N, 3], unit length, facing the cameras.
+        normals: float64 [N, 3], unit length, towards the cameras.
         colors: uint8 [N, 3], RGB of the photos.
-        labels: int32 [N], the object's index among the segmentation's objects.
-        probabilities: float32 [N], evidence share of the object where the point lies, in [0, 1].
+        labels: int32 [N], index of the point's object in the segmentation.
+        probabilities: float32 [N] in [0, 1], probability that the point is on its object.
     """
 
     positions: np.ndarray
@@ -44,7 +42,7 @@ class PointCloud:
         return len(self.positions)
 
     def placed(self, placement: Placement) -> PointCloud:
-        """This cloud, in the world frame, taken to another one."""
+        """Return this cloud, now in the world frame, in another frame."""
         positions = placement.points(self.positions)
         return replace(self, positions=positions, normals=placement.directions(self.normals))
 
@@ -53,10 +51,10 @@ class PointCloud:
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse files of another kind.
+    """Check that a path has a suffix of a point cloud.
 
     Raises:
-        SA3DError: the suffix is none of ``POINTCLOUD_SUFFIXES``.
+        SA3DError: the suffix is not in ``POINTCLOUD_SUFFIXES``.
     """
     if path.suffix.lower() not in POINTCLOUD_SUFFIXES:
         known = ", ".join(POINTCLOUD_SUFFIXES[:-1]) + " or " + POINTCLOUD_SUFFIXES[-1]
@@ -64,17 +62,18 @@ def check_suffix(path: Path) -> None:
 
 
 def write_pointcloud(path: Path, cloud: PointCloud, names: Sequence[str], frame: Frame) -> None:
-    """Write a point cloud, of the kind the suffix says, whole or not at all.
+    """Write a point cloud in the format of the suffix; the file appears complete or not at all.
 
     ``.npz`` holds ``positions`` (float64 [N, 3]), ``normals`` (float32 [N, 3]), ``colors`` (uint8
     [N, 3]), ``label`` (int32 [N]), ``probability`` (float32 [N]), ``names`` (of the objects, by
-    label) and ``frame``.
+    label) and ``frame``. ``.ply`` and ``.pcd`` hold the same as properties of their points; PLY
+    names the frame and the objects in comments.
 
     Args:
         names: of the objects, by label.
 
     Raises:
-        SA3DError: the suffix is unknown, the disk full, or the place not writable.
+        SA3DError: the suffix is unknown, or the file cannot be written.
     """
     check_suffix(path)
     if path.suffix.lower() == ".npz":
@@ -98,21 +97,23 @@ def write_pointcloud(path: Path, cloud: PointCloud, names: Sequence[str], frame:
 
 
 def _ply(cloud: PointCloud, names: Sequence[str], frame: Frame) -> bytes:
+    from plyfile import PlyData, PlyElement
+
     red, green, blue = cloud.colors.T
     colors = {"red": red, "green": green, "blue": blue}
     points = _records(cloud, ("nx", "ny", "nz"), "<f4", colors, "<i4")
-    assert points.dtype.names is not None
-    header = ["ply", "format binary_little_endian 1.0", f"comment frame {frame}"]
-    header += [f"comment label {i} {json.dumps(name)}" for i, name in enumerate(names)]
-    header += [f"element vertex {len(cloud)}"]
-    header += [f"property {_PLY_TYPES[points.dtype[n].str]} {n}" for n in points.dtype.names]
-    return ("\n".join([*header, "end_header"]) + "\n").encode("ascii") + points.tobytes()
+    labels = [f"label {i} {json.dumps(name)}" for i, name in enumerate(names)]
+    file = io.BytesIO()
+    vertices = PlyElement.describe(points, "vertex")
+    PlyData([vertices], byte_order="<", comments=[f"frame {frame}", *labels]).write(file)
+    return file.getvalue()
 
 
 def _pcd(cloud: PointCloud) -> bytes:
-    """PCD 0.7 as the Point Cloud Library writes it: colors packed into a float, label unsigned.
+    """Encode PCD 0.7 as the Point Cloud Library does: colors packed in a float, label unsigned.
 
-    Normals are as long as positions: Open3D's reader takes them to be.
+    Normals have the type of positions, as Open3D's reader expects. Own code: Open3D would write
+    these properties, too, but takes 2.3 s to import and is not a dependency.
     """
     red, green, blue = cloud.colors.astype(np.uint32).T
     packed = ((red << 16) | (green << 8) | blue).view(np.float32)
@@ -143,7 +144,7 @@ def _records(
     colors: dict[str, np.ndarray],
     label_type: str,
 ) -> np.ndarray:
-    """The points as one structured array, a field per property, in the files' order."""
+    """Return the points as one structured array with a field per property, in the file's order."""
     position_type = _position_type(cloud.positions)
     columns: dict[str, np.ndarray] = {}
     for axis, values in zip("xyz", cloud.positions.T, strict=True):
@@ -160,7 +161,7 @@ def _records(
 
 
 def _position_type(positions: np.ndarray) -> str:
-    """float32, or float64 where coordinates are too large for it."""
+    """Return the type for positions: float32, or float64 if that is not precise enough."""
     moved = abs(positions - positions.astype(np.float32)).max(initial=0)
     extent = np.ptp(positions, axis=0).max() if len(positions) else 0.0
     return "<f4" if moved <= _TOLERANCE * extent else "<f8"

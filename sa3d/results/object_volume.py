@@ -141,26 +141,13 @@ def _large_parts(cells: Tensor, light: Tensor) -> Tensor:
     """Which cells [N, 3] lie in connected parts with a fair share of the light [N], bool [N]."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import KDTree
 
-    span = int(cells.max()) + 2 * _BRIDGE + 1
-    keys, order = torch.sort(_flat(cells + _BRIDGE, span))
-    side = torch.arange(-_BRIDGE, _BRIDGE + 1, device=cells.device)
-    offsets = _flat(torch.cartesian_prod(side, side, side), span)
-    rows, columns = [], []
-    for offset in offsets[offsets > 0].tolist():
-        slot = torch.searchsorted(keys, keys + offset).clamp_max(len(keys) - 1)
-        found = keys[slot] == keys + offset
-        rows.append(order[found].cpu())
-        columns.append(order[slot[found]].cpu())
-    row, column = torch.cat(rows).numpy(), torch.cat(columns).numpy()
-    edges = coo_matrix((np.ones(len(row), dtype=bool), (row, column)), shape=(len(cells),) * 2)
+    pairs = KDTree(cells.cpu().numpy()).query_pairs(_BRIDGE, p=np.inf, output_type="ndarray")
+    edges = coo_matrix((np.ones(len(pairs), dtype=bool), pairs.T), shape=(len(cells),) * 2)
     part = torch.from_numpy(connected_components(edges, directed=False)[1]).to(cells)
     total = light.new_zeros(int(part.max()) + 1).index_add_(0, part, light)
     return total[part] >= _MIN_PART * total.max()
-
-
-def _flat(cells: Tensor, span: int) -> Tensor:
-    return (cells[:, 0] * span + cells[:, 1]) * span + cells[:, 2]
 
 
 def centred_share(share: Tensor, threshold: float) -> Tensor:
