@@ -88,7 +88,7 @@ def find_planes(
     """Find large planes with all cameras on one side, by RANSAC; the largest first.
 
     Own code: Open3D's ``segment_plane`` takes twice as long for the same number of points, another
-    2.3 s for its import, and finds other planes at every call.
+    2.3 s for its import, and finds other planes at every call (its seed is global).
 
     Args:
         points: [N, 3] surface points; each counts the same.
