@@ -19,7 +19,7 @@ from sa3d.objects.segmentation import Segmentation
 from sa3d.scene.scene import Scene
 from sa3d.search.config import WordsConfig
 from sa3d.search.text_prompts import WordsChoice, WordSearch, check_words, needs_words
-from sa3d.segmenters.choice import segmenter_meant
+from sa3d.segmenters.choice import resolve_segmenter
 from sa3d.segmenters.loading import load_segmenter
 from sa3d.segmenters.protocol import PromptableSegmenter
 
@@ -51,7 +51,7 @@ class SceneSession:
         saved: Segmentation | None = None,
     ) -> None:
         """See ``open``, and ``load`` for ``saved``."""
-        self.chosen = segmenter_meant(settings.segmenter, device)
+        self.chosen = resolve_segmenter(settings.segmenter, device)
         self.settings = replace(settings, segmenter=self.chosen.name)
         self.run, self.scene, self.device = run, scene, device
         self.cache_dir, self._saved = cache_dir, saved

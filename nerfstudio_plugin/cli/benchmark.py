@@ -23,7 +23,7 @@ from nerfstudio_plugin.saved.segmentation_folder import write_json
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import atomic_path
 from sa3d.base.version import program_version
-from sa3d.segmenters.choice import segmenter_meant
+from sa3d.segmenters.choice import resolve_segmenter
 
 _HELP = """Measure segmentations on frozen scenes, prompts and seeds, by two protocols.
 
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str]) -> None:
     if command.quick:
         prepare = command.settings.prepare
         prepare.ray_side, prepare.resolution = _QUICK_RAYS, _QUICK_VOXELS
-    chosen = segmenter_meant(command.settings.segmenter, torch_device(command.device))
+    chosen = resolve_segmenter(command.settings.segmenter, torch_device(command.device))
     command.settings.segmenter = chosen.name
     cases, known = _cases(command), {} if command.again else _known_rows(command)
     rows: list[Measured] = []

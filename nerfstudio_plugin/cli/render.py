@@ -12,7 +12,7 @@ from nerfstudio_plugin.cli.options import ReportOptions, parse
 from nerfstudio_plugin.cli.progress import OUT, progress_bar
 from nerfstudio_plugin.cli.saved import SavedOptions
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import refuse_existing
+from sa3d.base.storage import check_new_file
 from sa3d.export.masks import mask_names
 from sa3d.geometry.camera_path import CameraPath, load_camera_path
 from sa3d.results.config import Kind
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> None:
                 f"a video shows one object, there are {len(names)} ({', '.join(names)}): choose "
                 "one with --objects"
             )
-        refuse_existing(command.output, command.overwrite)
+        check_new_file(command.output, command.overwrite)
         picture = ViewPicture(opened.scene, opened.segmentation, names[0])
         frames = _frames(command, picture, path, indices)
         fps = command.fps or (path.fps if path else 6.0)
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str]) -> None:
             for name in names
         }
         for place in (place for row in places.values() for place in row):
-            refuse_existing(place, command.overwrite)
+            check_new_file(place, command.overwrite)
         for name, row in places.items():
             picture = ViewPicture(opened.scene, opened.segmentation, name)
             for place, pixels in zip(row, _frames(command, picture, path, indices), strict=True):

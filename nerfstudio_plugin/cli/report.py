@@ -14,7 +14,7 @@ from nerfstudio_plugin.cli.progress import OUT, progress_bar
 from nerfstudio_plugin.cli.saved import SavedOptions
 from nerfstudio_plugin.exports.options import source
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import atomic_path, refuse_existing
+from sa3d.base.storage import atomic_path, check_new_file
 from sa3d.export.config import Frame
 from sa3d.export.manifest import find_exports, write_manifest
 from sa3d.report.config import ReportConfig
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
         raise SA3DError(f"a report is written as .html, not as {command.output.name!r}")
     if min(command.report.turntable_frames, command.report.turntable_side) < 1:
         raise SA3DError("a turntable has at least one frame of one pixel: or say --no-turntable")
-    refuse_existing(command.output, command.overwrite)
+    check_new_file(command.output, command.overwrite)
     opened = command.reopen()
     names = command.chosen(opened.segmentation)
     folders = (command.segmentation.resolve().parent, *command.exports)

@@ -20,7 +20,7 @@ from nerfstudio_plugin.runs.cameras import to_nerfstudio
 from nerfstudio_plugin.runs.datamanager import SA3DDataManagerConfig
 from nerfstudio_plugin.runs.opening import Run
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import atomic_folder, refuse_to_lose
+from sa3d.base.storage import atomic_folder, check_new_folder
 from sa3d.results.config import Keep
 from sa3d.scene.views import View
 
@@ -103,7 +103,7 @@ def export_field(
     state = weights | {name: value.cpu() for name, value in blocks.tensors().items()}
     model = _open_model(run, model_config, state)
     visible = _visible(model, run.views) if config.keep == "object" else None
-    with atomic_folder(folder, overwrite=overwrite, ours=_ours) as new:
+    with atomic_folder(folder, overwrite=overwrite, may_delete=_ours) as new:
         (new / _CONFIG).write_text(yaml.dump(described), "utf8")
         frame = {
             "transform": run.dataparser_transform.tolist(),
@@ -128,7 +128,7 @@ def refuse_field(folder: Path, overwrite: bool) -> None:
     Raises:
         SA3DError: it exists and may not be replaced.
     """
-    refuse_to_lose(folder, overwrite, _ours)
+    check_new_folder(folder, overwrite, _ours)
 
 
 def _ours(entry: Path) -> bool:

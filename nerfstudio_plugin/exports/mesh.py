@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from nerfstudio_plugin.exports.options import Export3DOptions, Written
 from nerfstudio_plugin.saved.segmentation_folder import ExportSource
-from sa3d.base.storage import refuse_existing
+from sa3d.base.storage import check_new_file
 from sa3d.export.config import MESH_SUFFIXES, MeshConfig
 from sa3d.export.mesh import export_mesh
 from sa3d.export.mesh_cleanup import mesh_report
@@ -52,7 +52,7 @@ class Export(Export3DOptions):
         places = self.places(names, f".{self.format}")
         for place in places.values():
             for file in mesh_files(place, textured=self.mesh.texture_size > 0):
-                refuse_existing(file, self.overwrite)
+                check_new_file(file, self.overwrite)
         for name, place in places.items():
             mesh = export_mesh(
                 opened.scene,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import refuse_existing
+from sa3d.base.storage import check_new_file
 from sa3d.export.config import Frame
 from sa3d.export.frames import Placement
 from sa3d.export.manifest import file_sha256, write_manifest
@@ -132,7 +132,7 @@ class Export3DOptions(ExportOptions):
                 f"({', '.join(names)}): choose one with --objects, or give a folder"
             )
         for place in places.values():
-            refuse_existing(place, self.overwrite)
+            check_new_file(place, self.overwrite)
         return places
 
     def gathered(self, names: Sequence[str], suffix: str) -> dict[Path, list[str]]:
@@ -143,5 +143,5 @@ class Export3DOptions(ExportOptions):
         """
         if self.output.suffix.lower() not in self.suffixes:
             return {place: [name] for name, place in self.places(names, suffix).items()}
-        refuse_existing(self.output, self.overwrite)
+        check_new_file(self.output, self.overwrite)
         return {self.output: list(names)}

@@ -110,7 +110,7 @@ def preview_of(scene: Scene, seen: PromptPreview, desk: Desk, color: Color) -> P
         masks += list(seen.candidates.masks)
         scores += [float(score) for score in seen.candidates.scores]
     prepared = scene.prepared(seen.view)
-    covered = (prepared.at_rays(seen.mask) > 0.5).reshape(prepared.points_world.shape[:2])
+    covered = (prepared.mask_to_rays(seen.mask) > 0.5).reshape(prepared.points_world.shape[:2])
     return Preview(
         view.name,
         preview_sheet(view.image(), masks, color, here),

@@ -1,1 +1,1 @@
-"""Ground floor: errors, value checks, atomic files, undo. Imports nothing of this package."""
+"""Errors, value checks, atomic file writes and undo; imports no other room of ``sa3d``."""

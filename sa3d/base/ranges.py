@@ -1,4 +1,4 @@
-"""Checks that settings lie where they make sense."""
+"""Range checks for settings."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ NOT_NEGATIVE = (0, inf)
 
 
 def check_ranges(place: str, config: object, **ranges: tuple[float, float]) -> None:
-    """Check values of a config, by name, against the least and the most they may be.
+    """Check that values of a config lie in their ranges.
 
     Args:
-        place: what the config is called in files and options, for messages.
+        place: the config's name in settings files, for messages.
+        config: the config.
+        **ranges: smallest and largest allowed value of each field, by name.
 
     Raises:
-        SA3DError: one lies outside, or is no number at all (NaN).
+        SA3DError: a value lies outside its range or is NaN.
+
+    Example:
+        >>> check_ranges("loop", config, held_out_share=SHARE, neighbours=NOT_NEGATIVE)
     """
     for name, (least, most) in ranges.items():
         value = getattr(config, name)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, then renamed."""
+"""Atomic file writes: files and folders are written beside their place, then renamed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ _OR_OVERWRITE = "or overwrite it (--overwrite; in Python overwrite=True)"
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path (same folder, same suffix) that becomes ``path`` when the block succeeds.
+    """Yield a temporary path, which replaces ``path`` when the block succeeds.
 
-    On any failure, Ctrl-C included, the temporary file is removed and ``path`` is untouched.
+    The temporary file lies in the same folder and has the same suffix. On any failure, Ctrl-C
+    included, it is removed and ``path`` is unchanged.
 
     Raises:
-        SA3DError: the disk is full or the folder not writable.
+        SA3DError: the disk is full or the folder is not writable.
+
+    Example:
+        >>> with atomic_path(Path("out/box.json")) as temporary:
+        ...     temporary.write_text(json.dumps(box))
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,20 +50,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: Path, *, overwrite: bool, ours: Callable[[Path], bool]) -> Iterator[Path]:
-    """A temporary sibling folder that becomes ``path`` when the block succeeds.
+def atomic_folder(
+    path: Path, *, overwrite: bool, may_delete: Callable[[Path], bool]
+) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``, which replaces ``path`` when the block succeeds.
 
-    On any failure, Ctrl-C included, the temporary folder is removed and ``path`` is what it was.
+    On any failure, Ctrl-C included, the temporary folder is removed and ``path`` is unchanged.
 
     Args:
         overwrite: replace an existing folder.
-        ours: whether an entry of an existing folder may be deleted with it. A folder that holds
-            anything else is never replaced.
+        may_delete: return whether an entry of an existing folder may be deleted with it. A folder
+            that holds any other entry is never replaced.
 
     Raises:
-        SA3DError: ``path`` exists and may not be replaced, the disk is full, or not writable.
+        SA3DError: ``path`` exists and may not be replaced, the disk is full, or the folder is not
+            writable.
     """
-    refuse_to_lose(path, overwrite, ours)
+    check_new_folder(path, overwrite, may_delete)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
@@ -82,11 +90,11 @@ def atomic_folder(path: Path, *, overwrite: bool, ours: Callable[[Path], bool]) 
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Refuse to replace a file without being told to, before any work is done.
+def check_new_file(path: Path, overwrite: bool) -> None:
+    """Check that a file may be written, before any work is done.
 
     Raises:
-        SA3DError: the file exists and ``overwrite`` is False, or it is a folder.
+        SA3DError: the file exists and ``overwrite`` is False, or the path is a folder.
     """
     if path.is_dir():
         raise SA3DError(f"{path} is a folder: give the name of a file")
@@ -94,11 +102,11 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         raise SA3DError(f"{path} exists: give another name, {_OR_OVERWRITE}")
 
 
-def refuse_to_lose(path: Path, overwrite: bool, ours: Callable[[Path], bool]) -> None:
-    """Refuse what ``atomic_folder`` would refuse to replace, before any work is done.
+def check_new_folder(path: Path, overwrite: bool, may_delete: Callable[[Path], bool]) -> None:
+    """Check that ``atomic_folder`` may write a folder, before any work is done.
 
     Raises:
-        SA3DError: the folder is not empty and may not be replaced, or it is a file.
+        SA3DError: the folder is not empty and may not be replaced, or the path is a file.
     """
     if not path.exists():
         return
@@ -107,7 +115,7 @@ def refuse_to_lose(path: Path, overwrite: bool, ours: Callable[[Path], bool]) ->
     entries = list(path.iterdir())
     if entries and not overwrite:
         raise SA3DError(f"{path} exists: give another folder, {_OR_OVERWRITE}")
-    foreign = [entry.name for entry in entries if not ours(entry)]
+    foreign = [entry.name for entry in entries if not may_delete(entry)]
     if foreign:
         raise SA3DError(
             f"{path} holds other files ({foreign[0]}) and is not replaced: give another folder"
@@ -116,15 +124,13 @@ def refuse_to_lose(path: Path, overwrite: bool, ours: Callable[[Path], bool]) ->
 
 def _writing_failed(path: Path, error: OSError) -> SA3DError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return SA3DError(f"the disk is full: {path} was not written; what was finished is kept")
+        return SA3DError(f"the disk is full: {path} was not written; finished files are kept")
     return SA3DError(f"cannot write {path}: {error.strerror or error}")
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compress: bool = False) -> None:
-    """Write an ``.npz`` atomically; uncompressed by default, which is faster to read.
-
-    Not by ``np.savez``: interrupted, that leaves its archive open, which complains at the end.
-    """
+    """Write an ``.npz`` file atomically; uncompressed by default, which is faster to read."""
+    # np.savez leaves its archive open when it is interrupted, which warns at exit.
     kind = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", kind) as archive:
         for name, array in arrays.items():
@@ -133,10 +139,10 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compress: bool 
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read a ``.npz`` whole.
+    """Read all arrays of an ``.npz`` file.
 
     Raises:
-        SA3DError: missing, truncated or no such file format.
+        SA3DError: the file is missing, truncated, or not an ``.npz`` file.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def program_version() -> str:
-    """Version of the installed package."""
+    """Return the version of the installed package, or "not installed"."""
     try:
         return version("sa3d-nerfstudio")
     except PackageNotFoundError:

@@ -28,7 +28,7 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def take(self, chosen: np.ndarray) -> Detections:
+    def select(self, chosen: np.ndarray) -> Detections:
         """Some of them, by index or bool array."""
         masks = None if self.masks is None else self.masks[chosen]
         return Detections(self.boxes[chosen], self.scores[chosen], masks)

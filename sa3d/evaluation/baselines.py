@@ -39,7 +39,7 @@ def original_single_pass(
         The mask grid, [N]; an object shows where it renders to more than 0.
     """
     prepared = scene.prepared(prompted)
-    values = sa3d_gradient_step(prepared.operator, prepared.at_rays(mask), lam)
+    values = sa3d_gradient_step(prepared.operator, prepared.mask_to_rays(mask), lam)
     for index in range(len(scene.views)):
         if index == prompted:
             continue
@@ -54,10 +54,10 @@ def original_single_pass(
         scale = np.array([photo.width / shape[1], photo.height / shape[0]])
         pixels = np.floor((coords + 0.5) * scale).astype(np.float32)
         found = segmenter.predict(pixels, np.ones(len(pixels), dtype=np.int64)).masks[0]
-        at_rays = prepared.at_rays(found)
+        mask_to_rays = prepared.mask_to_rays(found)
         seen = ((rendered > 0) & (rendered > rendered.mean())).numpy()
-        if iou((at_rays > 0.5).reshape(shape).numpy(), seen) >= min_iou:
-            values += sa3d_gradient_step(prepared.operator, at_rays, lam)
+        if iou((mask_to_rays > 0.5).reshape(shape).numpy(), seen) >= min_iou:
+            values += sa3d_gradient_step(prepared.operator, mask_to_rays, lam)
     return values
 
 

@@ -95,7 +95,7 @@ def upper_bound(
         evidence = Evidence.none(len(scene.elements), scene.device)
         for index, mask in enumerate(masks):
             prepared = scene.prepared(index)
-            share = prepared.at_rays(mask).to(scene.device)
+            share = prepared.mask_to_rays(mask).to(scene.device)
             evidence.add(prepared.operator, Vote(share, torch.ones_like(share)))
         objects[name] = ObjectResult(name, (), evidence, {}, (), True, "exact masks voted")
     return Segmentation(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import atomic_path, refuse_existing
+from sa3d.base.storage import atomic_path, check_new_file
 from sa3d.export.config import BoxConfig
 from sa3d.export.frames import Placement
 from sa3d.export.surface import merge_points, surface_points
@@ -91,7 +91,7 @@ def export_boxes(
     """
     if path.suffix.lower() != ".json":
         raise SA3DError(f"boxes are written as .json, not as {path.suffix or path.name!r}")
-    refuse_existing(path, overwrite)
+    check_new_file(path, overwrite)
     config = config or BoxConfig()
     boxes = {name: object_box(scene, segmentation, name, config) for name in names}
     entries = [

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import atomic_folder, atomic_path, refuse_existing
+from sa3d.base.storage import atomic_folder, atomic_path, check_new_file
 from sa3d.objects.segmentation import Segmentation
 from sa3d.results.config import RefinementConfig
 from sa3d.results.mask_refinement import refined_masks
@@ -163,7 +163,7 @@ def photo_folder(
     folder: Path,
     *,
     overwrite: bool,
-    ours: Callable[[Path], bool] = only_png,
+    may_delete: Callable[[Path], bool] = only_png,
 ) -> AbstractContextManager[Path]:
     """``atomic_folder``, which would take a folder of photos for masks.
 
@@ -173,7 +173,7 @@ def photo_folder(
     place = folder.resolve()
     if any(place in view.image_path.resolve().parents for view in masks.views):
         raise SA3DError(f"{folder} holds the photos themselves: give another folder")
-    return atomic_folder(folder, overwrite=overwrite, ours=ours)
+    return atomic_folder(folder, overwrite=overwrite, may_delete=may_delete)
 
 
 def image_paths(views: Sequence[View]) -> list[PurePosixPath]:
@@ -238,7 +238,7 @@ def write_coco(masks: PhotoMasks, path: Path, *, overwrite: bool = False) -> int
     Raises:
         SA3DError: the file exists and may not be replaced, or cannot be written.
     """
-    refuse_existing(path, overwrite)
+    check_new_file(path, overwrite)
     images, annotations = [], []
     for index, view in enumerate(masks.views):
         size = {"width": view.camera.width, "height": view.camera.height}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import refuse_existing
+from sa3d.base.storage import check_new_file
 from sa3d.export.config import MeshConfig
 from sa3d.export.frames import Placement
 from sa3d.export.isosurface import isosurface
@@ -52,7 +52,7 @@ def export_mesh(
     config.check()
     files = mesh_files(path, textured=config.texture_size > 0)
     for file in files:
-        refuse_existing(file, overwrite)
+        check_new_file(file, overwrite)
     size = config.texture_size if holds_texture(path) else 0
     mesh = object_mesh(scene, segmentation, name, config, placement.scale, texture_size=size)
     mesh = mesh.placed(placement)

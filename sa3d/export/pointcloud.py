@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sa3d.base.storage import refuse_existing
+from sa3d.base.storage import check_new_file
 from sa3d.export.config import PointCloudConfig
 from sa3d.export.frames import Placement
 from sa3d.export.pointcloud_files import PointCloud, check_suffix, write_pointcloud
@@ -46,7 +46,7 @@ def export_pointcloud(
             replaced.
     """
     check_suffix(path)
-    refuse_existing(path, overwrite)
+    check_new_file(path, overwrite)
     clouds = [object_pointcloud(scene, segmentation, n, config, placement.scale) for n in names]
     columns = zip(*(vars(cloud).values() for cloud in clouds), strict=True)
     cloud = PointCloud(*map(np.concatenate, columns)).placed(placement)

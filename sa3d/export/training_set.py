@@ -50,7 +50,7 @@ def write_training_set(
     names = mask_names(masks.views)
     reduced = _reduced_copies(masks.views)
     frames, home = [], folder.resolve()
-    with photo_folder(masks, folder, overwrite=overwrite, ours=_is_ours) as temporary:
+    with photo_folder(masks, folder, overwrite=overwrite, may_delete=_is_ours) as temporary:
         for number, copies in list(reduced.items()):
             if not _linked(temporary / f"images_{number}", os.path.relpath(copies, home)):
                 del reduced[number]

@@ -114,7 +114,7 @@ class Camera:
         y = self.fy * plane[:, 1] + self.cy
         return torch.stack([x, y], dim=-1), z
 
-    def frames(self, points_world: Tensor) -> Tensor:
+    def in_image(self, points_world: Tensor) -> Tensor:
         """Whether points [N, 3] (world) are in front of the camera and within its picture: [N]."""
         xy, z = self.project(points_world)
         limit = torch.tensor([self.width, self.height]).to(xy)

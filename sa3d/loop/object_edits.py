@@ -271,7 +271,7 @@ def _measure_agreement(loop: ObjectLoop) -> None:
         if record.mask is None or record.outcome not in ("accepted", "held out"):
             continue
         vote = state.retract(index)
-        agrees = agreement(state.at_rays(index, record.mask), state.render(index))
+        agrees = agreement(state.mask_to_rays(index, record.mask), state.render(index))
         if vote is not None:
             state.put(index, vote)
         state.records[index] = replace(record, agreement=agrees)

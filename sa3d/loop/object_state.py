@@ -188,21 +188,21 @@ class ObjectState:
         light = self.evidence.object[labels].cpu()
         points = self.scene.elements.positions_world[labels].cpu()
         cameras = [self.scene.views[index].camera for index in self.prompted]
-        framed = torch.stack([camera.frames(points) for camera in cameras]).any(dim=0)
+        framed = torch.stack([camera.in_image(points) for camera in cameras]).any(dim=0)
         return float(light[~framed].sum() / light.sum().clamp_min(1e-9))
 
     def vote_of(self, index: int) -> Vote:
         """The vote that the record of a prompted or accepted view casts."""
         record = self.records[index]
         assert record.mask is not None
-        mask = self.at_rays(index, record.mask)
+        mask = self.mask_to_rays(index, record.mask)
         confidence = torch.tensor(record.confidence, device=mask.device)
         if record.outcome == "prompted" and self.extent.size > 0:
             points = self.scene.prepared(index).points_world.reshape(-1, 3)
             near = self._reach().contains(points).to(mask.device)
             confidence = confidence * (near | (mask < 0.5))
         if record.corrected is not None:
-            overruled = self.at_rays(index, record.corrected) > 0.5
+            overruled = self.mask_to_rays(index, record.corrected) > 0.5
             confidence = torch.where(overruled, self.config.correction_confidence, confidence)
         return Vote(mask, confidence)
 
@@ -261,9 +261,9 @@ class ObjectState:
     def _reach(self) -> Extent:
         return self.extent.grown(self.config.reach * self.extent.size)
 
-    def at_rays(self, index: int, mask: np.ndarray) -> Tensor:
+    def mask_to_rays(self, index: int, mask: np.ndarray) -> Tensor:
         """A mask [H, W] at operator resolution: share of each pixel covered, [R]."""
-        return self.scene.prepared(index).at_rays(mask).to(self.scene.device)
+        return self.scene.prepared(index).mask_to_rays(mask).to(self.scene.device)
 
 
 def _without(prompts: Sequence[Prompt], others: Sequence[Prompt]) -> list[Prompt]:

@@ -33,7 +33,7 @@ def with_fold_agreements(state: ObjectState, folds: int) -> dict[int, ViewRecord
             if vote is not None:  # where the user has no say, their mask is not compared
                 said = (vote.confidence > 0).to(rendered.known)
                 rendered = replace(rendered, known=rendered.known * said)
-            shared = agreement(state.at_rays(index, mask), rendered)
+            shared = agreement(state.mask_to_rays(index, mask), rendered)
             records[index] = replace(records[index], fold_agreement=shared)
     return records
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import atomic_folder, load_arrays, refuse_to_lose, save_arrays
+from sa3d.base.storage import atomic_folder, check_new_folder, load_arrays, save_arrays
 from sa3d.geometry.bounds import Bounds
 from sa3d.objects.colors import object_color
 from sa3d.objects.events import RoundDone
@@ -66,7 +66,7 @@ def save_segmentation(
     if not segmentation.objects:
         raise SA3DError("no object is segmented: there is nothing to save; mark one first")
     manifest = json.dumps(_to_json(segmentation, provenance or {}), indent=1, default=_plain)
-    with atomic_folder(folder, overwrite=overwrite, ours=_is_ours) as temporary:
+    with atomic_folder(folder, overwrite=overwrite, may_delete=_is_ours) as temporary:
         (temporary / _MANIFEST).write_text(manifest, encoding="utf-8")
         save_arrays(temporary / _ARRAYS, _arrays(segmentation), compress=True)
         for name, one in segmentation.objects.items():
@@ -128,7 +128,7 @@ def refuse_to_replace(folder: Path, *, overwrite: bool) -> None:
     Raises:
         SA3DError: the folder exists and may not be replaced.
     """
-    refuse_to_lose(folder, overwrite, _is_ours)
+    check_new_folder(folder, overwrite, _is_ours)
 
 
 def _is_ours(entry: Path) -> bool:

@@ -108,7 +108,10 @@ def splat_votes(operator: ViewOperator, votes: Sequence[Vote]) -> list[Evidence]
     sums = iter(operator.splat_local(torch.stack(columns).T).T)
     claims = [next(sums) for _ in votes]
     return [
-        Evidence(claim, next(sums) if vote.confidence.ndim else vote.confidence * operator.light)
+        Evidence(
+            claim,
+            next(sums) if vote.confidence.ndim else vote.confidence * operator.element_weights,
+        )
         for claim, vote in zip(claims, votes, strict=True)
     ]
 

@@ -114,7 +114,7 @@ def _measure(
     doubt = torch.minimum(rendered, 1 - rendered)
     disagreement = torch.zeros_like(doubt)
     if record is not None and record.mask is not None:
-        said = scene.prepared(index).at_rays(record.mask).reshape(rendered.shape)
+        said = scene.prepared(index).mask_to_rays(record.mask).reshape(rendered.shape)
         disagreement = ((said - rendered).abs() - doubt).clamp_min(0)
         inside = inside | (said > 0.5)
     area = float(inside.sum())

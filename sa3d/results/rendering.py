@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import atomic_path, refuse_existing
+from sa3d.base.storage import atomic_path, check_new_file
 from sa3d.fields.radiance_field import RadianceField
 from sa3d.geometry.camera import Camera
 from sa3d.objects.colors import Color
@@ -143,7 +143,7 @@ def save_picture(path: Path, pixels: np.ndarray, *, overwrite: bool = False) -> 
     """
     from PIL import Image
 
-    refuse_existing(path, overwrite)
+    check_new_file(path, overwrite)
     if path.suffix.lower() not in Image.registered_extensions():
         raise SA3DError(f"{path.name}: unknown kind of image; name it .png")
     with atomic_path(path) as temporary:
@@ -164,7 +164,7 @@ def save_video(
         SA3DError: the file exists and may not be replaced, is not named ``.mp4``, there are no
             frames, or no video encoder is installed.
     """
-    refuse_existing(path, overwrite)
+    check_new_file(path, overwrite)
     if path.suffix.lower() != ".mp4":
         raise SA3DError(f"a video is written as .mp4, not as {path.suffix or 'no suffix'!r}")
     with atomic_path(path) as temporary:

@@ -48,7 +48,7 @@ class PreparedView:
     render: ViewRender
     points_world: Tensor
 
-    def at_rays(self, mask: np.ndarray) -> Tensor:
+    def mask_to_rays(self, mask: np.ndarray) -> Tensor:
         """A mask [H, W] at operator resolution: share of each pixel covered, [R], on the CPU."""
         size = (self.camera.height, self.camera.width)
         pixels = torch.from_numpy(mask)[None, None].float()

@@ -81,7 +81,7 @@ class ViewOperator:
         return self.render_local(torch.ones_like(self.keys, dtype=torch.float32))
 
     @cached_property
-    def light(self) -> Tensor:
+    def element_weights(self) -> Tensor:
         """Weight that each of the view's own elements has in all rays together, [n]: ``W^T 1``."""
         return self.splat_local(torch.ones(self.num_rays, device=self.weight.device))
 

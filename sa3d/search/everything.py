@@ -158,7 +158,7 @@ class ObjectProposer:
 
     def _lift(self, proposed: ProposedMask) -> _Lifted:
         prepared = self.scene.prepared(proposed.view)
-        share = prepared.at_rays(proposed.mask).to(self.scene.device)
+        share = prepared.mask_to_rays(proposed.mask).to(self.scene.device)
         sums = prepared.operator.splat_local(torch.stack([share, torch.ones_like(share)]).T)
         inside = sums[:, 0] > 0.5 * sums[:, 1]
         return _Lifted(proposed, prepared.operator.element_ids, sums[:, 1], inside)

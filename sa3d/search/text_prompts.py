@@ -151,7 +151,7 @@ def judge(
 
 
 def _at_rays(scene: Scene, found: Found) -> Tensor:
-    return scene.prepared(found.view).at_rays(found.mask).to(scene.device)
+    return scene.prepared(found.view).mask_to_rays(found.mask).to(scene.device)
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ class WordSearch:
             counted = np.flatnonzero(detections.scores >= self.threshold)[: self.config.most]
             self._scores[index] = [float(score) for score in detections.scores]
             self._found[index] = find_in_view(
-                self.scene, index, self.segmenter, detections.take(counted)
+                self.scene, index, self.segmenter, detections.select(counted)
             )
             best = max(self._scores[index], default=0.0)
             name, total = self.scene.views[index].name, len(self._views)

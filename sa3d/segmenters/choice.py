@@ -30,7 +30,7 @@ class Choice:
         return f"segmenter: {self.name} ({self.reason})" if self.reason else ""
 
 
-def segmenter_meant(name: str, device: str) -> Choice:
+def resolve_segmenter(name: str, device: str) -> Choice:
     """What a name means on this machine: "auto" is the best one there is, any other itself."""
     return choose_segmenter(device) if name == AUTO else Choice(name, "")
 

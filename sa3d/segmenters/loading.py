@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sa3d.base.errors import SA3DError
 from sa3d.hub.files import is_hub_id
-from sa3d.segmenters.choice import segmenter_meant
+from sa3d.segmenters.choice import resolve_segmenter
 from sa3d.segmenters.registry import AUTO, EMBEDDED, KNOWN_SEGMENTERS, REGISTRY
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def load_segmenter(name: str, device: str = "cpu") -> PromptableSegmenter:
         (1, 480, 640)
     """
     check_segmenter(name)
-    name = segmenter_meant(name, device).name
+    name = resolve_segmenter(name, device).name
     if name == EMBEDDED:
         from sa3d.segmenters.graphcut.segmenter import GraphCutSegmenter
 

@@ -72,10 +72,10 @@ def generate_masks(
         if any(one.mask[int(y), int(x)] for one in found):
             continue
         found += _answers(segmenter, (float(x), float(y)), config)
-    return without_doubles(found, config.max_overlap)
+    return suppress_duplicates(found, config.max_overlap)
 
 
-def without_doubles(masks: Sequence[GeneratedMask], max_overlap: float) -> list[GeneratedMask]:
+def suppress_duplicates(masks: Sequence[GeneratedMask], max_overlap: float) -> list[GeneratedMask]:
     """Non-maximum suppression: best first, each unless it is too like one before (IoU)."""
     kept: list[GeneratedMask] = []
     for one in sorted(masks, key=lambda m: -m.quality):

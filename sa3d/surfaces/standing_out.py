@@ -141,7 +141,7 @@ def in_many_frames(scene: Scene, points: Tensor) -> Tensor:
     """Share of the views in whose frame points [N, 3] lie, hidden or not: [N]."""
     inside = torch.zeros(len(points))
     for view in scene.views:
-        inside += view.camera.frames(points)
+        inside += view.camera.in_image(points)
     return inside / len(scene.views)
 
 

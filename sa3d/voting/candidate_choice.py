@@ -58,7 +58,7 @@ def choose(
         score = float(prediction.scores[number])
         if score + agreement_weight < best_value:
             break  # nor can those after it be the best, whatever they agree with
-        shares = view.at_rays(prediction.masks[number])
+        shares = view.mask_to_rays(prediction.masks[number])
         stray = strays(shares > 0.5, view, seeds, extent, max_gap)
         shared = agreement(shares.masked_fill(stray, 0).to(seeds.device), rendered)
         if (value := score + agreement_weight * shared) > best_value:

@@ -12,8 +12,8 @@ from sa3d.base.errors import SA3DError
 from sa3d.base.storage import (
     atomic_folder,
     atomic_path,
+    check_new_file,
     load_arrays,
-    refuse_existing,
     save_arrays,
 )
 
@@ -98,7 +98,7 @@ def test_pickles_are_not_loaded(tmp_path: Path) -> None:
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "out"
     for content in ("one", "two"):
-        with atomic_folder(path, overwrite=True, ours=anything) as temporary:
+        with atomic_folder(path, overwrite=True, may_delete=anything) as temporary:
             (temporary / f"{content}.txt").write_text(content)
         assert names(path) == [f"{content}.txt"]
     assert names(path.parent) == ["out"]
@@ -106,7 +106,7 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
 
 def test_an_empty_folder_needs_no_overwrite(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with atomic_folder(tmp_path / "out", overwrite=False, ours=anything) as temporary:
+    with atomic_folder(tmp_path / "out", overwrite=False, may_delete=anything) as temporary:
         (temporary / "a.txt").write_text("a")
     assert names(tmp_path / "out") == ["a.txt"]
 
@@ -122,7 +122,7 @@ def test_folders_that_are_not_replaced(tmp_path: Path) -> None:
     ):
         with (
             pytest.raises(SA3DError, match=message),
-            atomic_folder(path, overwrite=overwrite, ours=ours),
+            atomic_folder(path, overwrite=overwrite, may_delete=ours),
         ):
             pytest.fail("the block must not run")
     assert names(tmp_path) == ["file", "out"]
@@ -135,7 +135,7 @@ def test_a_failed_folder_changes_nothing(tmp_path: Path, failure: type[BaseExcep
     for path in (tmp_path / "out", tmp_path / "other"):
         with (
             pytest.raises(failure),
-            atomic_folder(path, overwrite=True, ours=anything) as temporary,
+            atomic_folder(path, overwrite=True, may_delete=anything) as temporary,
         ):
             fail_after(temporary / "a.txt", failure)
     assert names(tmp_path) == ["out"]
@@ -157,7 +157,7 @@ def test_the_old_folder_comes_back_if_the_last_step_fails(
     monkeypatch.setattr(sa3d.base.storage.Path, "rename", failing)
     with (
         pytest.raises(SA3DError, match="Input/output error"),
-        atomic_folder(tmp_path / "out", overwrite=True, ours=anything),
+        atomic_folder(tmp_path / "out", overwrite=True, may_delete=anything),
     ):
         pass
     assert (tmp_path / "out" / "a.txt").read_text() == "old"
@@ -165,13 +165,13 @@ def test_the_old_folder_comes_back_if_the_last_step_fails(
 
 
 def test_existing_files_are_refused(tmp_path: Path) -> None:
-    refuse_existing(tmp_path / "a.ply", overwrite=False)
+    check_new_file(tmp_path / "a.ply", overwrite=False)
     (tmp_path / "a.ply").write_text("a")
-    refuse_existing(tmp_path / "a.ply", overwrite=True)
+    check_new_file(tmp_path / "a.ply", overwrite=True)
     with pytest.raises(SA3DError, match="--overwrite"):
-        refuse_existing(tmp_path / "a.ply", overwrite=False)
+        check_new_file(tmp_path / "a.ply", overwrite=False)
     with pytest.raises(SA3DError, match="is a folder"):
-        refuse_existing(tmp_path, overwrite=True)
+        check_new_file(tmp_path, overwrite=True)
 
 
 def test_what_is_interrupted_leaves_nothing_and_says_nothing_later(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_frames_by_hand() -> None:
         [1.0, 3.21, 1.0],
     ]
     behind = [1.0, 2.0, 5.0]
-    inside = PLAIN.frames(torch.tensor([*ahead, behind]))
+    inside = PLAIN.in_image(torch.tensor([*ahead, behind]))
     assert inside.tolist() == [True, True, False, True, False, False]
 
 

@@ -10,7 +10,7 @@ from sa3d.segmenters.mask_generator import (
     generate_masks,
     grid_points,
     stability,
-    without_doubles,
+    suppress_duplicates,
 )
 from sa3d.testing.analytic_scene import AnalyticScene
 from sa3d.testing.oracle_segmenter import OracleSegmenter
@@ -35,8 +35,8 @@ def test_stability_is_the_iou_of_the_two_cuts() -> None:
 def test_of_two_alike_the_better_stays() -> None:
     # 0..8 and 2..10: IoU 6 / 10; 0..8 and 1..9: IoU 7 / 9.
     first, near, apart = strip(0, 8, 0.9), strip(1, 9, 0.8), strip(2, 10, 0.7)
-    assert without_doubles([apart, near, first], 0.65) == [first, apart]
-    assert without_doubles([apart, near, first], 0.8) == [first, near, apart]
+    assert suppress_duplicates([apart, near, first], 0.65) == [first, apart]
+    assert suppress_duplicates([apart, near, first], 0.8) == [first, near, apart]
 
 
 def oracle(still_life: AnalyticScene) -> OracleSegmenter:

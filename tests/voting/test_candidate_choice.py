@@ -19,7 +19,7 @@ def chosen(still_life: AnalyticScene, scores: list[float], weight: float) -> Cho
     rows = np.flatnonzero(ball.any(axis=1))
     part = ball.copy()
     part[rows[len(rows) // 2] :] = False
-    share = view.at_rays(ball)
+    share = view.mask_to_rays(ball)
     prediction = MaskPrediction(
         np.stack([part, ball]),
         np.array(scores, np.float32),

@@ -47,7 +47,7 @@ def test_what_is_far_behind_or_before_is_no_part_of_the_surface(
     still_life: AnalyticScene, share: float
 ) -> None:
     view = still_life.scene.prepared(0)
-    ball = view.at_rays(still_life.masks["ball"][0]) > 0.5
+    ball = view.mask_to_rays(still_life.masks["ball"][0]) > 0.5
     shape = (view.camera.height, view.camera.width)
     rows, columns = torch.nonzero(ball.reshape(shape), as_tuple=True)
     y, x = int(rows.float().mean()), int(columns.float().mean())
@@ -64,7 +64,7 @@ def test_what_is_far_behind_or_before_is_no_part_of_the_surface(
 
 def test_a_surface_in_pieces_is_kept_whole(still_life: AnalyticScene) -> None:
     view = still_life.scene.prepared(0)
-    ball = view.at_rays(still_life.masks["ball"][0]) > 0.5
+    ball = view.mask_to_rays(still_life.masks["ball"][0]) > 0.5
     points = view.points_world.clone()
     noise = torch.rand(points.shape, generator=torch.Generator().manual_seed(0))
     torn = replace(view, points_world=points + 20 * noise)
@@ -127,7 +127,7 @@ def test_a_box_or_a_mask_tells_where_the_object_ends(still_life: AnalyticScene, 
     state.records[0] = ViewRecord("prompted", 1.0, 1.0, 4.0, ball, None, "user's prompt")
     state.put(0, state.vote_of(0))
     state.measure_extent()
-    outside = ~scene.views[0].camera.frames(scene.elements.positions_world)
+    outside = ~scene.views[0].camera.in_image(scene.elements.positions_world)
     assert 0 < int(outside.sum()) < len(outside)
     if how == "click":
         assert not state.far.any()

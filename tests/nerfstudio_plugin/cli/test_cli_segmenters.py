@@ -10,7 +10,7 @@ import pytest
 from nerfstudio_plugin.cli import main
 from sa3d.loop.settings import Settings
 from sa3d.segmenters import choice
-from sa3d.segmenters.choice import segmenter_meant
+from sa3d.segmenters.choice import resolve_segmenter
 from sa3d.segmenters.registry import REGISTRY
 
 
@@ -41,6 +41,6 @@ def test_what_is_here_is_said(
 
 
 def test_auto_says_which_and_why() -> None:
-    said = segmenter_meant(Settings().segmenter, "cpu").sentence
+    said = resolve_segmenter(Settings().segmenter, "cpu").sentence
     assert said.startswith("segmenter: graphcut (there are no weights of another one")
-    assert segmenter_meant("graphcut", "cpu").sentence == ""
+    assert resolve_segmenter("graphcut", "cpu").sentence == ""
