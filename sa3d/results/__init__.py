@@ -1,1 +1,1 @@
-"""What is made of a finished segmentation: final masks, probabilities, volumes, pictures."""
+"""Results of a finished segmentation: final masks, probabilities, volumes, pictures."""

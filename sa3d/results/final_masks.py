@@ -1,4 +1,4 @@
-"""The final mask of a photo: what the 3D segmentation and the segmenter say, put together."""
+"""Final masks at the size of the photo: the rendered mask and the view's own mask together."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sa3d.voting.user_prompts import drawn_by_user
 def final_mask(
     scene: Scene, segmentation: Segmentation, name: str, view_index: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """An object's mask in a photo, and its probability; see ``final_masks``.
+    """Return the final mask of one object in a view; see ``final_masks``.
 
     Returns:
-        mask: bool [H, W].
-        probability: float32 [H, W] in [0, 1].
+        mask: bool [H, W], at the size of the photo.
+        probability: float32 [H, W] in [0, 1], above 0.5 where the mask is set.
 
     Raises:
-        SA3DError: no such object.
+        SA3DError: there is no such object.
     """
     segmentation.object(name)
     return final_masks(scene, segmentation, view_index)[name]
@@ -29,12 +29,25 @@ def final_mask(
 def final_masks(
     scene: Scene, segmentation: Segmentation, view_index: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """All objects' masks in a photo, at the photo's size: (mask, probability) by name.
+    """Return the final masks of all objects in a view; no pixel is in two of them.
 
-    The rendered mask knows what all views agree on, the segmenter's own mask of an accepted view
-    knows its edges: their mean decides, see ``with_own_mask``. A rejected or unseen view goes
-    by the rendered mask alone, and a view where the user gave a mask keeps it. A pixel that several
-    objects claim goes to the most probable one, the first among equals.
+    The rendered mask shows what all views agree on; the view's own mask, if it was accepted, has
+    sharper edges. The final mask is where their mean is above 0.5, see ``with_own_mask``. A
+    rejected or unseen view has only the rendered mask. A view in which the user drew a mask keeps
+    that mask. A pixel claimed by several objects goes to the most probable one, the first of
+    equals.
+
+    Args:
+        scene: prepared, of the segmentation.
+        segmentation: with at least one object.
+        view_index: position of the view in ``scene.views``.
+
+    Returns:
+        By object name, ``mask`` (bool [H, W]) and ``probability`` (float32 [H, W] in [0, 1]), both
+        at the size of the photo.
+
+    Example:
+        >>> mask, probability = final_masks(scene, segmentation, 0)["mug"]
     """
     probabilities = {
         name: _probability(scene, segmentation, name, view_index) for name in segmentation.objects
@@ -49,7 +62,7 @@ def final_masks(
 def rendered_probability(
     scene: Scene, segmentation: Segmentation, name: str, view_index: int
 ) -> np.ndarray:
-    """The evidence share rendered in a view and enlarged to the photo's size: [H, W]."""
+    """Render an object's evidence share in a view and enlarge it to the photo: [H, W] in [0, 1]."""
     prepared = scene.prepared(view_index)
     rendered = render_mask(
         prepared.operator,

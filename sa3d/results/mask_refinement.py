@@ -1,9 +1,9 @@
-"""Final masks with edges where the photo has them.
+"""Refined masks: final masks whose edges were moved to the edges in the photo.
 
-In a narrow band along a mask's border a graph cut asks which of the object's or the background's
-colors a pixel has. Where it contradicts the mask, a guided filter (He et al. 2010) decides: window
-by window it explains mask and cut as a linear function of the photo's colors, so that their
-steps move to the photo's edges.
+In a narrow band along the border of a mask, a graph cut assigns each pixel to the object or the
+background by color. A guided filter (He et al. 2010) then combines the mask and the cut: in each
+window it fits them as a linear function of the photo's colors, so their steps move to the edges
+in the photo.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from sa3d.segmenters.graphcut.cut import (
 from sa3d.voting.user_prompts import clicked_parts, drawn_by_user
 
 _MARGIN = 6
-"""Windows around the object that show what its background looks like."""
+"""Width of the surroundings from which background colors are learned, in filter radii."""
 _CUT_SIDE_PX = 1024
-"""Longer surroundings are cut at a smaller size: cuts cost more than their pixels."""
+"""Surroundings with a longer side are shrunk before the cut, to save time."""
 
 
 def refined_masks(
@@ -38,12 +38,22 @@ def refined_masks(
     view_index: int,
     config: RefinementConfig | None,
 ) -> dict[str, np.ndarray]:
-    """All objects' masks [H, W] bool in a photo, by name, exclusive.
+    """Return the refined masks of all objects in a view; no pixel is in two of them.
 
-    What the user said stays: a mask they drew, and the edges moved over a pixel they clicked.
+    The user's prompts in this view are kept: a mask that the user drew does not change, and an edge
+    does not move across a point that the user set.
 
     Args:
-        config: None gives the final masks as they are.
+        scene: prepared, of the segmentation.
+        segmentation: with at least one object.
+        view_index: position of the view in ``scene.views``.
+        config: None returns the final masks unchanged.
+
+    Returns:
+        By object name, bool [H, W] at the size of the photo.
+
+    Example:
+        >>> mask = refined_masks(scene, segmentation, 0, RefinementConfig())["mug"]
     """
     masks = {n: mask for n, (mask, _) in final_masks(scene, segmentation, view_index).items()}
     if config is None:
@@ -59,12 +69,17 @@ def refine_masks(
     config: RefinementConfig,
     prompts: Mapping[str, Sequence[Prompt]] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Move the edges of exclusive masks [H, W] bool to those of a photo; they stay exclusive.
+    """Move the edges of exclusive masks to those of a photo; they stay exclusive.
 
     Args:
         image: [H, W, 3] uint8.
-        prompts: the user's in this photo, by name. A drawn mask is left as it is; an edge that
-            moved over a clicked pixel goes back, with all that moved with it.
+        masks: bool [H, W], by object name.
+        config: settings.
+        prompts: the user's prompts in this view, by object name. A drawn mask does not change. If
+            an edge moved across a point, the connected part that changed there changes back.
+
+    Returns:
+        Bool [H, W], by object name.
     """
     prompts = prompts or {}
     shares = np.stack(
@@ -89,17 +104,20 @@ def refine_masks(
 def guided_filter(
     guide: np.ndarray, values: np.ndarray, radius_px: int, contrast: float
 ) -> np.ndarray:
-    """Smooth values [h, w] without crossing the edges of a guide; float32 [h, w].
+    """Smooth values [h, w] without crossing the edges of a guide image; return float32 [h, w].
 
-    In each window ``values = slope . color + offset`` by least squares, the slope damped by
-    ``contrast`` squared; every pixel takes the mean of its windows' answers.
+    Guided filter (He et al. 2010): in each window fit ``values = slope . color + offset`` by least
+    squares, with ``contrast`` squared as the regularization of the slope. Each pixel is the mean of
+    the fits of its windows.
 
     ``cv2.ximgproc`` has this filter, but only in opencv-contrib, which cannot be installed beside
     the OpenCV that Nerfstudio requires.
 
     Args:
         guide: [h, w, 3] float32 in [0, 1].
+        values: [h, w].
         radius_px: windows are ``2 * radius_px + 1`` wide.
+        contrast: color steps smaller than this do not count as edges.
     """
     mean, mean_value = _box_mean(guide, radius_px), _box_mean(values, radius_px)
     damped = _covariances(guide, mean, radius_px) + contrast**2 * np.eye(3, dtype=np.float32)
@@ -112,7 +130,7 @@ def guided_filter(
 def _undone_clicks(
     mask: np.ndarray, refined: np.ndarray, prompts: Sequence[Prompt]
 ) -> list[tuple[float, float]]:
-    """The points (x, y) that the mask [H, W] obeys, and the refined one does not."""
+    """Return the points (x, y) that the mask [H, W] agrees with and the refined mask does not."""
     return [
         (x, y)
         for prompt in prompts
@@ -122,7 +140,7 @@ def _undone_clicks(
 
 
 def _refined_share(image: np.ndarray, mask: np.ndarray, config: RefinementConfig) -> np.ndarray:
-    """How much each pixel is object, float32 [H, W]; 0 or 1 outside the band along the border."""
+    """Return the object share of each pixel, float32 [H, W]; 0 or 1 away from the border."""
     share = mask.astype(np.float32)
     if not mask.any() or mask.all():
         return share
@@ -138,13 +156,13 @@ def _refined_share(image: np.ndarray, mask: np.ndarray, config: RefinementConfig
 
 
 def _cut(colors: np.ndarray, mask: np.ndarray, doubtful: np.ndarray) -> np.ndarray:
-    """The mask [h, w] with what is doubtful decided by colors, float32 [h, w]."""
+    """Decide the doubtful pixels of a mask [h, w] by a graph cut; float32 [h, w] in [0, 1]."""
     import cv2
 
     trimap = np.where(mask, OBJECT, BACKGROUND)
     trimap = np.where(doubtful, np.where(mask, MAYBE_OBJECT, MAYBE_BACKGROUND), trimap)
     if not (trimap == OBJECT).any() or not (trimap == BACKGROUND).any():
-        return mask.astype(np.float32)  # nothing certain to learn colors from
+        return mask.astype(np.float32)  # no pixels to learn colors from
     height, width = mask.shape
     shrink = min(1.0, _CUT_SIDE_PX / max(height, width))
     small = max(1, round(width * shrink)), max(1, round(height * shrink))
@@ -161,7 +179,7 @@ def _distance_to_border(mask: np.ndarray) -> np.ndarray:
 
 
 def _surroundings(mask: np.ndarray, margin_px: int) -> tuple[slice, slice]:
-    """The part of the picture around a mask that is not empty."""
+    """Return the rows and columns of a mask's box, widened by a margin; the mask is not empty."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return (
         slice(max(0, rows[0] - margin_px), rows[-1] + 1 + margin_px),
@@ -170,21 +188,21 @@ def _surroundings(mask: np.ndarray, margin_px: int) -> tuple[slice, slice]:
 
 
 def _box_mean(values: np.ndarray, radius_px: int) -> np.ndarray:
-    """Mean over the window of every pixel, [h, w] or [h, w, C]; mirrored at the border."""
+    """Return the mean over each pixel's window, [h, w] or [h, w, C]; mirrored at the border."""
     from scipy.ndimage import uniform_filter
 
     return uniform_filter(values, 2 * radius_px + 1, mode="reflect", axes=(0, 1))
 
 
 def _covariances(guide: np.ndarray, mean: np.ndarray, radius_px: int) -> np.ndarray:
-    """Covariance of the colors in the window of every pixel, [h, w, 3, 3]."""
+    """Return the covariance of the colors in each pixel's window, [h, w, 3, 3]."""
     products = (guide[..., :, None] * guide[..., None, :]).reshape(*guide.shape[:2], 9)
     means = (mean[..., :, None] * mean[..., None, :]).reshape(products.shape)
     return (_box_mean(products, radius_px) - means).reshape(*guide.shape, 3)
 
 
 def _inverses(matrices: np.ndarray) -> np.ndarray:
-    """Inverses of matrices [..., 3, 3] by cofactors: a hundred times faster than numpy's, here."""
+    """Invert matrices [..., 3, 3] by cofactors, here a hundred times faster than numpy.linalg."""
     a, b, c = (matrices[..., row, :] for row in range(3))
     cofactors = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=-1)
     return cofactors / (a * cofactors[..., 0]).sum(-1)[..., None, None]

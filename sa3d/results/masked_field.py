@@ -1,4 +1,4 @@
-"""A radiance field with one object cut out: alone in empty space, or gone from the scene."""
+"""A radiance field with one object cut out: the object alone, or the scene without it."""
 
 from __future__ import annotations
 
@@ -16,29 +16,34 @@ from sa3d.results.config import Keep
 from sa3d.results.object_volume import ObjectVolume, cell_size
 
 FAR = 1e6
-"""Depth, in world units, of a ray that meets nothing."""
+"""Depth, in world units, of a ray that hits nothing."""
 
 _BLOCKED = 0.02
-"""Below this transmittance a field's sampler stops placing samples that mean anything."""
+"""Below this transmittance the samples of a field are not meaningful any more."""
 _STEPS = 160
-"""Voxels a ray is followed through a layer before the field is asked again."""
+"""Voxels that a ray is followed through cut-away space to find the next kept space."""
 
 
 class MaskedField:
-    """Keeps an object, or the rest, of another field; itself a radiance field.
+    """A radiance field that shows only an object of another field, or everything but the object.
 
-    A sample's opacity ``alpha_j = w_j / T_j`` is multiplied by how much of it is kept, and weights
-    follow anew, ``w'_j = alpha'_j prod_{k<j} (1 - alpha'_k)``. A NeRF places no samples behind the
-    first opaque surface, so where that surface is taken away the field is rendered again, from
-    where the ray leaves the part taken away: ``layers`` times at most.
+    The opacity of each sample, ``alpha_j = w_j / T_j``, is multiplied by the kept share at its
+    position, and the weights are computed again, ``w'_j = alpha'_j prod_{k<j} (1 - alpha'_k)``. A
+    NeRF places no samples behind the first opaque surface. Where that surface is cut away, the
+    field is therefore rendered again, from the place where the ray enters kept space.
 
-    The color behind everything is white around a lone object, and the field's own otherwise.
+    The background is white around an object alone, and that of the field otherwise.
 
     Args:
-        field: must tell colors per sample.
+        field: renders with colors per sample (``sample_rgb``).
         volume: the object.
-        keep: the object alone, or everything else.
-        soft: scale opacities by the share instead of cutting at 0.5.
+        keep: ``"object"``, or ``"rest"`` for everything else.
+        soft: scale opacities by the share, instead of cutting at a share of 0.5.
+        layers: times that a ray is rendered, at most.
+
+    Example:
+        >>> volume = object_volume(scene, segmentation, "mug")
+        >>> without_mug = MaskedField(scene.field, volume, "rest").render(rays)
     """
 
     def __init__(
@@ -80,17 +85,17 @@ class MaskedField:
         """See ``RadianceField``.
 
         Raises:
-            SA3DError: the field does not tell colors per sample.
+            SA3DError: the field does not return colors per sample.
         """
         start, active = self._first_start(rays)
         light = torch.ones(len(rays), device=rays.origins.device)
         behind = torch.ones(len(rays), 3, device=rays.origins.device)
         layers = [self._layer(rays, start, active, light, behind, camera_index)]
-        while len(layers) < self._layers and layers[-1].goes_on.any():
-            active = torch.nonzero(layers[-1].goes_on)[:, 0]
+        while len(layers) < self._layers and layers[-1].continues.any():
+            active = torch.nonzero(layers[-1].continues)[:, 0]
             start = layers[-1].next_start
             layers.append(self._layer(rays, start, active, light, behind, camera_index))
-        return _together(rays, layers, light, behind)
+        return _joined(rays, layers, light, behind)
 
     def _kept(self, positions: Tensor) -> Tensor:
         share = self._volume.share_at(positions)
@@ -99,7 +104,7 @@ class MaskedField:
         return share if self._keep == "object" else 1 - share
 
     def _first_start(self, rays: Rays) -> tuple[Tensor, Tensor]:
-        """Distance each ray starts at, [R], and the rays that matter: a lone object's block."""
+        """Return the distance [R] at which each ray starts, and the indices of rays to render."""
         if self._keep == "rest":
             return torch.zeros_like(rays.origins[:, 0]), torch.arange(
                 len(rays), device=rays.origins.device
@@ -121,12 +126,12 @@ class MaskedField:
         behind: Tensor,
         camera_index: int,
     ) -> _Layer:
-        """Render the active rays from ``start``, and take what is kept out of ``light`` [R]."""
+        """Render the active rays from ``start``; reduce ``light`` [R] accordingly."""
         origins, directions = rays.origins[active], rays.directions[active]
         moved = Rays(origins + directions * start[active, None], directions)
         render = self._field.render(moved, camera_index)
         if render.sample_rgb is None:
-            raise SA3DError("this field tells no colors per sample: an object cannot be cut out")
+            raise SA3DError("this field returns no colors per sample: an object cannot be cut out")
         before = (1 - render.weights.cumsum(-1) + render.weights).clamp(0, 1)
         alpha = (render.weights / before.clamp_min(1e-6)).clamp(0, 1)
         alpha = torch.where(before > _BLOCKED, alpha, 0.0)
@@ -140,15 +145,15 @@ class MaskedField:
             behind[active] = _behind(render)
         opaque = before[:, -1] - render.weights[:, -1] < _BLOCKED
         cut = torch.where(before > _BLOCKED, _along(moved, render.positions), -torch.inf)
-        goes_on = torch.zeros_like(start, dtype=torch.bool)
+        continues = torch.zeros_like(start, dtype=torch.bool)
         next_start = start.clone()
         reached = start[active] + cut.amax(dim=-1).clamp_min(0)
         next_start[active], found = self._skip(Rays(origins, directions), reached)
-        goes_on[active] = opaque & found & (light[active] > _BLOCKED)
-        return _Layer(active, render, weights, goes_on, next_start)
+        continues[active] = opaque & found & (light[active] > _BLOCKED)
+        return _Layer(active, render, weights, continues, next_start)
 
     def _skip(self, rays: Rays, reached: Tensor) -> tuple[Tensor, Tensor]:
-        """Follow rays from ``reached`` [R] to the next kept space: its distance, and if found."""
+        """Return the distance [R] of the next kept space after ``reached`` [R], and if it exists."""
         grid = self._volume.grid
         points = rays.origins + rays.directions * reached[:, None]
         step = cell_size(grid, grid.bounds.to_unit(points)).clamp_min(1e-6)
@@ -164,17 +169,21 @@ class MaskedField:
 
 @dataclass(frozen=True)
 class _Layer:
-    """One rendering of the rays ``active`` [A]; the other tensors [R] are over all rays."""
+    """One rendering of the rays ``active`` [A].
+
+    ``render`` and ``weights`` have A rows. ``continues`` and ``next_start`` [R] are over all rays:
+    which of them are rendered again, and from which distance.
+    """
 
     active: Tensor
     render: FieldRender
     weights: Tensor
-    goes_on: Tensor
+    continues: Tensor
     next_start: Tensor
 
 
-def _together(rays: Rays, layers: list[_Layer], light: Tensor, behind: Tensor) -> FieldRender:
-    """All layers' samples side by side; rays a layer did not touch are padded with weight 0."""
+def _joined(rays: Rays, layers: list[_Layer], light: Tensor, behind: Tensor) -> FieldRender:
+    """Join the samples of all layers; rays that a layer did not render get samples of weight 0."""
     num_rays = len(rays)
     positions, weights, colors = [], [], []
     for layer in layers:
@@ -204,13 +213,13 @@ def _together(rays: Rays, layers: list[_Layer], light: Tensor, behind: Tensor) -
 
 
 def _along(rays: Rays, positions: Tensor) -> Tensor:
-    """Distance of positions [R, S, 3] along their rays, [R, S]."""
+    """Return the distance of positions [R, S, 3] along their rays, [R, S]."""
     offset = positions - rays.origins[:, None]
     return (offset * rays.directions[:, None]).sum(dim=-1)
 
 
 def _behind(render: FieldRender) -> Tensor:
-    """The color [R, 3] a field shows behind its last sample, that sample's own if it is opaque."""
+    """Return the color [R, 3] behind the last sample, or that of the sample if it is opaque."""
     assert render.sample_rgb is not None
     missing = 1 - render.accumulation
     inside = (render.weights[..., None] * render.sample_rgb).sum(dim=-2)
@@ -219,7 +228,7 @@ def _behind(render: FieldRender) -> Tensor:
 
 
 def _world_box(volume: ObjectVolume) -> tuple[Tensor, Tensor]:
-    """Corners [3], [3] of an axis-aligned world box around the volume's block."""
+    """Return the corners [3], [3] of an axis-aligned world box around the volume's block."""
     side = torch.linspace(0, 1, 9, device=volume.corner.device)
     lattice = torch.cartesian_prod(side, side, side)
     shape = torch.tensor(volume.share.shape, device=side.device)

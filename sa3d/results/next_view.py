@@ -1,6 +1,6 @@
-"""Where a click helps most: views ranked by how much of the object seems wrong in them.
+"""Rank views by how much a prompt in them is expected to help: by the area that seems wrong.
 
-Needs neither the segmenter nor the NeRF: only operators, evidence and the masks that views gave.
+Neither the segmenter nor the field is used, only operators, evidence and the views' masks.
 """
 
 from __future__ import annotations
@@ -19,32 +19,35 @@ from sa3d.results.calibration import calibrated_probability, rendered_certainty
 from sa3d.scene.scene import Scene
 
 BORDER = 0.04
-"""Doubt narrower than this share of the object's size (sqrt of its area) on all sides is its
-border: every mask has one, and no click cures it."""
+"""Strips of doubt narrower than this share of the object's size (sqrt of its area) do not count:
+every mask has such a border, and no prompt removes it."""
 
 PERHAPS = 0.4
-"""Probability from which a pixel may well be object: 0.5 is that of elements nobody voted on."""
+"""Pixels above this probability count to the object's area. Elements without votes have 0.5."""
 NEAR = 0.25
-"""Doubt further from the object than this share of its size is about something else."""
+"""Doubt further from the object than this share of its size does not count."""
 AGAIN = 0.5
-"""Every prompt that a view has already lowers its score so."""
+"""Factor on a view's score for each prompt that it already has."""
 AROUND = 4
-"""So many nearest views gain from a click, too: they are asked again."""
+"""Number of nearest views that gain from a prompt, too, since they are visited again."""
 
 
 @dataclass(frozen=True)
 class NextView:
-    """A view and what a click in it is expected to be worth.
+    """A view and the expected benefit of a prompt in it.
+
+    Areas are shares of the object's largest area in any view.
 
     Attributes:
-        index, view: which one, by position and by name.
-        score: area expected to be wrong, here and on average in the views around, as a share of the
-            object's largest area in any view; less where the user was before.
-        doubt: the area here in which the elements' votes leave doubt, as such a share.
-        disagreement: that in which the view's own mask and the other views differ.
-        around: what is expected to be wrong in the nearest views, on average, as such a share.
-        seen: the object's area here as a share of its largest.
-        reason: in words.
+        index: position of the view in the scene.
+        view: name of the view.
+        score: the area that is expected to be wrong in this view plus the mean of that in the views
+            around; lower for views that have prompts already.
+        doubt: the area of this view where the votes leave doubt.
+        disagreement: the area where the view's own mask differs from the other views' votes.
+        around: mean area that is expected to be wrong in the nearest views.
+        seen: the object's area in this view.
+        reason: the same in words.
     """
 
     index: int
@@ -57,20 +60,27 @@ class NextView:
     reason: str
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the fields as plain values."""
         return asdict(self)
 
 
 def next_views(
     scene: Scene, segmentation: Segmentation, name: str, count: int | None = None
 ) -> list[NextView]:
-    """Views in which a click on (or beside) an object helps most, best first.
+    """Rank the views by how much a prompt on (or beside) an object helps there, best first.
 
     Args:
-        count: at most so many; all by default.
+        scene: prepared, of the segmentation.
+        segmentation: with the object.
+        name: of the object.
+        count: number of views at most; all by default.
 
     Raises:
-        SA3DError: no such object, or no view is asked for.
+        SA3DError: there is no such object, or ``count`` is below 1.
+
+    Example:
+        >>> best = next_views(scene, segmentation, "mug", count=1)[0]
+        >>> print(best.view, best.reason)
     """
     check_count(count)
     probability = calibrated_probability(segmentation, name)
@@ -97,26 +107,26 @@ def next_views(
 
 
 def check_count(count: int | None) -> None:
-    """Check a number of views to be listed; None is all.
+    """Check a number of views; None stands for all.
 
     Raises:
-        SA3DError: it is not even one.
+        SA3DError: the number is below 1.
     """
     if count is not None and count < 1:
-        raise SA3DError(f"at least one view is listed, not {count}")
+        raise SA3DError(f"cannot list {count} views: give at least 1")
 
 
 def _measure(
     scene: Scene, rendered: Tensor, index: int, record: ViewRecord | None
 ) -> tuple[float, float, float]:
-    """The object's area in a view, that of doubt and of disagreement, in pixels."""
+    """Return the areas, in pixels, of the object, of doubt and of disagreement in a view."""
     inside = rendered > PERHAPS
     doubt = torch.minimum(rendered, 1 - rendered)
     disagreement = torch.zeros_like(doubt)
     if record is not None and record.mask is not None:
-        said = scene.prepared(index).mask_to_rays(record.mask).reshape(rendered.shape)
-        disagreement = ((said - rendered).abs() - doubt).clamp_min(0)
-        inside = inside | (said > 0.5)
+        own = scene.prepared(index).mask_to_rays(record.mask).reshape(rendered.shape)
+        disagreement = ((own - rendered).abs() - doubt).clamp_min(0)
+        inside = inside | (own > 0.5)
     area = float(inside.sum())
     width = max(1, round(BORDER * area**0.5))
     near = _grown(inside.float(), max(1, round(NEAR * area**0.5)))
@@ -125,12 +135,12 @@ def _measure(
 
 
 def _grown(values: Tensor, radius: int) -> Tensor:
-    """The greatest of [h, w] within ``radius`` pixels, in a square."""
+    """Return the maximum of [h, w] in the square within ``radius`` pixels."""
     return torch.nn.MaxPool2d(2 * radius + 1, stride=1, padding=radius)(values[None])[0]
 
 
 def _opened(values: Tensor, radius: int) -> Tensor:
-    """Grey opening of [h, w] by a square: what is narrower than ``2 radius + 1`` pixels goes."""
+    """Open [h, w] by a square: remove structures narrower than ``2 radius + 1`` pixels."""
     return _grown(-_grown(-values, radius), radius)
 
 
@@ -143,17 +153,17 @@ def _next_view(
 ) -> NextView:
     seen, doubt, disagreement, around = shares
     score = (doubt + disagreement + around) * AGAIN**prompts
-    said = [f"sees {seen:.0%} of the object"]
+    reasons = [f"sees {seen:.0%} of the object"]
     if doubt > 0.01:
-        said.append(f"the votes leave doubt about {doubt / max(seen, doubt):.0%} of it")
+        reasons.append(f"the votes leave doubt about {doubt / max(seen, doubt):.0%} of it")
     if record is not None and disagreement > 0.01:
         measured = "" if record.outcome == "prompted" else f" (IoU {record.agreement:.2f})"
-        said.append(f"its own mask and the others differ{measured}")
+        reasons.append(f"its own mask and the other views differ{measured}")
     if around > 0.02:
-        said.append(f"in the views around it {around:.0%} of the object seem wrong")
+        reasons.append(f"in the views around it {around:.0%} of the object seem wrong")
     if record is not None and record.outcome in ("rejected", "no prompt"):
-        said.append("its mask was not believed" if record.mask is not None else "it has no mask")
+        reasons.append("its mask was rejected" if record.mask is not None else "it has no mask")
     if prompts:
-        said.append(f"marked {prompts} time{'s' * (prompts > 1)} before")
+        reasons.append(f"has {prompts} prompt{'s' * (prompts > 1)} already")
     view = scene.views[index].name
-    return NextView(index, view, score, doubt, disagreement, around, seen, "; ".join(said))
+    return NextView(index, view, score, doubt, disagreement, around, seen, "; ".join(reasons))

@@ -1,4 +1,4 @@
-"""An object as a solid block of voxels: its lit skin, its dark inside, and a thin halo."""
+"""The solid volume of an object in voxels: lit surface, dark inside, and a thin halo."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from sa3d.scene.scene import Scene
 from sa3d.scene.view_operator import ViewRender
 
 _MARGIN = 4
-"""Voxels around the object's box."""
+"""Width of the margin around the object's box, in voxels."""
 _HALO = 2
-"""Voxels beyond the lit ones that still take their neighbours' share."""
+"""Width, in voxels, of the layer outside the lit voxels that takes their mean share."""
 
 _LIGHT = 0.95
-"""Share of the object's light its main elements hold; the rest is haze."""
+"""Share of the object's evidence in its main elements; the faintest rest counts as haze."""
 _BRIDGE = 1
-"""Voxels up to this far apart, along each axis, belong to one part."""
+"""Voxels this far apart or nearer, along each axis, are connected."""
 _MIN_PART = 0.02
-"""Parts with less than this share of the brightest part's light are left out."""
+"""Parts with less than this share of the evidence of the strongest part are left out."""
 _CLOSING = 0.4
-"""Share of a voxel's 27 neighbours, itself included, above which an unseen voxel joins them."""
+"""An unseen voxel joins the halo if more than this share of its 27 neighbours is known."""
 
 
 @dataclass(frozen=True)
 class ObjectVolume:
-    """How much of each voxel is object, in the block around it.
+    """The object share of every voxel in a block around the object.
 
-    Elements exist only where light falls: on surfaces. Whoever cuts an object out needs its inside
-    as well, and the haze in front of its surface that no view operator kept.
+    Elements exist on surfaces only, where rays are absorbed. To cut an object out, its inside is
+    needed as well, and the haze in front of its surface that the operators left out.
 
     Attributes:
-        grid: the scene's grid.
-        corner: int64 [3], the block's first cell.
+        grid: of the scene.
+        corner: int64 [3], first grid cell of the block.
         share: float32 [X, Y, Z] in [0, 1]; above 0.5 is object.
-        dark: bool [X, Y, Z], inside of the object where no light falls.
+        dark: bool [X, Y, Z], voxels inside the object that have no element.
     """
 
     grid: MaskGrid
@@ -50,16 +50,13 @@ class ObjectVolume:
     dark: Tensor
 
     def share_at(self, positions_world: Tensor) -> Tensor:
-        """How much the space at positions [..., 3] is object, [...], 0 outside the block.
-
-        Interpolated between voxel centres.
-        """
+        """Interpolate the object share at world positions [..., 3]: [...], 0 outside the block."""
         shape = torch.tensor(self.share.shape).to(self.share)
         unit = self.grid.bounds.to_unit(positions_world.to(self.share))
         local = (unit * self.grid.resolution - self.corner) / shape * 2 - 1
         sampled = functional.grid_sample(
             self.share[None, None],
-            local.flip(-1).reshape(1, 1, 1, -1, 3),  # grid_sample counts the last axis first
+            local.flip(-1).reshape(1, 1, 1, -1, 3),  # grid_sample takes the last axis first
             mode="bilinear",
             padding_mode="zeros",
             align_corners=False,
@@ -68,14 +65,19 @@ class ObjectVolume:
 
 
 def object_volume(scene: Scene, segmentation: Segmentation, name: str) -> ObjectVolume:
-    """The object's block, from its elements' labels and shares and the scene's depths.
+    """Build the volume of an object from its elements and the depths of the views.
 
-    A dark voxel belongs to the inside if elements of the object enclose it along at least two axes
-    and no camera has seen through it. Faint elements and loose parts far from where most of the
-    object's light comes from are left out: masks throw them, through haze, on the background.
+    A voxel without an element is inside the object if elements of the object enclose it along at
+    least two axes and no camera sees through it. Faint elements and loose parts with little
+    evidence are left out: masks put them, through haze, on the background.
+
+    Args:
+        scene: prepared, of the segmentation.
+        segmentation: with the object.
+        name: of the object.
 
     Raises:
-        SA3DError: no such object, or no element belongs to it.
+        SA3DError: there is no such object, or no element belongs to it.
     """
     segmentation.object(name)
     label = list(segmentation.objects).index(name)
@@ -112,22 +114,22 @@ def object_volume(scene: Scene, segmentation: Segmentation, name: str) -> Object
 
 
 def cell_size(grid: MaskGrid, positions_unit: Tensor) -> Tensor:
-    """Side of a voxel in world units, [N], at positions [N, 3] of the unit cube."""
+    """Return the side of a voxel in world units, [N], at positions [N, 3] of the unit cube."""
     half = 0.5 / grid.resolution
     low, high = (grid.bounds.to_world(positions_unit + sign * half) for sign in (-1, 1))
     return (high - low).norm(dim=-1) / 3**0.5
 
 
 def _grown(values: Tensor) -> Tensor:
-    """Each voxel's largest value within ``_HALO`` voxels, [X, Y, Z]."""
+    """Return the maximum within ``_HALO`` voxels of each voxel, [X, Y, Z]."""
     return functional.max_pool3d(values[None, None], 2 * _HALO + 1, stride=1, padding=_HALO)[0, 0]
 
 
 def _main_parts(cells: Tensor, light: Tensor) -> Tensor:
-    """Which cells [N, 3] belong to the parts that hold the light [N], bool [N].
+    """Select the cells [N, 3] of the parts with most of the evidence ``light`` [N]: bool [N].
 
-    First the faintest cells go, ``1 - _LIGHT`` of all light, which are haze that would connect
-    everything; then connected parts with little light.
+    The faintest cells, ``1 - _LIGHT`` of all evidence, are removed first, since haze connects
+    separate parts; then the connected parts with little evidence.
     """
     sorted_light, order = light.sort(descending=True)
     before = sorted_light.cumsum(0) - sorted_light
@@ -138,7 +140,7 @@ def _main_parts(cells: Tensor, light: Tensor) -> Tensor:
 
 
 def _large_parts(cells: Tensor, light: Tensor) -> Tensor:
-    """Which cells [N, 3] lie in connected parts with a fair share of the light [N], bool [N]."""
+    """Select the cells [N, 3] in connected parts with enough of the evidence [N]: bool [N]."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import KDTree
@@ -151,14 +153,14 @@ def _large_parts(cells: Tensor, light: Tensor) -> Tensor:
 
 
 def centred_share(share: Tensor, threshold: float) -> Tensor:
-    """Evidence shares [N] stretched so that the threshold comes to lie at 0.5."""
+    """Stretch evidence shares [N] so that the threshold is moved to 0.5."""
     below = share / (2 * threshold)
     above = 0.5 + (share - threshold) / (2 * (1 - threshold))
     return torch.where(share <= threshold, below, above)
 
 
 def _enclosed(object_voxels: Tensor) -> Tensor:
-    """Voxels with the object on both sides along at least two of the three axes."""
+    """Select the voxels with object voxels on both sides along at least two of the three axes."""
     count = torch.zeros_like(object_voxels, dtype=torch.uint8)
     for axis in range(3):
         values = object_voxels.to(torch.uint8)
@@ -169,7 +171,7 @@ def _enclosed(object_voxels: Tensor) -> Tensor:
 
 
 def _seen(scene: Scene, cells: Tensor, margin: float) -> Tensor:
-    """Whether any camera's depth lies ``margin`` voxels or more behind cells [N, 3], bool [N]."""
+    """Select the cells [N, 3] that some camera sees through, by ``margin`` voxels: bool [N]."""
     unit = (cells.to(torch.float32) + 0.5) / scene.grid.resolution
     centers = scene.grid.bounds.to_world(unit)
     slack = margin * cell_size(scene.grid, unit)
@@ -189,7 +191,7 @@ def _seen(scene: Scene, cells: Tensor, margin: float) -> Tensor:
 
 
 def _free_depth(render: ViewRender, *, sure: bool) -> Tensor:
-    """How far each pixel's ray runs freely, [h, w]; if ``sure``, its eight neighbours' too."""
+    """Return each ray's free length, [h, w]; if ``sure``, the minimum of 3 x 3 pixels."""
     depth = torch.where(render.accumulation < 0.5, torch.inf, render.depth)
     if not sure:
         return depth
@@ -197,10 +199,11 @@ def _free_depth(render: ViewRender, *, sure: bool) -> Tensor:
 
 
 def _with_halo(share: Tensor, known: Tensor, free: Tensor) -> Tensor:
-    """Unknown voxels beside known ones take the mean share of those.
+    """Give unknown voxels beside known ones the mean share of those, in ``_HALO`` steps.
 
-    In free space one known neighbour is enough: that is haze. In the unseen it takes
-    ``_CLOSING`` of them, which closes gaps in the skin but does not grow a flat bottom.
+    In free space one known neighbour is enough, for there haze surrounds the surface. In unseen
+    space a share of ``_CLOSING`` must be known, so that gaps in the surface close, but a flat
+    bottom does not grow.
     """
     values, weight = share[None, None], known[None, None].to(share)
     for _ in range(_HALO):

@@ -1,4 +1,4 @@
-"""Pictures of a segmentation: masks, overlays, cut-outs and scenes without the object."""
+"""Images and videos of an object: masks, overlays, cut-outs, and scenes without the object."""
 
 from __future__ import annotations
 
@@ -26,28 +26,32 @@ _TINT_SHARE = 0.45
 
 @dataclass
 class ViewPicture:
-    """Draws one object, in photos and from free cameras.
+    """A renderer of one object, over photos and from any camera.
 
-    The object's volume is built once and serves every picture of a path.
+    The object's volume is built once, for all images.
 
     Raises:
-        SA3DError: no such object, or it is empty.
+        SA3DError: there is no such object, or it is empty.
+
+    Example:
+        >>> picture = ViewPicture(scene, segmentation, "mug")
+        >>> save_picture(Path("mug.png"), picture.photo(0, "object"))
     """
 
     scene: Scene
     segmentation: Segmentation
     name: str
     chunk: int = 1 << 12
-    """Rays rendered at once; bounds memory."""
+    """Number of rays rendered at once; limits memory."""
 
     def __post_init__(self) -> None:
         self.volume: ObjectVolume = object_volume(self.scene, self.segmentation, self.name)
         self.color: Color = self.segmentation.colors[self.name]
 
     def photo(self, view_index: int, kind: Kind) -> np.ndarray:
-        """A picture over photo ``view_index``, at its size.
+        """Return an image of kind ``kind`` over the photo of a view, at the photo's size.
 
-        ``removed`` is rendered by the NeRF; the others use the photo's own pixels.
+        ``removed`` is rendered by the field; the other kinds use the pixels of the photo.
 
         Returns:
             uint8 [H, W] for ``mask``, [H, W, 4] for ``object``, [H, W, 3] otherwise.
@@ -65,7 +69,7 @@ class ViewPicture:
         return np.dstack([image, np.rint(alpha * 255).astype(np.uint8)])
 
     def free(self, camera: Camera, kind: Kind) -> np.ndarray:
-        """A picture from any camera, at its size, all of it rendered by the NeRF.
+        """Render an image of kind ``kind`` from any camera with the field, at the camera's size.
 
         Returns:
             uint8 [H, W] for ``mask``, [H, W, 4] for ``object``, [H, W, 3] otherwise.
@@ -89,7 +93,7 @@ class ViewPicture:
     def _rendered(
         self, field: RadianceField, camera: Camera, wanted: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """RGB, accumulation and share of light that is the object's: [H, W, 5].
+        """Render RGB, accumulation, and the object's share of the weights: [H, W, 5].
 
         Pixels that are not ``wanted`` [H * W] are white and empty.
         """
@@ -106,12 +110,12 @@ class ViewPicture:
         return out.reshape(camera.height, camera.width, 5)
 
     def _near(self, camera: Camera) -> torch.Tensor:
-        """Pixels, bool [H * W], that may see the object: its voxels, as wide as they reach."""
+        """Return the pixels, bool [H * W], that may see the object's voxels."""
         volume, (height, width) = self.volume, (camera.height, camera.width)
         unit = torch.nonzero(volume.share > 0.5) + volume.corner + 0.5
         unit = unit / volume.grid.resolution
         pixels, z = camera.project(volume.grid.bounds.to_world(unit).cpu())
-        reach = 3**0.5 * cell_size(volume.grid, unit).cpu()  # share is interpolated that far
+        reach = 3**0.5 * cell_size(volume.grid, unit).cpu()  # the share is interpolated that far
         if not bool((z > 2 * reach).all()):
             return torch.ones(height * width, dtype=torch.bool)
         margin = int((reach * max(camera.fx, camera.fy) / (z - reach)).max()) + 2
@@ -124,7 +128,7 @@ class ViewPicture:
 
 
 def tinted(image: np.ndarray, mask: np.ndarray, color: Color) -> np.ndarray:
-    """An image, uint8 [H, W, 3], tinted where the mask [H, W] is and outlined along its border."""
+    """Tint an image, uint8 [H, W, 3], where a mask [H, W] bool is set, and outline the mask."""
     tint = np.array(color, dtype=np.float32)
     mixed = image * (1 - _TINT_SHARE) + tint * _TINT_SHARE
     out = np.where(mask[..., None], mixed, image)
@@ -136,16 +140,16 @@ def tinted(image: np.ndarray, mask: np.ndarray, color: Color) -> np.ndarray:
 
 
 def save_picture(path: Path, pixels: np.ndarray, *, overwrite: bool = False) -> None:
-    """Write uint8 pixels as an image file, of the kind the suffix says.
+    """Write uint8 pixels [H, W], [H, W, 3] or [H, W, 4] as an image in the format of the suffix.
 
     Raises:
-        SA3DError: the file exists and may not be replaced, or the suffix names no image format.
+        SA3DError: the file exists and ``overwrite`` is False, or the suffix is no image format.
     """
     from PIL import Image
 
     check_new_file(path, overwrite)
     if path.suffix.lower() not in Image.registered_extensions():
-        raise SA3DError(f"{path.name}: unknown kind of image; name it .png")
+        raise SA3DError(f"unknown image format {path.name!r}: use a name with .png")
     with atomic_path(path) as temporary:
         Image.fromarray(pixels).save(temporary)
 
@@ -155,14 +159,20 @@ def save_video(
 ) -> int:
     """Write frames, uint8 [H, W], [H, W, 3] or [H, W, 4] (over white), as an H.264 MP4.
 
-    An odd last row or column is cut off: the format has even sides.
+    The format needs even sides, so an odd last row or column is cut off.
+
+    Args:
+        path: ends in ``.mp4``.
+        frames: all of one size.
+        fps: frames per second.
+        overwrite: replace a file that exists.
 
     Returns:
         The number of frames.
 
     Raises:
-        SA3DError: the file exists and may not be replaced, is not named ``.mp4``, there are no
-            frames, or no video encoder is installed.
+        SA3DError: the file exists and ``overwrite`` is False, the suffix is wrong, there are no
+            frames, or PyAV is not installed.
     """
     check_new_file(path, overwrite)
     if path.suffix.lower() != ".mp4":

@@ -22,11 +22,12 @@ import tyro
 from scene import load_masks
 
 from nerfstudio_plugin.saved.segmentation_folder import ExportSource, reopen
+from sa3d.evaluation.reliability import Reliability, reliability
 from sa3d.evaluation.stages import upper_bound
 from sa3d.objects.inverse_rendering import Evidence
 from sa3d.objects.segmentation import Segmentation
 from sa3d.report.pictures import doubt_picture
-from sa3d.results.calibration import FITTED, Calibration, Reliability, reliability
+from sa3d.results.calibration import FITTED, Calibration
 from sa3d.results.final_masks import final_mask
 from sa3d.results.next_view import next_views
 from sa3d.results.rendering import tinted
@@ -172,7 +173,7 @@ def draw(all_curves: Mapping[str, tuple[Reliability, Reliability]], path: Path) 
         axis.plot([0, 1], [0, 1], color="0.7", linewidth=1)
         for curve, label in zip(pair, ("evidence share", "calibrated"), strict=True):
             text = f"{label}, error {curve.error:.3f}"
-            axis.plot(curve.said, curve.true, marker="o", markersize=3, label=text)
+            axis.plot(curve.predicted, curve.observed, marker="o", markersize=3, label=text)
         axis.set_title(name, fontsize=10)
         axis.set_xlabel("said")
         axis.legend(fontsize=7)

@@ -1,4 +1,4 @@
-"""Probabilities from evidence, and how far they can be believed."""
+"""Calibrated probabilities from evidence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from sa3d.results.calibration import (
     FITTED,
     Calibration,
     calibrated_probability,
-    reliability,
     rendered_certainty,
 )
 from sa3d.testing.analytic_scene import AnalyticScene
@@ -49,20 +48,3 @@ def test_exact_votes_leave_little_doubt(still_life: AnalyticScene, voted: Segmen
     assert seen.shape == exact.shape
     assert float(seen[exact].mean()) > 0.95
     assert float(seen[~exact].mean()) < 0.02
-
-
-def test_reliability_of_two_bins_by_hand() -> None:
-    said = torch.tensor([0.1, 0.3, 0.8, 1.0])
-    true = torch.tensor([False, True, True, True])
-    curve = reliability(said, true, torch.tensor([3.0, 1.0, 1.0, 1.0]), bins=2)
-    assert curve.said.tolist() == pytest.approx([0.15, 0.9])  # (0.1 * 3 + 0.3) / 4
-    assert curve.true.tolist() == pytest.approx([0.25, 1.0])
-    assert curve.weight.tolist() == pytest.approx([4 / 6, 2 / 6])
-    assert curve.error == pytest.approx(4 / 6 * 0.1 + 2 / 6 * 0.1)
-    assert curve.doubtful_error == pytest.approx(0.1)
-
-
-def test_what_is_right_as_often_as_said_has_no_error() -> None:
-    said = torch.tensor([0.25] * 4 + [0.75] * 4)
-    true = torch.tensor([True, False, False, False, True, True, True, False])
-    assert reliability(said, true, torch.ones(8)).error == pytest.approx(0)

@@ -46,7 +46,7 @@ def test_the_users_own_mask_is_not_said_to_agree(
     views[2] = replace(views[2], outcome="prompted", mask=~still_life.masks["ball"][2])
     first = next_views(still_life.scene, changed(voted, views=views), "ball", 1)[0]
     assert first.index == 2
-    assert "its own mask and the others differ" in first.reason
+    assert "its own mask and the other views differ" in first.reason
     assert "IoU" not in first.reason  # nobody measured it
 
 
@@ -86,7 +86,7 @@ def test_a_view_marked_before_gains_less(still_life: AnalyticScene, voted: Segme
     again = next_views(still_life.scene, replace_prompts(unprompted, marked), "ball")
     here = next(one for one in again if one.index == first.index)
     assert here.score == pytest.approx(first.score * AGAIN**2)
-    assert "marked 2 times" in here.reason
+    assert "has 2 prompts already" in here.reason
 
 
 def replace_prompts(segmentation: Segmentation, prompts: list[Prompt]) -> Segmentation:

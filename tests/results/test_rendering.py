@@ -105,7 +105,7 @@ def test_pictures_on_disk(tmp_path: Path) -> None:
     with pytest.raises(SA3DError, match="overwrite"):
         save_picture(tmp_path / "a.png", pixels)
     save_picture(tmp_path / "a.png", pixels[..., 0], overwrite=True)
-    with pytest.raises(SA3DError, match="unknown kind of image"):
+    with pytest.raises(SA3DError, match="unknown image format"):
         save_picture(tmp_path / "a.picture", pixels)
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 

@@ -78,7 +78,7 @@ def test_where_a_click_helps_most(ball, scene):
     assert sorted(one.view for one in everywhere) == sorted(scene.views)
     assert everywhere[:5] == ranked
     assert all(a.score >= b.score for a, b in itertools.pairwise(everywhere))
-    with pytest.raises(sa3d.SA3DError, match="at least one view is listed, not 0"):
+    with pytest.raises(sa3d.SA3DError, match="cannot list 0 views"):
         ball.next_views(count=0)
 
 
