@@ -153,7 +153,7 @@ class MaskedField:
         return _Layer(active, render, weights, continues, next_start)
 
     def _skip(self, rays: Rays, reached: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the distance [R] of the next kept space after ``reached`` [R], and if it exists."""
+        """Return the distance [R] of the next kept space after ``reached`` [R], if any."""
         grid = self._volume.grid
         points = rays.origins + rays.directions * reached[:, None]
         step = cell_size(grid, grid.bounds.to_unit(points)).clamp_min(1e-6)

@@ -34,7 +34,7 @@ def test_a_view_whose_mask_lacks_half_comes_first(
     assert first.view == still_life.scene.views[5].name
     assert first.disagreement > 0.2
     assert "differ (IoU 0.45)" in first.reason
-    assert "not believed" in first.reason
+    assert "was rejected" in first.reason
     assert [one.score for one in others] == sorted((o.score for o in others), reverse=True)
     assert {first.index, *(one.index for one in others)} == set(range(12))
 
