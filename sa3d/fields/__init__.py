@@ -1,1 +1,1 @@
-"""The protocol that a radiance field fills. Knows no framework."""
+"""The protocol of a radiance field; independent of any NeRF framework."""

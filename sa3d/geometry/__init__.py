@@ -1,1 +1,1 @@
-"""Cameras, rays and the space they are in: the only room that turns pixels into rays."""
+"""Cameras, rays, bounds and view order; the only room that turns pixels into rays."""

@@ -1,4 +1,4 @@
-"""World space to the unit cube: boxed fields and contracted (unbounded) ones."""
+"""Maps from world space to the unit cube, for boxed and for contracted (unbounded) fields."""
 
 from __future__ import annotations
 
@@ -13,14 +13,23 @@ from torch import Tensor
 class Bounds:
     """An invertible map from world space to the unit cube [0, 1]^3.
 
-    ``kind="box"``: the affine map of the axis-aligned box ``aabb``; points outside have no image.
-    ``kind="contracted"``: the L-infinity scene contraction of mip-NeRF 360 (Barron et al. 2022,
-    eq. 10, with the infinity norm as nerfacto uses it): ``x`` where ``|x| <= 1``, else
-    ``(2 - 1/|x|) x/|x|``, then from [-2, 2]^3 to the unit cube. ``kind="contracted-l2"`` is the
-    same with the Euclidean norm. ``aabb`` is scaled to [-1, 1]^3 first.
+    There are three kinds:
+
+    - ``"box"``: the affine map of the axis-aligned box ``aabb``. Points outside the box land
+      outside the unit cube.
+    - ``"contracted"``: ``aabb`` is scaled to [-1, 1]^3, then contracted as in mip-NeRF 360 (Barron
+      et al. 2022, eq. 10): ``x`` where ``|x| <= 1``, else ``(2 - 1/|x|) x/|x|``. The result, in
+      [-2, 2]^3, is scaled to the unit cube. ``|x|`` is the infinity norm, as in nerfacto.
+    - ``"contracted-l2"``: the same with the Euclidean norm.
 
     Attributes:
-        aabb: ((x0, y0, z0), (x1, y1, z1)) in world units.
+        kind: the kind of the map.
+        aabb: corners ((x0, y0, z0), (x1, y1, z1)) of a box, world units.
+
+    Example:
+        >>> bounds = Bounds("box", ((-2.0, -2.0, -2.0), (2.0, 2.0, 2.0)))
+        >>> bounds.to_unit(torch.tensor([0.0, 1.0, 2.0]))
+        tensor([0.5000, 0.7500, 1.0000])
     """
 
     kind: Literal["box", "contracted", "contracted-l2"]
@@ -38,7 +47,10 @@ class Bounds:
         return torch.linalg.vector_norm(x, ord=order, dim=-1, keepdim=True)
 
     def to_unit(self, positions_world: Tensor) -> Tensor:
-        """[..., 3] world to unit cube. Boxed points outside the box land outside [0, 1]."""
+        """Map positions [..., 3] from the world frame to the unit cube: [..., 3].
+
+        With ``kind="box"``, positions outside the box land outside [0, 1]^3.
+        """
         low, high = self._aabb_tensor(positions_world)
         boxed = (positions_world - low) / (high - low)
         if self.kind == "box":
@@ -49,9 +61,10 @@ class Bounds:
         return contracted / 4 + 0.5
 
     def to_world(self, positions_unit: Tensor) -> Tensor:
-        """[..., 3] unit cube to world: the inverse of ``to_unit``.
+        """Map positions [..., 3] from the unit cube to the world frame: [..., 3].
 
-        The far shell of a contracted space (norm -> 2) is at infinity and clamped to 1e6 units.
+        This is the inverse of ``to_unit``. The outer shell of a contracted space (norm 2) lies at
+        infinity; its distance is clamped to 1e6 units.
         """
         low, high = self._aabb_tensor(positions_unit)
         if self.kind == "box":

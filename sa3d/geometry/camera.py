@@ -1,8 +1,9 @@
-"""Cameras and rays: the only place where pixels become rays and points become pixels.
+"""Cameras and rays: pixels become rays, and points become pixels, only in this module.
 
-Frame: camera-to-world matrices are OpenGL style (x right, y up, looking along -z), in the scene's
-(Nerfstudio's) world units. Pixels are integer indices ``(x, y)`` of the image at the camera's size;
-the half-pixel shift to the pixel's centre happens here and nowhere else.
+Camera-to-world matrices are in OpenGL's convention (x right, y up, the camera looks along -z), in
+the world frame, which is Nerfstudio's. Pixels are integer indices ``(x, y)``, x to the right and y
+down, of an image at the camera's size. Only this module adds the half pixel between an index and
+the pixel's centre.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rays:
-    """A bundle of rays. ``origins``, ``directions``: [R, 3], world; directions have unit length."""
+    """A bundle of R rays in the world frame.
+
+    Attributes:
+        origins: [R, 3] world units.
+        directions: [R, 3] unit length.
+    """
 
     origins: Tensor
     directions: Tensor
@@ -29,15 +35,25 @@ class Rays:
 
 @dataclass(frozen=True)
 class Camera:
-    """A perspective camera, with OpenCV lens distortion where the images have it.
+    """A perspective camera, with OpenCV's lens distortion where the images are distorted.
 
     Attributes:
-        c2w: [3, 4] camera-to-world, OpenGL, world units.
-        fx, fy, cx, cy: intrinsics in pixels of a ``width`` x ``height`` image.
-        width, height: image size in pixels.
-        index: position in the data set, handed to fields with per-image state; -1 for a free pose.
-        distortion: OpenCV's (k1, k2, k3, k4, p1, p2), k3 and k4 being the 6th and 8th order radial
-            terms as in Nerfstudio; None for a pinhole.
+        c2w: [3, 4] float, camera-to-world, OpenGL's convention, world units.
+        fx, fy: focal lengths, pixels of a ``width`` x ``height`` image.
+        cx, cy: principal point, pixels; the upper left corner of the image is (0, 0).
+        width, height: image size, pixels.
+        index: position among the training images, for fields with per-image state; -1 for a camera
+            that is not one of them.
+        distortion: (k1, k2, k3, k4, p1, p2) of OpenCV's model, where k3 and k4 are the 6th and 8th
+            order radial terms as in Nerfstudio; None for a pinhole camera.
+
+    Example:
+        >>> pose = torch.eye(4)[:3]  # at the origin, looking along -z
+        >>> camera = Camera(pose, fx=500, fy=500, cx=320, cy=240, width=640, height=480)
+        >>> camera.project(torch.tensor([[0.0, 0.0, -2.0]]))
+        (tensor([[320., 240.]]), tensor([2.]))
+        >>> camera.fitted(64).image_rays().directions.shape
+        torch.Size([3072, 3])
     """
 
     c2w: Tensor
@@ -52,16 +68,16 @@ class Camera:
 
     @property
     def position(self) -> Tensor:
-        """Camera centre, [3], world."""
+        """Camera centre [3], world frame."""
         return self.c2w[:, 3]
 
     @property
     def forward(self) -> Tensor:
-        """Viewing direction, [3], unit length, world."""
+        """Viewing direction [3], unit length, world frame."""
         return -self.c2w[:, 2]
 
     def resized(self, width: int, height: int) -> Camera:
-        """The same view at another resolution (pixels); intrinsics scale with the image."""
+        """Return the same camera for an image of another size (pixels); intrinsics are scaled."""
         sx, sy = width / self.width, height / self.height
         return replace(
             self,
@@ -74,12 +90,16 @@ class Camera:
         )
 
     def fitted(self, max_side: int) -> Camera:
-        """The same view with its longer side at most ``max_side`` pixels (never enlarged)."""
+        """Return the same camera, reduced to at most ``max_side`` pixels on its longer side."""
         scale = min(1.0, max_side / max(self.width, self.height))
         return self.resized(max(1, round(self.width * scale)), max(1, round(self.height * scale)))
 
     def pixel_rays(self, xy_px: Tensor) -> Rays:
-        """Rays through the centres of pixels ``xy_px`` [R, 2] (integer indices)."""
+        """Return the rays through the centres of pixels.
+
+        Args:
+            xy_px: [R, 2] pixel indices (x, y).
+        """
         c2w = self.c2w.to(torch.float32)
         xy = xy_px.to(torch.float32).to(c2w.device) + 0.5
         plane = torch.stack(
@@ -92,16 +112,20 @@ class Camera:
         return Rays(c2w[:, 3].expand_as(directions), directions)
 
     def image_rays(self) -> Rays:
-        """Rays through every pixel, row by row: [height * width]."""
+        """Return the rays through all pixels, row by row: ``height * width`` rays."""
         y, x = torch.meshgrid(torch.arange(self.height), torch.arange(self.width), indexing="ij")
         return self.pixel_rays(torch.stack([x.reshape(-1), y.reshape(-1)], dim=-1))
 
     def project(self, points_world: Tensor) -> tuple[Tensor, Tensor]:
-        """Project points [N, 3] (world) to continuous image coordinates.
+        """Project points to image coordinates.
+
+        Args:
+            points_world: [N, 3] world frame.
 
         Returns:
             ``xy`` [N, 2] in pixels, where the centre of pixel (i, j) is (i + 0.5, j + 0.5), and
-            ``z`` [N], the distance along the optical axis (positive in front of the camera).
+            ``z`` [N], the distance along the optical axis in world units, positive in front of the
+            camera.
         """
         c2w = self.c2w.to(points_world)
         in_camera = (points_world - c2w[:, 3]) @ c2w[:, :3]
@@ -115,13 +139,13 @@ class Camera:
         return torch.stack([x, y], dim=-1), z
 
     def in_image(self, points_world: Tensor) -> Tensor:
-        """Whether points [N, 3] (world) are in front of the camera and within its picture: [N]."""
+        """Return whether points [N, 3] (world frame) project into the image: [N] bool."""
         xy, z = self.project(points_world)
         limit = torch.tensor([self.width, self.height]).to(xy)
         return ((xy >= 0) & (xy < limit)).all(dim=-1) & (z > 0)
 
     def _radial_and_tangential(self, plane: Tensor) -> tuple[Tensor, Tensor]:
-        """Distortion as a factor [N, 1] and an offset [N, 2] (OpenCV's model, y down)."""
+        """Return the distortion of points as factors [N, 1] and offsets [N, 2] (OpenCV, y down)."""
         assert self.distortion is not None
         k1, k2, k3, k4, p1, p2 = self.distortion
         x, y = plane[:, 0], plane[:, 1]
@@ -142,7 +166,7 @@ class Camera:
         if self.distortion is None:
             return distorted
         plane = distorted
-        for _ in range(20):  # fixed point: contracts by the distortion's size, small in any lens
+        for _ in range(20):  # fixed-point iteration; converges as lenses distort little
             radial, tangential = self._radial_and_tangential(plane)
             plane = (distorted - tangential) / radial
         return plane

@@ -1,4 +1,4 @@
-"""Camera paths as Nerfstudio's viewer saves them."""
+"""Camera paths in the format of Nerfstudio's viewer."""
 
 from __future__ import annotations
 
@@ -16,17 +16,26 @@ from sa3d.geometry.camera import Camera
 
 @dataclass(frozen=True)
 class CameraPath:
-    """Cameras to render one after the other, ``fps`` of them a second."""
+    """A sequence of cameras to render.
+
+    Attributes:
+        cameras: one for each frame.
+        fps: frames per second.
+    """
 
     cameras: list[Camera]
     fps: float
 
 
 def load_camera_path(path: Path) -> CameraPath:
-    """Read a ``camera_path.json``: poses, vertical fields of view in degrees, and the render size.
+    """Read a ``camera_path.json`` file.
+
+    The file holds camera-to-world matrices (world frame), vertical fields of view in degrees, and
+    the size of the frames in pixels.
 
     Raises:
-        SA3DError: missing, damaged, not of perspective cameras, or without frames.
+        SA3DError: the file is missing or damaged, its cameras are not perspective, or it holds no
+            frames.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -41,11 +50,11 @@ def load_camera_path(path: Path) -> CameraPath:
         fps = float(content.get("fps", 24))
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise SA3DError(
-            f"{str(path)!r} is no camera path of Nerfstudio's viewer ({error!r}): "
-            "make one in the viewer's render tab"
+            f"{str(path)!r} is not a camera path of Nerfstudio's viewer ({error!r}): "
+            "save one in the viewer's render tab"
         ) from error
     if kind != "perspective":
-        raise SA3DError(f"camera path {str(path)!r} is of {kind} cameras; only perspective works")
+        raise SA3DError(f"camera path {str(path)!r} has {kind} cameras: only perspective works")
     if not cameras or min(width, height) < 1 or not fps > 0:
         raise SA3DError(f"camera path {str(path)!r} has no frames, no size or no frame rate")
     return CameraPath(cameras, fps)

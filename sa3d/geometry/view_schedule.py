@@ -1,4 +1,4 @@
-"""The order of views: outward from the views the user prompted, near cameras first."""
+"""Orders and selections of views by the distances of their cameras."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from sa3d.geometry.camera import Camera
 
 
 def camera_distances(cameras: Sequence[Camera]) -> Tensor:
-    """How different two views are, [V, V]: distance of positions plus angle of directions.
+    """Return the distances of all pairs of cameras: [V, V].
 
-    Positions are divided by their median distance from their centre, so that half a turn around the
-    object and half a turn of the head weigh alike (in radians).
+    A distance is that of the positions, divided by the median distance of all positions from their
+    mean, plus the angle (radians) between the viewing directions. So half a turn around the object
+    and half a turn on the spot count about alike.
     """
     positions = torch.stack([camera.position.float().cpu() for camera in cameras])
     forwards = torch.stack([camera.forward.float().cpu() for camera in cameras])
@@ -24,16 +25,29 @@ def camera_distances(cameras: Sequence[Camera]) -> Tensor:
 
 
 def outward_order(cameras: Sequence[Camera], start: Sequence[int]) -> list[int]:
-    """All views but ``start``, each next one the nearest to any view already visited.
+    """Order the views other than ``start``; each is the nearest to any view before it.
 
-    A mask changes little between neighbours, so what is learned travels in small steps (Prim's
-    order on the graph of camera distances). Ties go to the lower index.
+    A mask changes little between neighbouring views, so errors stay small from step to step. This
+    is the order of Prim's algorithm on the graph of camera distances. Ties go to the lower index.
+
+    Args:
+        cameras: of all V views.
+        start: indices of the views that come before all others.
+
+    Returns:
+        The indices of the other views, in order.
 
     Raises:
-        ValueError: no starting view.
+        ValueError: ``start`` is empty.
+
+    Example:
+        Visit the views of a scene outwards from the prompted view 3:
+
+        >>> outward_order([view.camera for view in scene.views], start=[3])
+        [2, 4, 5, 1, 0]
     """
     if not start:
-        raise ValueError("outward_order needs at least one starting view")
+        raise ValueError("start is empty: give at least one view")
     distances = camera_distances(cameras)
     nearest = distances[list(start)].min(dim=0).values
     nearest[list(start)] = torch.inf
@@ -47,10 +61,11 @@ def outward_order(cameras: Sequence[Camera], start: Sequence[int]) -> list[int]:
 
 
 def spread_views(cameras: Sequence[Camera], count: int, start: Sequence[int] = ()) -> list[int]:
-    """``count`` views (or all, if there are fewer) that stand for the others, ``start`` first.
+    """Choose ``count`` views (or all, if there are fewer) that represent the others.
 
-    Each next one brings the views nearest, on average, to one that was chosen: a lone view far from
-    all others comes late. Ties go to the lower index.
+    The views of ``start`` come first. Each further view is the one that most reduces the mean
+    distance of all views to the nearest chosen one, so a single view far from all others comes
+    late. Ties go to the lower index.
     """
     distances = camera_distances(cameras)
     chosen = list(dict.fromkeys(start))
@@ -68,12 +83,15 @@ def spread_views(cameras: Sequence[Camera], count: int, start: Sequence[int] = (
 def farthest_views(
     distances: Tensor, candidates: Sequence[int], count: int, start: Sequence[int] = ()
 ) -> list[int]:
-    """``start``, then always the candidate farthest from those chosen: ``count`` views at most.
+    """Choose at most ``count`` views: ``start``, then always the candidate farthest from them.
 
-    Without a start the first candidate is one. Ties go to the earlier candidate.
+    Without a start the first candidate is chosen first. Ties go to the earlier candidate.
 
     Args:
-        distances: [V, V], as from ``camera_distances``.
+        distances: [V, V] from ``camera_distances``.
+        candidates: indices of the views to choose from.
+        count: number of views, those of ``start`` included.
+        start: indices of the views that are chosen already.
     """
     chosen = list(start)[:count]
     left = [view for view in candidates if view not in chosen]
@@ -84,9 +102,14 @@ def farthest_views(
 
 
 def held_out_views(order: Sequence[int], share: float) -> frozenset[int]:
-    """Evenly spaced views of the schedule, ``share`` of them, that measure and never vote.
+    """Choose the held-out views, which measure and never vote, evenly spaced in ``order``.
 
-    None in scenes of fewer than ten views: there every vote is needed.
+    Args:
+        order: indices of the views in the order of their visits.
+        share: share of the views to hold out, in [0, 1].
+
+    Returns:
+        Indices of the held-out views; none with fewer than ten views, where every vote is needed.
     """
     count = round(share * len(order)) if len(order) >= 10 else 0
     return frozenset(order[(2 * i + 1) * len(order) // (2 * count)] for i in range(count))

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass
 class PrepareConfig:
-    """How a scene is prepared. A change here means preparing anew."""
+    """How a scene is prepared. A scene with other settings is prepared anew."""
 
     resolution: int = 256
-    """Voxels along each side of the mask grid (stored sparsely: only where light falls)."""
+    """Voxels along each side of the mask grid; only voxels that rays reach are stored."""
     ray_side: int = 192
-    """Rays along the longer side of each view; masks keep the photos' own size."""
+    """Rays along the longer side of each view's operator; final masks have the photos' own size."""
     min_weight: float = 0.003
-    """Light below this share of a ray's is dropped from the view operators."""
+    """Smaller rendering weights of a ray in a voxel are dropped from the view operators."""

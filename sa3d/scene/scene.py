@@ -1,8 +1,8 @@
-"""A prepared scene: views, their operators and image encodings, kept in an on-disk cache.
+"""A prepared scene: views, their operators and their image encodings, cached on disk.
 
-The field is frozen, so a view's operator is evaluated from the NeRF once and kept; after that
-segmenting, correcting and a second object never touch the NeRF. The cache's folder is named by a
-hash of everything its content depends on: another checkpoint or setting finds another folder.
+The field is frozen, so each view's operator is evaluated once and kept. Segmenting and correcting
+objects does not use the field again. The name of a scene's cache folder is a hash of all that its
+content depends on, so another checkpoint or another setting has a folder of its own.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ CACHE_VERSION = 1
 
 @dataclass(frozen=True)
 class PreparedView:
-    """What the loop needs of one view.
+    """A view as the loop uses it, at the operator's resolution (h, w).
 
     Attributes:
-        camera: at operator resolution (h, w).
-        operator: W of this view, bound to the scene's elements.
-        render: the NeRF's colors, depth and accumulation, [h, w, ...].
-        points_world: [h, w, 3] the surface seen in each pixel.
+        camera: at this resolution.
+        operator: the operator ``W`` of this view, bound to the scene's elements.
+        render: color, depth and accumulation as rendered by the field.
+        points_world: [h, w, 3] the surface point seen in each pixel, world frame.
     """
 
     camera: Camera
@@ -49,39 +49,61 @@ class PreparedView:
     points_world: Tensor
 
     def mask_to_rays(self, mask: np.ndarray) -> Tensor:
-        """A mask [H, W] at operator resolution: share of each pixel covered, [R], on the CPU."""
+        """Return the share of each ray's pixel that a mask covers: [R] in [0, 1], on the CPU.
+
+        Args:
+            mask: [H, W] bool, or in [0, 1]; of any size.
+        """
         size = (self.camera.height, self.camera.width)
         pixels = torch.from_numpy(mask)[None, None].float()
         return torch.nn.functional.interpolate(pixels, size, mode="area").reshape(-1)
 
 
 class EncodingMemory:
-    """Image encodings of one segmenter, at hand: the first ones used, up to a number of bytes.
+    """Image encodings of one segmenter in memory: the first ones used, up to a number of bytes.
 
-    Rounds go over all views again and again: where not all of them fit, throwing out the oldest
-    would throw out each just before it is needed.
+    Rounds visit all views in turn. If not all encodings fit, dropping the oldest would drop each
+    one just before it is needed again.
     """
 
     def __init__(self, max_bytes: int = 1 << 29) -> None:
-        self._left = self._max = max_bytes
+        self._free = self._max = max_bytes
         self._segmenter = ""
         self._states: dict[int, Mapping[str, np.ndarray]] = {}
 
     def get(self, index: int, segmenter: str) -> Mapping[str, np.ndarray] | None:
-        """The encoding of a view, if it is here."""
+        """Return the encoding of a view, or None if it is not in memory."""
         return self._states.get(index) if segmenter == self._segmenter else None
 
-    def put(self, index: int, segmenter: str, state: Mapping[str, np.ndarray]) -> None:
-        """Keep an encoding if there is room; another segmenter's are forgotten."""
+    def add(self, index: int, segmenter: str, state: Mapping[str, np.ndarray]) -> None:
+        """Add an encoding if there is room; drop those of another segmenter."""
         if segmenter != self._segmenter:
-            self._states, self._left, self._segmenter = {}, self._max, segmenter
+            self._states, self._free, self._segmenter = {}, self._max, segmenter
         size = sum(array.nbytes for array in state.values())
-        if index not in self._states and size <= self._left:
-            self._states[index], self._left = state, self._left - size
+        if index not in self._states and size <= self._free:
+            self._states[index], self._free = state, self._free - size
 
 
 class Scene:
-    """Views of a frozen radiance field, prepared once and segmented in many times."""
+    """The views of a frozen radiance field, prepared once to segment any number of objects.
+
+    Attributes:
+        field: the radiance field.
+        views: the views, in the order of their indices.
+        config: how the scene is prepared.
+        device: torch device of the operators and of the loop.
+        grid: the mask grid.
+        key: hash of all that the view operators depend on.
+        cache: folder of this scene's cache.
+        elements: the scene's elements; empty before ``prepare`` has finished.
+
+    Example:
+        >>> scene = Scene(field, views, Path("cache"))
+        >>> for event in scene.prepare():
+        ...     print(f"{event.index + 1}/{event.total} {event.view}")
+        >>> scene.prepared(0).operator.num_elements == len(scene.elements)
+        True
+    """
 
     def __init__(
         self,
@@ -91,11 +113,17 @@ class Scene:
         config: PrepareConfig | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
-        """Nothing is evaluated yet: see ``prepare``.
+        """Create a scene without evaluating the field; ``prepare`` does that.
 
         Args:
-            cache_root: folder for caches; this scene's lies in a subfolder named by its hash.
-            device: where operators live and the loop computes.
+            field: the radiance field.
+            views: at least one.
+            cache_root: folder for caches; this scene's cache is a subfolder named by ``key``.
+            config: how to prepare the scene; None is ``PrepareConfig()``.
+            device: torch device of the operators and of the loop.
+
+        Raises:
+            SA3DError: there are no views.
         """
         if not views:
             raise SA3DError("the scene has no views")
@@ -111,10 +139,16 @@ class Scene:
         self._encodings = EncodingMemory()
 
     def prepare(self) -> Iterator[ViewPrepared]:
-        """Evaluate the views that are not in the cache yet; interrupt and repeat at will.
+        """Evaluate the views that are not in the cache yet.
+
+        An interrupted call can be repeated: evaluated views stay in the cache.
+
+        Yields:
+            One event for each view, in order.
 
         Raises:
-            SA3DError: the disk is full, or a density is not finite.
+            SA3DError: the disk is full, the cache was made from something else, or the field
+                renders NaN.
         """
         self._write_manifest()
         stored = []
@@ -133,32 +167,36 @@ class Scene:
         self._assemble(stored)
 
     def is_prepared(self) -> bool:
-        """Whether every view's operator is loaded (see ``prepare``)."""
+        """Return whether ``prepare`` has finished, so that every view's operator is loaded."""
         return len(self._prepared) == len(self.views)
 
     def prepared(self, index: int) -> PreparedView:
-        """View ``index``, ready for the loop.
+        """Return the prepared view with index ``index``.
 
         Raises:
-            RuntimeError: ``prepare`` has not run to its end.
+            RuntimeError: ``prepare`` has not finished.
         """
         if not self.is_prepared():
-            raise RuntimeError("run Scene.prepare() to its end first")
+            raise RuntimeError("the scene is not prepared: run Scene.prepare() to its end first")
         return self._prepared[index]
 
     def without_views(self, hidden: Collection[int]) -> Scene:
-        """This prepared scene with some views hidden: nothing here shows their photos.
+        """Return this prepared scene without some of its views.
 
-        The elements are the same, so that what is segmented without a view can be rendered in it.
-        Views are counted anew, so what is cached of them lies in a folder of its own.
+        The elements stay the same, so an object that is segmented without a view can be rendered in
+        that view. The remaining views have new indices and their encodings a cache folder of their
+        own.
+
+        Args:
+            hidden: indices of the views to leave out.
 
         Raises:
-            RuntimeError: ``prepare`` has not run to its end.
+            RuntimeError: ``prepare`` has not finished.
             SA3DError: no view is left.
         """
         shown = [index for index in range(len(self.views)) if index not in hidden]
         if not shown:
-            raise SA3DError("no view is left when these are hidden: hide fewer")
+            raise SA3DError("all views are hidden: hide fewer views")
         rest = copy.copy(self)
         rest._prepared = [self.prepared(index) for index in shown]
         rest.views = [self.views[index] for index in shown]
@@ -167,16 +205,21 @@ class Scene:
         return rest
 
     def view_index(self, name: str) -> int:
-        """Index of the view a user means by ``name``; see ``find_view``."""
+        """Return the index of the view with a name that a user typed; see ``find_view``.
+
+        Raises:
+            SA3DError: no view has that name, or several views have it.
+        """
         return self.views.index(find_view(self.views, name))
 
     def encode(self, index: int, segmenter: PromptableSegmenter) -> None:
-        """Make view ``index`` the segmenter's current image, from the cache where it is there.
+        """Make the photo of a view the segmenter's current image.
 
-        Encodings used once stay in memory, as far as
-        ``EncodingMemory`` has room.
+        The encoding comes from memory or from the cache if it is there. A segmenter that is faster
+        with batches encodes the following views too, as every view is needed in its turn.
 
-        A segmenter that gains by it encodes the next views too: every view gets its turn.
+        Raises:
+            SA3DError: the photo cannot be read, the disk is full, or there is too little memory.
         """
         state = self._encodings.get(index, segmenter.name)
         if state is not None:
@@ -190,17 +233,17 @@ class Scene:
             try:
                 state = load_arrays(path)
             except SA3DError:
-                path.unlink()  # half a file from elsewhere: encode again
+                path.unlink()  # damaged: encode again
         if state is None:
             segmenter.set_image(image)
             state = dict(segmenter.save_state())
             save_arrays(path, state)
         else:
             segmenter.restore_state(state)
-        self._encodings.put(index, segmenter.name, state)
+        self._encodings.add(index, segmenter.name, state)
 
     def _encode_from(self, index: int, segmenter: PromptableSegmenter) -> None:
-        """Encode one batch of views that are not in the cache: ``index`` and those after it."""
+        """Encode one batch of views that are not in the cache, from ``index`` on."""
         assert isinstance(segmenter, EncodesBatches)
         paths: list[Path] = []
         images: list[np.ndarray] = []
@@ -292,7 +335,7 @@ def _render_arrays(render: ViewRender) -> dict[str, np.ndarray]:
 
 
 def _scene_key(fingerprint: str, views: Sequence[View], config: PrepareConfig) -> str:
-    """Hash of all that a view operator depends on."""
+    """Return a hash of all that the view operators depend on."""
     digest = hashlib.sha256(f"{CACHE_VERSION} {fingerprint} {asdict(config)}".encode())
     for view in views:
         camera = view.camera

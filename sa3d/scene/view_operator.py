@@ -1,8 +1,9 @@
-"""The view operator W: rays of one view x elements, sparse, evaluated from the NeRF once.
+"""The view operator W: a sparse matrix, rays of one view x elements, evaluated once.
 
-``W[p, i]`` is the sum of the rendering weights ``w_pj = T_j alpha_j`` of ray ``p``'s samples that
-lie in element ``i``. Rendering a mask is ``W v``, inverse rendering is ``W^T y`` (SA3D, Cen et al.
-2023, sec. 3.2: the loss is linear in the mask grid, so its gradient needs no autograd).
+``W[p, i]`` is the sum of the rendering weights ``w_pj = T_j alpha_j`` of the samples of ray ``p``
+that lie in element ``i``. ``W v`` renders element values as a mask, and ``W^T y`` splats a mask
+onto the elements (mask inverse rendering; SA3D, Cen et al. 2023, sec. 3.2). The loss of that paper
+is linear in the mask grid, so its gradient needs no autograd.
 """
 
 from __future__ import annotations
@@ -24,15 +25,23 @@ from sa3d.scene.elements import OUTSIDE, MaskGrid
 
 @dataclass(frozen=True)
 class ViewOperator:
-    """A sparse matrix [R, N] in compressed rows, with its own short list of columns.
+    """A sparse matrix [R, N] in compressed rows that stores only the n columns its view reaches.
+
+    A new operator knows its columns by voxel key. ``bind`` connects them with the N elements of a
+    scene; ``render`` and ``splat`` need that.
 
     Attributes:
-        crow: int64 [R + 1], where each ray's entries start.
-        col: int64 [nnz], position in ``keys`` of each entry.
-        weight: float32 [nnz], half precision values (so that a cached operator is the same one).
-        keys: int64 [n], ascending voxel keys this view touches.
-        element_ids: int64 [n], the elements of the scene behind ``keys``; set by ``bind``.
+        crow: int64 [R + 1], the start of each ray's entries.
+        col: int64 [nnz], the column of each entry, as a position in ``keys``.
+        weight: float32 [nnz], rounded to half precision so that a cached operator is the same.
+        keys: int64 [n], the voxel keys that this view reaches, ascending.
+        element_ids: int64 [n], the scene's elements with these keys.
         num_elements: N, the number of elements of the scene.
+
+    Example:
+        >>> operator = scene.prepared(0).operator
+        >>> mask = operator.render(probability)  # [N] to [R], ray by ray
+        >>> votes = operator.splat(mask)  # [R] to [N]
     """
 
     crow: Tensor
@@ -44,20 +53,20 @@ class ViewOperator:
 
     @property
     def num_rays(self) -> int:
-        """R."""
+        """Number of rays, R."""
         return self.crow.shape[0] - 1
 
     def bind(self, element_keys: Tensor) -> ViewOperator:
-        """The same operator with columns numbered among all of the scene's elements.
+        """Return the same operator, bound to the elements of a scene.
 
         Args:
-            element_keys: int64 [N], ascending, a superset of ``keys``.
+            element_keys: int64 [N], ascending; contains all of ``keys``.
         """
         ids = torch.searchsorted(element_keys, self.keys)
         return ViewOperator(self.crow, self.col, self.weight, self.keys, ids, len(element_keys))
 
     def to(self, device: str | torch.device) -> ViewOperator:
-        """The operator on another device."""
+        """Return the operator on another device."""
         tensors = (self.crow, self.col, self.weight, self.keys, self.element_ids)
         return ViewOperator(*(t.to(device) for t in tensors), num_elements=self.num_elements)
 
@@ -77,34 +86,40 @@ class ViewOperator:
 
     @cached_property
     def accumulation(self) -> Tensor:
-        """Weight per ray that survived pruning, [R]."""
+        """Sum of the stored weights of each ray, [R]: ``W 1``."""
         return self.render_local(torch.ones_like(self.keys, dtype=torch.float32))
 
     @cached_property
     def element_weights(self) -> Tensor:
-        """Weight that each of the view's own elements has in all rays together, [n]: ``W^T 1``."""
+        """Sum of the weights of each of the view's own elements over all rays, [n]: ``W^T 1``."""
         return self.splat_local(torch.ones(self.num_rays, device=self.weight.device))
 
     def render(self, values: Tensor) -> Tensor:
-        """``W v``: element values [N] or [N, K] to pixel sums [R] or [R, K]."""
+        """Render element values [N] or [N, K]: ``W v``, [R] or [R, K]."""
         return self.render_local(values[self.element_ids])
 
     def render_local(self, values: Tensor) -> Tensor:
-        """``W v`` from this view's own elements, [n] or [n, K], as ``element_ids``."""
+        """Render values [n] or [n, K] of the view's own elements: ``W v``, [R] or [R, K].
+
+        The values are in the order of ``element_ids``.
+        """
         return _product(self._matrix, values)
 
     def splat(self, per_ray: Tensor) -> Tensor:
-        """``W^T y``: pixel values [R] or [R, K] to element sums [N] or [N, K]."""
+        """Splat ray values [R] or [R, K] onto the elements: ``W^T y``, [N] or [N, K]."""
         out = per_ray.new_zeros((self.num_elements, *per_ray.shape[1:]))
         out[self.element_ids] = self.splat_local(per_ray)
         return out
 
     def splat_local(self, per_ray: Tensor) -> Tensor:
-        """``W^T y`` on this view's own elements only: [n] or [n, K], as ``element_ids``."""
+        """Splat ray values [R] or [R, K] onto the view's own elements: ``W^T y``, [n] or [n, K].
+
+        The result is in the order of ``element_ids``.
+        """
         return _product(self._transposed, per_ray)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What ``from_arrays`` needs, compactly typed, for the scene cache."""
+        """Return the operator as small arrays for the scene cache; ``from_arrays`` reads them."""
         return {
             "crow": self.crow.cpu().numpy().astype(np.int32),
             "col": self.col.cpu().numpy().astype(np.int32),
@@ -114,7 +129,7 @@ class ViewOperator:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> ViewOperator:
-        """An unbound operator from stored arrays."""
+        """Return the unbound operator that ``arrays`` stored."""
         return cls(
             crow=torch.from_numpy(arrays["crow"].astype(np.int64)),
             col=torch.from_numpy(arrays["col"].astype(np.int64)),
@@ -124,17 +139,17 @@ class ViewOperator:
 
 
 def _csr(crow: Tensor, col: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
-    with warnings.catch_warnings():  # torch announces its CSR layout as beta, once per process
+    with warnings.catch_warnings():  # torch warns once per process that its CSR layout is beta
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
         return torch.sparse_csr_tensor(crow, col, value, shape)
 
 
 def _product(matrix: Tensor, values: Tensor) -> Tensor:
-    """A sparse matrix times [n] or [n, K], column by column.
+    """Multiply a sparse matrix with values [n] or [n, K], column by column.
 
-    On a CPU ten times as fast as torch's product with all columns: an element is in few rays, and
-    reading its K values costs more than a second look at the matrix. Fastest with columns that lie
-    in memory one after the other, as the result's do.
+    On a CPU this is ten times as fast as torch's product with all columns at once: an element is in
+    few rays, and reading its K values costs more than reading the matrix again. It is fastest if
+    each column is contiguous in memory, as in the result.
     """
     if values.ndim == 1:
         return matrix @ values
@@ -143,7 +158,13 @@ def _product(matrix: Tensor, values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ViewRender:
-    """What the NeRF says about one view, at operator resolution: [h, w, 3], [h, w], [h, w]."""
+    """One view as rendered by the field, at the operator's resolution, on the CPU.
+
+    Attributes:
+        rgb: [h, w, 3] in [0, 1].
+        depth: [h, w] distance along the ray, world units.
+        accumulation: [h, w] sum of the rendering weights, in [0, 1].
+    """
 
     rgb: Tensor
     depth: Tensor
@@ -158,14 +179,20 @@ def build_view_operator(
     min_weight: float,
     chunk: int = 1 << 12,
 ) -> tuple[ViewOperator, ViewRender]:
-    """Evaluate one view of the field, ``camera.height * camera.width`` rays, in chunks of rays.
+    """Evaluate the field for one view: one ray for each pixel of the camera.
 
     Args:
-        min_weight: entries below this share of a ray's light are dropped.
+        field: the radiance field.
+        camera: at the operator's resolution.
+        grid: the mask grid.
+        min_weight: smaller weights of a ray in a voxel are dropped.
         chunk: rays per call of the field; does not change the result.
 
+    Returns:
+        The unbound operator, and the rendered view.
+
     Raises:
-        SA3DError: a rendering weight is not a number.
+        SA3DError: a rendering weight is not finite.
     """
     rays = camera.image_rays()
     renders = [
@@ -174,7 +201,7 @@ def build_view_operator(
     ]
     if not all(bool(torch.isfinite(render.weights).all()) for render in renders):
         raise SA3DError(
-            "the NeRF renders NaN: its training diverged; open an earlier checkpoint, or "
+            "the field renders NaN because its training diverged: open an earlier checkpoint, or "
             "train again"
         )
     operator = assemble(renders, grid, min_weight)
@@ -187,10 +214,18 @@ def build_view_operator(
 
 
 def assemble(renders: Iterable[FieldRender], grid: MaskGrid, min_weight: float) -> ViewOperator:
-    """Prune and sum the samples of consecutive bundles of rays into one operator, on the CPU.
+    """Assemble the samples of consecutive bundles of rays into one operator, on the CPU.
 
-    Samples of one ray in one voxel are added first and pruned after, so that finely sampled
-    surfaces are not pruned for being finely sampled.
+    The weights of a ray's samples in one voxel are added first and pruned after, so that a dense
+    sampling does not drop a surface.
+
+    Args:
+        renders: bundles of rays, in the order of the operator's rows.
+        grid: the mask grid.
+        min_weight: smaller weights of a ray in a voxel are dropped.
+
+    Returns:
+        The unbound operator.
     """
     volume = grid.resolution**3
     counts, keys, weights = [], [], []
@@ -217,5 +252,5 @@ def assemble(renders: Iterable[FieldRender], grid: MaskGrid, min_weight: float) 
 
 
 def unproject(rays: Rays, depth: Tensor) -> Tensor:
-    """World points [R, 3] at ``depth`` [R] (distance along the rays)."""
+    """Return the points [R, 3], world frame, at ``depth`` [R], the distance along each ray."""
     return rays.origins + rays.directions * depth.reshape(-1, 1)

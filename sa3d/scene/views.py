@@ -1,4 +1,4 @@
-"""The photos of a scene: a name users can type, a camera, an image file."""
+"""Views: cameras with their photos, and names that users can type."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ from sa3d.geometry.camera import Camera
 
 @dataclass(frozen=True)
 class View:
-    """One photo and the camera that took it.
+    """A camera with its photo.
 
     Attributes:
-        name: path of the image below the scene's image folder, as in ``000024.jpg``.
-        camera: at the image file's own size, world frame; ``camera.index`` is the position among
-            the training images, -1 for an image the field was not trained on.
-        image_path: the image file.
-        background: RGB in [0, 255] put behind transparent pixels.
+        name: path of the photo below the image folder of the data set, such as ``000024.jpg``.
+        camera: in the world frame, at the photo's own size; ``camera.index`` is the position among
+            the training images, -1 if the field was not trained on this photo.
+        image_path: the photo's file.
+        background: RGB in [0, 255], the color behind transparent pixels.
+
+    Example:
+        >>> view = find_view(scene.views, "000024")
+        >>> view.image().shape == (view.camera.height, view.camera.width, 3)
+        True
     """
 
     name: str
@@ -31,10 +36,12 @@ class View:
     background: tuple[int, int, int] = (0, 0, 0)
 
     def image(self) -> np.ndarray:
-        """Read the photo: [H, W, 3] uint8 RGB at the camera's size, EXIF rotation ignored.
+        """Read the photo as an image [H, W, 3] uint8 RGB at the camera's size.
+
+        A rotation in the file's EXIF data is ignored, as the cameras were made without it.
 
         Raises:
-            SA3DError: the file is missing, unreadable, or not of the camera's size.
+            SA3DError: the file is missing or unreadable, or its size is not the camera's.
         """
         from PIL import Image
 
@@ -44,13 +51,13 @@ class View:
                 pixels = np.asarray(file.convert("RGBA" if transparent else "RGB"))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise SA3DError(
-                f"cannot read the image {self.image_path} ({error}); restore the file"
+                f"cannot read the photo {self.image_path} ({error}): restore the file"
             ) from error
         expected = (self.camera.height, self.camera.width)
         if pixels.shape[:2] != expected:
             raise SA3DError(
-                f"{self.image_path} has {pixels.shape[1]}x{pixels.shape[0]} pixels, its camera "
-                f"{expected[1]}x{expected[0]}; restore the image the cameras were made for"
+                f"{self.image_path} has {pixels.shape[1]}x{pixels.shape[0]} pixels, but its camera "
+                f"{expected[1]}x{expected[0]}: restore the photo that the cameras were made for"
             )
         if not transparent:
             return pixels
@@ -61,14 +68,19 @@ class View:
 
 
 def find_view(views: Sequence[View], name: str) -> View:
-    """The view a user means by a name: ``000024.jpg``, ``images/000024.jpg``, a path or ``000024``.
+    """Find a view by a name that a user typed.
+
+    Args:
+        views: of a scene.
+        name: a view's name (``000024.jpg``), a longer path to its photo (``images/000024.jpg``), or
+            the name without its suffix (``000024``).
 
     Raises:
-        SA3DError: no view has that name (the closest names are listed), or several have.
+        SA3DError: no view has that name (the closest names are listed), or several views have it.
     """
     wanted = PurePosixPath(name.replace("\\", "/")).parts
     if not wanted:
-        raise SA3DError("the name of a view is empty; give an image's file name")
+        raise SA3DError("the name of a view is empty: give the name of a photo")
     matches = [view for view in views if view.name == name]
     if not matches:
         matches = [view for view in views if view.image_path.parts[-len(wanted) :] == wanted]

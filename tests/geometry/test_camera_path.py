@@ -45,10 +45,10 @@ def test_cameras(tmp_path: Path) -> None:
         ({"camera_type": "equirectangular"}, "only perspective"),
         ({"camera_path": []}, "no frames"),
         ({"fps": 0}, "no frame rate"),
-        ({"camera_path": [{"camera_to_world": POSE[:9], "fov": 60}]}, "no camera path"),
-        ({"camera_path": [{"camera_to_world": POSE, "fov": None}]}, "no camera path"),
+        ({"camera_path": [{"camera_to_world": POSE[:9], "fov": 60}]}, "is not a camera path"),
+        ({"camera_path": [{"camera_to_world": POSE, "fov": None}]}, "is not a camera path"),
         ({"camera_path": [{"camera_to_world": POSE, "fov": 180}]}, "field of view 180"),
-        ({"render_width": None}, "no camera path"),
+        ({"render_width": None}, "is not a camera path"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -64,5 +64,5 @@ def test_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(SA3DError, match="not valid JSON"):
         load_camera_path(tmp_path / "path.json")
     (tmp_path / "path.json").write_text("[]")
-    with pytest.raises(SA3DError, match="no camera path"):
+    with pytest.raises(SA3DError, match="is not a camera path"):
         load_camera_path(tmp_path / "path.json")

@@ -252,18 +252,18 @@ def state_of(size: int) -> dict[str, np.ndarray]:
 
 def test_the_first_encodings_stay_in_a_full_memory() -> None:
     memory, first = EncodingMemory(max_bytes=25), state_of(10)
-    memory.put(3, "one", first)
-    memory.put(1, "one", state_of(11))
-    memory.put(2, "one", state_of(10))
-    memory.put(4, "one", state_of(4))
+    memory.add(3, "one", first)
+    memory.add(1, "one", state_of(11))
+    memory.add(2, "one", state_of(10))
+    memory.add(4, "one", state_of(4))
     assert memory.get(3, "one") is first
     assert [index for index in range(5) if memory.get(index, "one") is not None] == [1, 3, 4]
 
 
 def test_the_memory_holds_one_segmenter() -> None:
     memory = EncodingMemory(max_bytes=10)
-    memory.put(0, "one", state_of(10))
+    memory.add(0, "one", state_of(10))
     assert memory.get(0, "two") is None
-    memory.put(0, "two", state_of(10))
+    memory.add(0, "two", state_of(10))
     assert memory.get(0, "two") is not None
     assert memory.get(0, "one") is None

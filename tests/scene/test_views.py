@@ -76,5 +76,5 @@ def test_unreadable_images(tmp_path, content):
         content = path.read_bytes()[:-40]
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(SA3DError, match=r"cannot read the image .*a.png"):
+    with pytest.raises(SA3DError, match=r"cannot read the photo .*a.png"):
         view("a", path).image()
