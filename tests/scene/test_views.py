@@ -50,7 +50,7 @@ def test_image_is_rgb_at_the_cameras_size(tmp_path):
     image = view("a.png", tmp_path / "a.png").image()
     assert image.dtype == np.uint8
     assert np.array_equal(image, pixels)
-    with pytest.raises(SA3DError, match="6x4 pixels, its camera 8x4"):
+    with pytest.raises(SA3DError, match="6x4 pixels, but its camera 8x4"):
         view("a.png", tmp_path / "a.png", size=(8, 4)).image()
 
 
