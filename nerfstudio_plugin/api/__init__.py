@@ -1,1 +1,1 @@
-"""The Python API: scenes to segment in, and their objects."""
+"""The Python API: opens a run or a saved segmentation; an opened scene, and its objects."""

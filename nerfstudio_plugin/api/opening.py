@@ -1,4 +1,7 @@
-"""The Python API: ``sa3d.open``, ``sa3d.load``, and what they return."""
+"""Opens trained runs and saved segmentations: ``sa3d.open`` and ``sa3d.load``.
+
+Problems that can be found at once are reported before Nerfstudio is imported, which takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from nerfstudio_plugin.api.models import Models
 from nerfstudio_plugin.api.open_scene import OpenScene
-from nerfstudio_plugin.api.segmented_object import SegmentedObject
 from nerfstudio_plugin.runs.devices import torch_device
-from nerfstudio_plugin.saved.segmentation_folder import ExportSource, reopen
-from sa3d.loop.settings import Settings, load_settings, settings_from_dict
+from sa3d.base.errors import SA3DError
+from sa3d.detectors.loading import check_detector
+from sa3d.detectors.protocol import TextDetector
+from sa3d.loop.settings import Settings, load_settings, saved_settings
+from sa3d.objects.checkpoint import SavedSegmentation, load_segmentation
+from sa3d.scene.scene import Scene
 from sa3d.segmenters.loading import check_segmenter
 from sa3d.segmenters.protocol import PromptableSegmenter
+from sa3d.segmenters.registry import AUTO
 
-__all__ = ["OpenScene", "SegmentedObject", "load", "open"]
+Device = Literal["auto", "cpu", "cuda"]
+
+_CACHE_NAME = "sa3d_cache"
 
 
 def open(
@@ -22,92 +32,156 @@ def open(
     settings: Settings | str = "default",
     *,
     segmenter: str | PromptableSegmenter | None = None,
+    detector: str | TextDetector = AUTO,
     data: Path | str | None = None,
     cache_dir: Path | str | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
+    models: Models | None = None,
 ) -> OpenScene:
-    """Open a trained Nerfstudio run to segment in; nothing is evaluated yet.
+    """Open a trained Nerfstudio run to segment objects in it; evaluates nothing yet.
+
+    Example:
+        >>> scene = sa3d.open("outputs/kitchen/nerfacto/RUN/config.yml", "unbounded")
 
     Args:
-        load_config: the run's ``config.yml``, or the folder it lies in.
+        load_config: the run's ``config.yml``, or the folder that it lies in.
         settings: a preset's name (``"unbounded"``), a ``.toml`` file, or the settings themselves.
-        segmenter: a name, as ``sa3d segmenters`` lists them, in place of the settings' own, or any
-            object with the protocol's methods.
-        data: where the images are, if not where the config says.
+        segmenter: taken instead of the settings' own: a name (``sa3d segmenters`` lists them), or
+            any object with the methods of ``PromptableSegmenter``.
+        detector: finds objects in words: a name (``sa3d segmenters`` lists them), or any object
+            with the methods of ``TextDetector``.
+        data: the data set's photos and cameras, if they are not where the config says.
         cache_dir: where scene caches lie; ``sa3d_cache`` beside ``config.yml`` by default.
-        device: where to compute; auto takes a GPU if there is one.
+        device: where to compute; "auto" takes a GPU if there is one.
+        models: segmenters and detectors that another scene has loaded, to share them.
 
     Raises:
-        SA3DError: anything about the run or the settings that the user has to put right.
+        SA3DError: a problem with the run or the settings that the user can solve.
     """
-    from nerfstudio_plugin.runs.scene_loading import open_scene
-
-    chosen = load_settings(settings) if isinstance(settings, str) else settings
+    if isinstance(settings, str):
+        settings = load_settings(settings)
     if segmenter is not None:
         name = segmenter if isinstance(segmenter, str) else segmenter.name
-        chosen = replace(chosen, segmenter=name)
-    place = torch_device(device)
-    loaded = None if isinstance(segmenter, str) else segmenter
-    if loaded is None:
-        check_segmenter(chosen.segmenter)
-    cache = None if cache_dir is None else Path(cache_dir)
-    images = None if data is None else Path(data)
-    run, scene = open_scene(Path(load_config), images, device, chosen.prepare, cache)
-    return OpenScene(run, scene, chosen, place, segmenter=loaded, cache_dir=cache)
+        settings = replace(settings, segmenter=name)
+    if segmenter is None or isinstance(segmenter, str):
+        check_segmenter(settings.segmenter)
+    if isinstance(detector, str):
+        check_detector(detector)
+    return _open_scene(
+        Path(load_config),
+        settings,
+        segmenter=None if isinstance(segmenter, str) else segmenter,
+        detector=detector,
+        data=None if data is None else Path(data),
+        cache_dir=None if cache_dir is None else Path(cache_dir),
+        device=device,
+        models=models,
+    )
 
 
 def load(
     folder: Path | str,
     *,
     segmenter: PromptableSegmenter | None = None,
+    detector: str | TextDetector = AUTO,
     load_config: Path | str | None = None,
     data: Path | str | None = None,
     cache_dir: Path | str | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
+    saved: SavedSegmentation | None = None,
 ) -> OpenScene:
-    """Open a saved segmentation, with the run it was made in, to export or to go on with.
+    """Open a saved segmentation and its run, to export its objects or to change them.
+
+    Example:
+        >>> scene = sa3d.load("segmentations/kitchen")
+        >>> scene["mug"].export("mug.glb")
 
     Args:
         folder: written by ``OpenScene.save`` or ``sa3d segment``.
-        segmenter: in place of the one it was made with.
-        load_config: the run's config.yml, only if it was moved since.
-        data: the images and cameras, only if they were moved since.
+        segmenter: taken instead of the one that made the segmentation.
+        detector: finds objects in words, as in ``open``.
+        load_config: the run's ``config.yml``, only if it was moved since.
+        data: the photos and cameras, only if they were moved since.
         cache_dir: the scene caches, only if they were moved since.
+        device: where to compute; "auto" takes a GPU if there is one.
+        saved: the content of the folder, if it was read (and perhaps changed) before.
 
     Raises:
-        SA3DError: the segmentation is damaged, or its run is not what it was.
+        SA3DError: the segmentation is damaged, or was made from another checkpoint or other
+            cameras than its run has now.
     """
-    moved = [None if place is None else Path(place) for place in (load_config, data, cache_dir)]
-    saved = reopen(Path(folder), *moved, device=device)
-    return resumed(saved, moved[2], torch_device(device), segmenter=segmenter)
+    folder = Path(folder)
+    if isinstance(detector, str):
+        check_detector(detector)
+    saved = saved or load_segmentation(folder, torch_device(device))
+    notes = saved.provenance
+    try:
+        load_config = Path(load_config or notes["load_config"])
+        data = Path(data or notes["data"])
+        cache_dir = cache_dir or notes["cache_dir"]
+        settings = saved_settings(notes["settings"], str(folder))
+    except (LookupError, TypeError, AttributeError) as error:
+        raise SA3DError(
+            f"the segmentation in {folder} does not say which run it came from: segment again "
+            "with sa3d segment"
+        ) from error
+    opened = _open_scene(
+        load_config,
+        settings,
+        segmenter=segmenter,
+        detector=detector,
+        data=data,
+        cache_dir=Path(cache_dir) if cache_dir else None,
+        device=device,
+        saved=saved,
+        folder=folder,
+    )
+    if opened.scene.key != saved.segmentation.scene_key:
+        raise SA3DError(
+            f"the segmentation in {folder} was made from another checkpoint or other cameras than "
+            f"{load_config} has now: segment again, or name the run it was made from: load_config"
+        )
+    return opened
 
 
-def resumed(
-    saved: ExportSource,
-    cache_dir: Path | None,
-    device: str,
+def _open_scene(
+    load_config: Path,
+    settings: Settings,
     *,
-    segmenter: PromptableSegmenter | None = None,
+    segmenter: PromptableSegmenter | None,
+    detector: str | TextDetector,
+    data: Path | None,
+    cache_dir: Path | None,
+    device: Device,
+    models: Models | None = None,
+    saved: SavedSegmentation | None = None,
+    folder: Path | None = None,
 ) -> OpenScene:
-    """Go on with a segmentation that was opened again.
+    """Open a run, its scene, and what was saved of it: all that opens a run comes here."""
+    place = torch_device(device)
+    from nerfstudio_plugin.runs.opening import open_run  # imports Nerfstudio
+
+    run = open_run(load_config, data=data, device=device)
+    cache_root = default_cache_root(load_config) if cache_dir is None else cache_dir
+    scene = Scene(run.field, run.views, cache_root, settings.prepare, run.device)
+    return OpenScene(
+        run,
+        scene,
+        settings,
+        place,
+        segmenter=segmenter,
+        detector=detector,
+        cache_dir=cache_dir,
+        models=models,
+        saved=saved,
+        folder=folder,
+    )
+
+
+def default_cache_root(load_config: Path) -> Path:
+    """Return where a run's scene caches lie by default: ``sa3d_cache`` beside its ``config.yml``.
 
     Args:
-        cache_dir: where scene caches lie, if not where its maker noted.
-        device: torch device.
-        segmenter: in place of the one it was made with.
-
-    Raises:
-        SA3DError: its maker noted settings that are none.
+        load_config: the run's ``config.yml``, or the folder that it lies in.
     """
-    notes = saved.provenance
-    settings = settings_from_dict(notes["settings"], str(saved.folder))
-    cache = cache_dir or (notes["cache_dir"] and Path(notes["cache_dir"]))
-    return OpenScene(
-        saved.run,
-        saved.scene,
-        settings,
-        device,
-        segmenter=segmenter,
-        cache_dir=cache,
-        saved=saved.segmentation,
-    )
+    return (load_config if load_config.is_dir() else load_config.parent) / _CACHE_NAME

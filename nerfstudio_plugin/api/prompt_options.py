@@ -16,10 +16,10 @@ from sa3d.segmenters.registry import AUTO
 
 @dataclass(kw_only=True)
 class PromptOptions:
-    """What to cut out: pixels of the named image at its original size, (0, 0) top left."""
+    """What to segment: pixels of the photo at its own size, (0, 0) top left."""
 
     view: str | None = None
-    """The image the prompt is in, by its file name."""
+    """The view the prompt is in, by its photo's file name."""
     points: tuple[str, ...] = ()
     """Pixels "x,y x,y ...", on the object unless --labels says otherwise."""
     labels: tuple[int, ...] = ()
@@ -27,68 +27,69 @@ class PromptOptions:
     box: tuple[str, ...] = ()
     """Corners "x0,y0 x1,y1" of a box around the object."""
     mask: Path | None = None
-    """Image of the view's size, non-zero where the object is, or opaque if it is transparent in
-    places."""
+    """Image of the photo's size, non-zero on the object, or opaque on the object if it is
+    transparent in places."""
     text: str | None = None
-    """Words naming the object, such as "the red mug"; without --view several views are searched.
-    With --points, too, they choose among what is found; beside --box or --mask they are a note."""
+    """Words that name the object, such as "the red mug"; without --view several views are searched.
+    With --points they choose among the objects found; beside --box or --mask they are a note."""
     detector: str = AUTO
-    """What finds --text: "auto" (the best detector on this machine, else grounding-dino-tiny), a
+    """The detector for --text: "auto" (the best one on this machine, else grounding-dino-tiny), a
     name (`sa3d segmenters` lists them), a hub id, or a folder with weights."""
     words: WordsConfig = field(default_factory=WordsConfig)
     object: str = DEFAULT_OBJECT
-    """What to call the object; its masks go to a folder of that name."""
+    """Name of the object; its masks are written to a folder of that name."""
     prompts: Path | None = None
     """A prompts.json instead, for several views or objects: {"prompts": [{"view": "000.jpg",
     "object": "mug", "points": [[99, 159]], "labels": [1], "box": [60, 130, 129, 209]}, ...]}."""
 
     def read_prompts(self) -> list[Prompt]:
-        """The prompts; whether they fit the scene is not known yet.
+        """Return the prompts, read from the file if there is one.
+
+        They are not checked against the scene yet.
 
         Raises:
-            SA3DError: none, contradictory, or damaged.
+            SA3DError: no prompt is given, prompts contradict each other, or the file is damaged.
         """
         marked = bool(self.points or self.labels or self.box or self.mask)
         typed = marked or self.text is not None
         if self.prompts is not None:
             if typed or self.view is not None:
                 raise SA3DError(
-                    "give the prompts in a file (--prompts) or as options (--view with --points, "
-                    "--box or --mask), not both"
+                    "give the prompts either in a file (prompts) or as options (view with points, "
+                    "box or mask), not both"
                 )
-            found = load_prompts(self.prompts)
-        elif not typed:
+            return load_prompts(self.prompts)
+        if not typed:
             raise SA3DError(
-                "no prompt given: mark the object with --view and --points, --box or --mask, name "
-                "it with --text, or name a file with --prompts"
+                "no prompt given: mark the object with view and points, box or mask, name it with "
+                "text, or give a file of prompts"
             )
-        elif self.view is None and marked:
-            raise SA3DError("say with --view which image the prompt is in")
-        else:
-            found = [self._typed(self.view or "")]
-        return found
-
-    def _typed(self, view: str) -> Prompt:
         text = None if self.text is None else checked_words(self.text)
-        numbers = _numbers("--points", self.points)
+        numbers = _numbers("points", self.points)
         if len(numbers) % 2:
-            raise SA3DError('--points are pairs "x,y x,y ...": one number is left over')
-        points = tuple(zip(numbers[::2], numbers[1::2], strict=True))
-        corners = _numbers("--box", self.box)
+            raise SA3DError('points are pairs "x,y x,y ...": one number is left over')
+        corners = _numbers("box", self.box)
         if corners and len(corners) != 4:
-            raise SA3DError(f'--box is "x0,y0 x1,y1", four numbers: there are {len(corners)}')
-        return Prompt(
-            view=view,
-            object=self.object,
-            points=points,
-            labels=self.labels or (1,) * len(points),
-            box=(corners[0], corners[1], corners[2], corners[3]) if corners else None,
-            mask=self.mask,
-            text=text,
-        )
+            raise SA3DError(f'box is "x0,y0 x1,y1", four numbers: there are {len(corners)}')
+        return [
+            Prompt.from_keywords(
+                self.view,
+                self.object,
+                points=list(zip(numbers[::2], numbers[1::2], strict=True)),
+                labels=self.labels or None,
+                box=corners or None,
+                mask=self.mask,
+                text=text,
+            )
+        ]
 
 
 def _numbers(option: str, tokens: Sequence[str]) -> list[float]:
+    """Return the numbers in words like "120,80".
+
+    Raises:
+        SA3DError: a word is not made of numbers.
+    """
     try:
         return [float(part) for token in tokens for part in token.split(",") if part.strip()]
     except ValueError as error:

@@ -20,13 +20,12 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from nerfstudio_plugin.api.marked_prompts import Progress, detector_for
-from nerfstudio_plugin.api.open_scene import OpenScene
+from nerfstudio_plugin.api.models import Models
+from nerfstudio_plugin.api.open_scene import OpenScene, Progress
 from nerfstudio_plugin.api.opening import open as open_run
 from nerfstudio_plugin.batch.jobs_file import RESULTS, SEGMENTATION, Batch, Job
 from nerfstudio_plugin.batch.outputs import remove_partial, remove_places, written_places
 from sa3d.base.errors import SA3DError
-from sa3d.segmenters.protocol import PromptableSegmenter
 
 _LOCKS = ".locks"
 _TRACEBACK_LINES = 12
@@ -99,7 +98,7 @@ def is_done(job: Job, results: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 class _Worker:
-    """One process at work; keeps the scene of the last job open, and the segmenters loaded."""
+    """One process at work; keeps the last job's scene open, and segmenters and detectors loaded."""
 
     def __init__(
         self,
@@ -111,7 +110,7 @@ class _Worker:
         self._batch, self._output, self._watch = batch, output, watch
         self._device: Literal["auto", "cpu", "cuda"] = device
         self._opened: tuple[Any, OpenScene] | None = None
-        self._segmenters: dict[str, PromptableSegmenter] = {}
+        self._models: Models | None = None
 
     def run(self, job: Job) -> dict[str, Any]:
         """Run one job; what goes wrong becomes its result."""
@@ -163,9 +162,8 @@ class _Worker:
                 opened.prepare(progress)
         with _timed(stages, "segment"):
             if job.prompts:
-                detector = detector_for(job.prompts, job.detector, opened.device)
-                prompts, _ = opened.find_words(job.prompts, detector, progress=progress)
-                opened.follow_prompts(prompts, progress)
+                prompts, _ = opened.find_words(job.prompts, job.detector, progress=progress)
+                opened.segment_prompts(prompts, progress)
             else:
                 opened.segment_everything(progress=progress)
         return opened
@@ -176,7 +174,7 @@ class _Worker:
         Returns:
             What there is to know of each, as JSON holds it.
         """
-        made = replace(opened.segmented, folder=folder / SEGMENTATION)
+        made = replace(opened.export_source, folder=folder / SEGMENTATION)
         exports: list[dict[str, Any]] = []
         for entry in job.exports:
             export = entry.below(folder, job.name)
@@ -193,7 +191,7 @@ class _Worker:
         """The job's scene with no objects in it yet."""
         key = (job.scene, asdict(job.settings.prepare))
         if self._opened is None or self._opened[0] != key:
-            self._opened = None  # let go of the last scene before the next one is read
+            self._opened = None  # frees the last scene before the next one is read
             entry = self._batch.scenes[job.scene]
             opened = open_run(
                 entry.load_config,
@@ -201,16 +199,19 @@ class _Worker:
                 data=entry.data,
                 cache_dir=entry.cache_dir,
                 device=self._device,
+                models=self._models,
             )
             self._opened = (key, opened)
         last = self._opened[1]
-        opened = OpenScene(
-            last.run, last.scene, job.settings, last.device, cache_dir=last.cache_dir
+        self._models = last.models
+        return OpenScene(
+            last.run,
+            last.scene,
+            job.settings,
+            last.device,
+            cache_dir=last.cache_dir,
+            models=last.models,
         )
-        name = opened.settings.segmenter
-        opened.segmenter = self._segmenters.get(name) or opened.segmenter
-        self._segmenters[name] = opened.segmenter
-        return opened
 
 
 def _places(results: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nerfstudio_plugin.api.opening import resumed
 from nerfstudio_plugin.api.prompt_options import PromptOptions
 from nerfstudio_plugin.cli.options import ReportOptions, parse
 from nerfstudio_plugin.cli.progress import event_bar
 from nerfstudio_plugin.cli.saved import ChangeOptions
 from nerfstudio_plugin.cli.segment import print_outcome, write_folder
-from nerfstudio_plugin.runs.devices import torch_device
 from sa3d.base.errors import SA3DError
 from sa3d.objects.names import DEFAULT_OBJECT
 from sa3d.objects.prompts import Prompt
@@ -48,14 +46,14 @@ def main(arguments: Sequence[str]) -> None:
     output, overwrite = command.place()
     loaded = command.load()
     prompts = [_named(prompt, loaded.segmentation) for prompt in given]
-    saved = command.reopen(loaded)
-    opened = resumed(saved, command.cache_dir, torch_device(command.device))
+    opened = command.reopen(loaded)
+    source = opened.export_source
     with event_bar() as bar:
-        opened.follow_prompts(prompts, bar)
+        opened.segment_prompts(prompts, bar)
     before = loaded.segmentation.objects
     corrected = dict.fromkeys(prompt.object for prompt in prompts)
     print_outcome(opened.segmentation, {name: len(before[name].rounds) for name in corrected})
-    made = replace(saved, segmentation=opened.segmentation)
+    made = replace(source, segmentation=opened.segmentation)
     command.write_report(write_folder(made, output, {}, overwrite=overwrite))
 
 

@@ -82,8 +82,8 @@ def main(arguments: Sequence[str]) -> None:
             bar(event)
             recorder.note(opened.session, event)
 
-        opened.follow_prompts(prompts, progress)
-    made, session = opened.segmented, opened.session
+        opened.segment_prompts(prompts, progress)
+    made, session = opened.export_source, opened.session
     scene, segmentation = made.scene, made.segmentation
     save_segmentation(
         segmentation, folder / "segmentation", made.provenance, overwrite=command.overwrite

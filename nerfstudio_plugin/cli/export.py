@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
     with_segmentation: Any = make_dataclass("Export", (), bases=bases, kw_only=True)
     command = parse(with_segmentation, arguments[1:], f"sa3d export {kind}", module.HELP)
     command.check()
-    opened = command.reopen()
+    opened = command.reopen().export_source
     written = []
     with ERR.status(f"writing: {kind}"):
         for one in command.write(opened, command.chosen(opened.segmentation)):

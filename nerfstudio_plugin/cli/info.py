@@ -102,11 +102,14 @@ def _cache(folder: Path) -> dict[str, Any]:
 
 
 def _run(path: Path, data: Path | None) -> dict[str, Any]:
-    from nerfstudio_plugin.runs.scene_loading import default_cache_root, open_scene
+    from nerfstudio_plugin.api import opening
 
-    run, scene = open_scene(path, data)
+    opened = opening.open(path, data=data)
+    run, scene = opened.run, opened.scene
     sizes = sorted({(view.camera.width, view.camera.height) for view in run.views})
-    caches = [cache.parent for cache in sorted(default_cache_root(path).glob("*/scene.json"))]
+    caches = [
+        cache.parent for cache in sorted(opening.default_cache_root(path).glob("*/scene.json"))
+    ]
     OUT.print(f"{run.config.method_name} run, {run.checkpoint_path.name}, data {run.data}")
     shown = ", ".join(f"{width} x {height}" for width, height in sizes[:3])
     OUT.print(f"{len(run.views)} images of {shown} px; space: {scene.grid.bounds.kind}")

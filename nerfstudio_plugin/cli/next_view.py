@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nerfstudio_plugin.api.opening import resumed
 from nerfstudio_plugin.cli.options import ReportOptions, parse
 from nerfstudio_plugin.cli.progress import OUT
 from nerfstudio_plugin.cli.saved import SavedOptions
-from nerfstudio_plugin.runs.devices import torch_device
 from sa3d.results.next_view import check_count
 
 _HELP = """Rank the views by how much a click in them is expected to help, and say why:
@@ -40,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     command = parse(NextViewCommand, arguments, "sa3d next-view", _HELP)
     check_count(command.count)
-    opened = resumed(command.reopen(), command.cache_dir, torch_device(command.device))
+    opened = command.reopen()
     names = command.chosen(opened.segmentation)
     ranked = {name: opened[name].next_views(command.count) for name in names}
     for name, views in ranked.items():

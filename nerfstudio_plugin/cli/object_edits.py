@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import tyro
 
 from nerfstudio_plugin.api.open_scene import OpenScene
-from nerfstudio_plugin.api.opening import resumed
 from nerfstudio_plugin.api.prompt_options import PromptOptions
 from nerfstudio_plugin.cli.options import ReportOptions
 from nerfstudio_plugin.cli.progress import OUT, EventBar, event_bar
@@ -18,7 +17,7 @@ from nerfstudio_plugin.cli.saved import ChangeOptions
 from nerfstudio_plugin.cli.segment import say_where, write_folder
 from nerfstudio_plugin.cli.words import print_choices, told_detector
 from nerfstudio_plugin.runs.devices import torch_device
-from nerfstudio_plugin.saved.segmentation_folder import ExportSource, write_renamed
+from nerfstudio_plugin.saved.segmentation_folder import write_renamed
 from sa3d.base.errors import SA3DError
 from sa3d.objects.checkpoint import SavedSegmentation
 from sa3d.objects.colors import free_color, parse_color
@@ -40,13 +39,13 @@ class _Edit(ReportOptions, ChangeOptions):
         """
         raise NotImplementedError
 
-    def change_in_scene(self, saved: ExportSource) -> Segmentation:
+    def change_in_scene(self, opened: OpenScene) -> Segmentation:
         """The segmentation, changed further, now that its run is open.
 
         Raises:
             SA3DError: it cannot be changed so.
         """
-        return saved.segmentation
+        return opened.segmentation
 
     def run(self) -> None:
         """Change it and write it."""
@@ -65,25 +64,24 @@ class _Edit(ReportOptions, ChangeOptions):
         Returns:
             The report, and the segmentation as it was written.
         """
-        saved = self.reopen(changed)
-        made = replace(saved, segmentation=self.change_in_scene(saved))
+        opened = self.reopen(changed)
+        source = opened.export_source
+        made = replace(source, segmentation=self.change_in_scene(opened))
         return write_folder(made, output, {}, overwrite=overwrite), made.segmentation
 
     def in_scene(
         self,
-        saved: ExportSource,
+        opened: OpenScene,
         names: Sequence[str],
         edit: Callable[[OpenScene, EventBar], object],
     ) -> Segmentation:
         """Change the named objects in a scene of their own; the others stay bit for bit."""
-        whole = saved.segmentation
+        whole = opened.segmentation
         mine = replace(whole, objects={name: whole.object(name) for name in names})
-        opened = resumed(
-            replace(saved, segmentation=mine), self.cache_dir, torch_device(self.device)
-        )
+        alone = opened.with_objects(mine)
         with event_bar() as bar:
-            edit(opened, bar)
-        made = opened.segmentation.objects
+            edit(alone, bar)
+        made = alone.segmentation.objects
         objects = {}
         for name, one in whole.objects.items():
             objects |= made if name == names[0] else {} if name in names else {name: one}
@@ -158,15 +156,14 @@ class Add(_Edit, PromptOptions):
         self.read_prompts()
         return segmentation
 
-    def change_in_scene(self, saved: ExportSource) -> Segmentation:
+    def change_in_scene(self, opened: OpenScene) -> Segmentation:
         """See the base class."""
         device = torch_device(self.device)
         prompts = [replace(prompt, object=self.name) for prompt in self.read_prompts()]
         detector = told_detector(prompts, self.detector, device)
-        opened = resumed(saved, self.cache_dir, device)
         with event_bar() as bar:
             prompts, choices = opened.find_words(prompts, detector, self.words, bar)
-            opened.follow_prompts(prompts, bar)
+            opened.segment_prompts(prompts, bar)
         print_choices(choices)
         OUT.print(f"{self.name}: {opened.segmentation.object(self.name).verdict}")
         return opened.segmentation
@@ -189,10 +186,10 @@ class Merge(_Edit):
             segmentation.check_free(self.into)
         return segmentation
 
-    def change_in_scene(self, saved: ExportSource) -> Segmentation:
+    def change_in_scene(self, opened: OpenScene) -> Segmentation:
         """See the base class."""
         names = list(dict.fromkeys(self.names))
-        return self.in_scene(saved, names, lambda opened, _: opened.merge(names, self.into))
+        return self.in_scene(opened, names, lambda alone, _: alone.merge(names, self.into))
 
 
 @dataclass(kw_only=True)
@@ -213,12 +210,12 @@ class Split(_Edit, PromptOptions):
             raise SA3DError("a part is marked with points, a box or a mask, not with words")
         return segmentation
 
-    def change_in_scene(self, saved: ExportSource) -> Segmentation:
+    def change_in_scene(self, opened: OpenScene) -> Segmentation:
         """See the base class."""
         prompts = self.read_prompts()
         split = self.in_scene(
-            saved,
+            opened,
             [self.name],
-            lambda opened, bar: opened[self.name].split(self.new, prompts=prompts, progress=bar),
+            lambda alone, bar: alone[self.name].split(self.new, prompts=prompts, progress=bar),
         )
-        return split.painted(self.new, free_color(saved.segmentation.colors.values()))
+        return split.painted(self.new, free_color(opened.segmentation.colors.values()))

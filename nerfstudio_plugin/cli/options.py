@@ -11,11 +11,9 @@ import tyro
 
 from nerfstudio_plugin.saved.segmentation_folder import write_json
 from sa3d.loop.settings import Settings, load_settings
-from sa3d.scene.config import PrepareConfig
-from sa3d.scene.scene import Scene
 
 if TYPE_CHECKING:
-    from nerfstudio_plugin.runs.opening import Run
+    from nerfstudio_plugin.api.open_scene import OpenScene
 
 _Command = TypeVar("_Command")
 
@@ -33,15 +31,21 @@ class RunOptions:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes a GPU if there is one."""
 
-    def open(self, prepare: PrepareConfig) -> tuple[Run, Scene]:
-        """Open the run and its scene; nothing is evaluated yet.
+    def open(self, settings: Settings) -> OpenScene:
+        """Open the run; evaluates nothing yet.
 
         Raises:
-            SA3DError: anything about the run that the user has to put right.
+            SA3DError: a problem with the run that the user can solve.
         """
-        from nerfstudio_plugin.runs.scene_loading import open_scene
+        from nerfstudio_plugin.api import opening
 
-        return open_scene(self.load_config, self.data, self.device, prepare, self.cache_dir)
+        return opening.open(
+            self.load_config,
+            settings,
+            data=self.data,
+            cache_dir=self.cache_dir,
+            device=self.device,
+        )
 
 
 @dataclass(kw_only=True)

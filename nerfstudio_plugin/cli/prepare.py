@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from nerfstudio_plugin.cli.options import PresetOptions, ReportOptions, RunOptions, parse
 from nerfstudio_plugin.cli.progress import OUT, prepare_with_progress
+from sa3d.loop.settings import Settings
 from sa3d.scene.config import PrepareConfig
 
 _HELP = """Evaluate a trained scene once, so that segmenting in it is fast.
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
         SA3DError: something the user can put right.
     """
     command = parse(Prepare, arguments, "sa3d prepare", _HELP)
-    _, scene = command.open(command.prepare)
+    scene = command.open(Settings(prepare=command.prepare)).scene
     counts = prepare_with_progress(scene)
     OUT.print(
         f"{counts['views']} views prepared ({counts['cached']} were before), "

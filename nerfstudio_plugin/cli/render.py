@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
         if command.views:
             raise SA3DError("give --views or --camera-path, not both")
         path = load_camera_path(command.camera_path)
-    opened = command.reopen()
+    opened = command.reopen().export_source
     names = command.chosen(opened.segmentation)
     indices = [opened.scene.view_index(view) for view in command.views]
     indices = indices or list(range(len(opened.scene.views)))

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
     if min(command.report.turntable_frames, command.report.turntable_side) < 1:
         raise SA3DError("a turntable has at least one frame of one pixel: or say --no-turntable")
     check_new_file(command.output, command.overwrite)
-    opened = command.reopen()
+    opened = command.reopen().export_source
     names = command.chosen(opened.segmentation)
     folders = (command.segmentation.resolve().parent, *command.exports)
     origin = source(opened)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from nerfstudio_plugin.cli.progress import opening_bar, prepare_with_progress
 from nerfstudio_plugin.runs.devices import torch_device
-from nerfstudio_plugin.saved.segmentation_folder import ExportSource, reopen
 from sa3d.objects.checkpoint import SavedSegmentation, load_segmentation, refuse_to_replace
 from sa3d.objects.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    from nerfstudio_plugin.api.open_scene import OpenScene
 
 
 @dataclass(kw_only=True)
@@ -44,7 +46,7 @@ class SavedOptions:
             saved.segmentation.object(name)
         return saved
 
-    def reopen(self, saved: SavedSegmentation | None = None) -> ExportSource:
+    def reopen(self, saved: SavedSegmentation | None = None) -> OpenScene:
         """Open the segmentation, its run and its scene; prepares what the cache lacks.
 
         Args:
@@ -54,10 +56,18 @@ class SavedOptions:
             SA3DError: the segmentation is damaged, knows no such object, or was made from another
                 checkpoint or other data than its run has now.
         """
+        from nerfstudio_plugin.api import opening
+
         saved = saved or self.load()
-        moved = (self.load_config, self.data, self.cache_dir)
         with opening_bar():
-            opened = reopen(self.segmentation, *moved, self.device, saved)
+            opened = opening.load(
+                self.segmentation,
+                load_config=self.load_config,
+                data=self.data,
+                cache_dir=self.cache_dir,
+                device=self.device,
+                saved=saved,
+            )
         prepare_with_progress(opened.scene)
         return opened
 

@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> None:
         OUT.print(told)
     if command.everything:
         found, stopped = segment_everything(opened, command.find)
-        _write(opened.segmented, command, found)
+        _write(opened.export_source, command, found)
         if stopped:
             raise KeyboardInterrupt
         return
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str]) -> None:
     print_choices(choices)
     _segment(opened, prompts, command)
     print_outcome(opened.segmentation)
-    _write(opened.segmented, command, {"words": [choice.to_json() for choice in choices]})
+    _write(opened.export_source, command, {"words": [choice.to_json() for choice in choices]})
 
 
 def print_outcome(segmentation: Segmentation, since: Mapping[str, int] | None = None) -> None:
@@ -133,7 +133,7 @@ def _segment(opened: OpenScene, prompts: Sequence[Prompt], command: Segment) -> 
                 finished.append(event.object)
 
         try:
-            opened.follow_prompts(prompts, progress)
+            opened.segment_prompts(prompts, progress)
         except KeyboardInterrupt:
             if finished:
                 _save_finished(opened, finished, command)
@@ -146,7 +146,7 @@ def _write(made: ExportSource, command: Segment, more: Mapping[str, Any]) -> Non
 
 def _save_finished(opened: OpenScene, finished: Sequence[str], command: Segment) -> None:
     """Keep the objects that were finished when the user stopped."""
-    made = opened.segmented
+    made = opened.export_source
     kept = {name: one for name, one in made.segmentation.objects.items() if name in finished}
     save_segmentation(
         replace(made.segmentation, objects=kept),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from nerfstudio_plugin.api.marked_prompts import detector_for
+from nerfstudio_plugin.api.models import detector_for
 from nerfstudio_plugin.cli.progress import OUT, table
 from sa3d.detectors.protocol import TextDetector
 from sa3d.objects.prompts import Prompt

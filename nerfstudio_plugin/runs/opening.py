@@ -55,6 +55,7 @@ class Run:
         load_config: the run's ``config.yml``.
         checkpoint_path: the checkpoint that was read.
         data: where the images and cameras came from.
+        device: where the field is evaluated.
     """
 
     field: NerfactoRadianceField
@@ -66,6 +67,7 @@ class Run:
     load_config: Path
     checkpoint_path: Path
     data: Path
+    device: torch.device
 
 
 def open_run(
@@ -98,8 +100,9 @@ def open_run(
     model = _load_model(config, parsed, checkpoint, torch.device(torch_device(device)))
     behind = 255 if model.config.background_color == "white" else 0
     views = make_views(parsed, _pose_corrections(model), (behind, behind, behind))
+    field = NerfactoRadianceField(model)
     return Run(
-        field=NerfactoRadianceField(model),
+        field=field,
         views=views,
         dataparser_transform=parsed.train.dataparser_transform,
         dataparser_scale=float(parsed.train.dataparser_scale),
@@ -108,6 +111,7 @@ def open_run(
         load_config=load_config,
         checkpoint_path=checkpoint,
         data=data,
+        device=field.device,
     )
 
 

@@ -7,17 +7,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from nerfstudio_plugin.runs.devices import torch_device
 from nerfstudio_plugin.saved.overlay import overlay_sheet
-from sa3d.base.errors import SA3DError
 from sa3d.base.storage import atomic_path
 from sa3d.base.version import program_version
 from sa3d.export.config import Frame
 from sa3d.export.frames import Placement
-from sa3d.loop.settings import Settings, settings_from_dict
-from sa3d.objects.checkpoint import REPORTS, SavedSegmentation, load_segmentation, save_segmentation
+from sa3d.loop.settings import Settings
+from sa3d.objects.checkpoint import REPORTS, SavedSegmentation, save_segmentation
 from sa3d.objects.segmentation import ObjectResult, Segmentation
 from sa3d.scene.scene import Scene
 
@@ -47,51 +45,6 @@ class ExportSource:
         if frame == "nerfstudio":
             return Placement.nerfstudio()
         return Placement.original(self.run.dataparser_transform.numpy(), self.run.dataparser_scale)
-
-
-def reopen(
-    folder: Path,
-    load_config: Path | None = None,
-    data: Path | None = None,
-    cache_dir: Path | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    saved: SavedSegmentation | None = None,
-) -> ExportSource:
-    """Open a saved segmentation and its run; the scene is yet to be prepared.
-
-    Args:
-        folder: written by ``write_segmentation``.
-        load_config, data, cache_dir: only what was moved since.
-        saved: what is in the folder, if it was loaded before.
-
-    Raises:
-        SA3DError: the segmentation is damaged, or was made from another checkpoint or other data
-            than its run has now.
-    """
-    saved = saved or load_segmentation(folder, torch_device(device))
-    notes = saved.provenance
-    try:
-        load_config = load_config or Path(notes["load_config"])
-        data = data or Path(notes["data"])
-        cache_dir = cache_dir or (notes["cache_dir"] and Path(notes["cache_dir"]))
-        prepare = notes["settings"]["prepare"]
-    except (LookupError, TypeError) as error:
-        raise SA3DError(
-            f"the segmentation in {folder} does not say which run it came from: segment again "
-            "with sa3d segment"
-        ) from error
-    settings = settings_from_dict({"prepare": prepare}, str(folder))
-    # Loads Nerfstudio, which takes seconds: what can fail at once has been tried.
-    from nerfstudio_plugin.runs.scene_loading import open_scene
-
-    run, scene = open_scene(load_config, data, device, settings.prepare, cache_dir)
-    if scene.key != saved.segmentation.scene_key:
-        raise SA3DError(
-            f"the segmentation in {folder} was made from another checkpoint or other cameras than "
-            f"{load_config} has now: segment again, or name the run it was made from with "
-            "--load-config"
-        )
-    return ExportSource(run, scene, saved.segmentation, notes, folder)
 
 
 def write_segmentation(

@@ -21,7 +21,7 @@ from nerfstudio.viewer.viewer_elements import ViewerControl
 from torch import Tensor
 from torch.nn import Parameter
 
-from nerfstudio_plugin.api.marked_prompts import detector_for
+from nerfstudio_plugin.api.models import detector_for
 from nerfstudio_plugin.api.opening import open as open_run
 from nerfstudio_plugin.api.prompt_options import PromptOptions
 from nerfstudio_plugin.display.settings import Display

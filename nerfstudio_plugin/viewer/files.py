@@ -111,7 +111,7 @@ class Files:
         notes = {"empty": desk.empty, "selected": desk.selected, "display": display}
         studio.opened.save(folder, overwrite=True, notes={_DESK: notes})
         studio.settle(folder)
-        return replace(studio.opened.segmented, folder=folder)
+        return replace(studio.opened.export_source, folder=folder)
 
 
 def equal_command(

@@ -166,7 +166,7 @@ def _merged_prompts(loops: Sequence[ObjectLoop], name: str) -> list[Prompt]:
         ]
         points: dict[tuple[float, float], int] = {}
         for prompt in given:
-            for (x, y), label in prompt.clicks:
+            for (x, y), label in prompt.labeled_points:
                 points[x, y] = max(points.get((x, y), 0), label, int(mask[int(y), int(x)]))
         merged.append(
             Prompt(
@@ -229,7 +229,7 @@ def _part_mask(
 
 def _clicked(prompts: Sequence[Prompt], mask: np.ndarray) -> bool:
     """Whether clicks on the object hit a mask [H, W], or there are none."""
-    on = [point for prompt in prompts for point, label in prompt.clicks if label]
+    on = [point for prompt in prompts for point, label in prompt.labeled_points if label]
     return not on or any(mask[int(y), int(x)] for x, y in on)
 
 
@@ -241,7 +241,7 @@ def _not_there(whole: ObjectLoop, part: ObjectLoop, index: int, mask: np.ndarray
     points = [
         point
         for prompt in here
-        for point, label in prompt.clicks
+        for point, label in prompt.labeled_points
         if label == 1 and mask[int(point[1]), int(point[0])]
     ]
     if not points:
@@ -260,7 +260,9 @@ def _remove_from_prompts(whole: ObjectLoop, index: int, mask: np.ndarray) -> Non
             continue
         drawn = prompt.load_mask(camera.width, camera.height)
         rest = prompt.mask if drawn is None or not (drawn & ~mask).any() else drawn & ~mask
-        labels = tuple(0 if mask[int(y), int(x)] else label for (x, y), label in prompt.clicks)
+        labels = tuple(
+            0 if mask[int(y), int(x)] else label for (x, y), label in prompt.labeled_points
+        )
         whole.state.prompts[position] = replace(prompt, mask=rest, labels=labels)
 
 

@@ -1,4 +1,4 @@
-"""Prompts as users give them: points, a box, a mask or words, in a named view."""
+"""Prompts as users give them: points, a box, a mask, or words, in a named view."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -16,23 +16,54 @@ from sa3d.scene.views import View, find_view
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from typing_extensions import Unpack
+
+
+class PromptKeywords(TypedDict, total=False):
+    """The keywords of a prompt beside its view and its object; every one is optional.
+
+    Functions that take them say ``**keywords: Unpack[PromptKeywords]``.
+
+    Attributes:
+        points: pixels ``[(x, y), ...]`` of the photo at its own size, (0, 0) top left; an array
+            [N, 2] will do.
+        labels: one per point, 1 on the object, 0 beside it; all 1 by default.
+        box: ``(x0, y0, x1, y1)`` around the object, pixels, corners included.
+        mask: array [H, W], non-zero on the object, or the file of such an image, or of one that is
+            transparent beside the object.
+        text: words that name the object; a detector finds them.
+        candidate: 0, 1 or 2 takes this one of the segmenter's three candidates for points and a
+            box; by default the one the segmenter scores best.
+    """
+
+    points: Sequence[tuple[float, float]] | np.ndarray
+    labels: Sequence[int] | np.ndarray | None
+    box: Sequence[float] | np.ndarray | None
+    mask: Path | str | np.ndarray | None
+    text: str | None
+    candidate: int | None
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a user marked in one view.
+    """A prompt: what a user marks in one view.
+
+    Equal prompts have equal values in all fields; mask arrays are compared by their pixels.
+
+    Example:
+        >>> Prompt("frame_00024.jpg", "mug", points=((412, 233),))
 
     Attributes:
-        view: image name; empty with words alone, which are then looked for in several views.
-        object: name of the object it belongs to.
-        points: (x, y) pixel indices at the image's original size.
-        labels: 1 object, 0 background, one per point.
-        box: (x0, y0, x1, y1) pixel indices at the original size, corners included.
-        mask: PNG (or any image) of the view's size, non-zero is object, or opaque if any of it is
-            transparent; or a bool array [H, W].
-        text: words naming the object.
+        view: name of the view; empty with words alone, which are then looked for in several views.
+        object: name of the object the prompt belongs to.
+        points: (x, y) pixel indices at the photo's own size.
+        labels: 1 on the object, 0 beside it, one per point; all 1 if left out.
+        box: (x0, y0, x1, y1) pixel indices at the photo's own size, corners included.
+        mask: PNG (or any image) of the photo's size, non-zero on the object, or opaque on the
+            object if any of it is transparent; or an array [H, W].
+        text: words that name the object.
         candidate: 0, 1 or 2 takes this one of the segmenter's three candidates for points and a
-            box; None the one it scores best.
+            box; None takes the one the segmenter scores best.
     """
 
     view: str
@@ -40,12 +71,19 @@ class Prompt:
     points: tuple[tuple[float, float], ...] = ()
     labels: tuple[int, ...] = ()
     box: tuple[float, float, float, float] | None = None
-    mask: Path | np.ndarray | None = field(default=None, compare=False)
+    mask: Path | np.ndarray | None = field(default=None, compare=False)  # compared in __eq__
     text: str | None = None
     candidate: int | None = None
 
     def __post_init__(self) -> None:
+        """Fill in labels, and check the values.
+
+        Raises:
+            SA3DError: nothing is marked, or a value is invalid.
+        """
         where = f"prompt for {self.object!r} in {self.view!r}"
+        if not self.labels:
+            object.__setattr__(self, "labels", (1,) * len(self.points))
         if not self.points and self.box is None and self.mask is None and not self.text:
             raise SA3DError(f"{where} is empty: give points, a box, a mask or a text")
         if len(self.points) != len(self.labels):
@@ -53,22 +91,90 @@ class Prompt:
         if any(label not in (0, 1) for label in self.labels):
             raise SA3DError(f"{where}: labels must be 1 (object) or 0 (background)")
         if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
-            raise SA3DError(f"{where}: box {_numbers(self.box)} is empty: give x0 y0 x1 y1")
+            raise SA3DError(f"{where}: box {_listed(self.box)} is empty: give x0 y0 x1 y1")
         if self.candidate not in (None, 0, 1, 2):
-            raise SA3DError(f"{where}: candidate is 0, 1 or 2, not {self.candidate!r}")
+            raise SA3DError(f"{where}: candidate must be 0, 1 or 2, not {self.candidate!r}")
         check_object_name(self.object)
         check_together([self])
 
+    def __eq__(self, other: object) -> bool:
+        """Compare all fields; masks by their pixels."""
+        if not isinstance(other, Prompt):
+            return NotImplemented
+        mine, theirs = self.mask, other.mask
+        if isinstance(mine, np.ndarray) and isinstance(theirs, np.ndarray):
+            same_mask = np.array_equal(mine, theirs)
+        else:
+            same_mask = type(mine) is type(theirs) and mine == theirs
+        return same_mask and self._fields_but_mask() == other._fields_but_mask()
+
+    def __hash__(self) -> int:
+        """Hash all fields but the mask, so that equal prompts have equal hashes."""
+        return hash(self._fields_but_mask())
+
+    def _fields_but_mask(self) -> tuple[Any, ...]:
+        return (
+            *(self.view, self.object, self.points, self.labels),
+            *(self.box, self.text, self.candidate),
+        )
+
+    @classmethod
+    def from_keywords(
+        cls,
+        view: str | None = None,
+        object: str = DEFAULT_OBJECT,
+        **keywords: Unpack[PromptKeywords],
+    ) -> Prompt:
+        """Make a prompt from a caller's keywords, as ``segment`` takes them; checks their kinds.
+
+        Example:
+            >>> Prompt.from_keywords("frame_00024.jpg", "mug", points=np.array([[412, 233]]))
+
+        Args:
+            view: name of the view; None only with words alone.
+            object: name of the object.
+            keywords: see ``PromptKeywords``.
+
+        Raises:
+            SA3DError: nothing is marked, the view is missing, or a value is invalid.
+            TypeError: there is no such keyword.
+        """
+        if unknown := set(keywords) - PromptKeywords.__optional_keys__:
+            raise TypeError(f"a prompt has no keyword {min(unknown)!r}")
+        points = _array("points", keywords.get("points", ()), "[(x, y), ...]", (-1, 2))
+        labels, box = keywords.get("labels"), keywords.get("box")
+        mask, text = keywords.get("mask"), keywords.get("text")
+        if not isinstance(text, str | None):
+            raise SA3DError(f"text must be words, not {text!r}")
+        if view is None and (points or labels is not None or box is not None or mask is not None):
+            raise SA3DError("view is missing: name the view that the prompt is in")
+        if not isinstance(view, str | Path | None):
+            raise SA3DError(f"view must be the name of a view, not {view!r}")
+        corners = None
+        if box is not None:
+            x0, y0, x1, y1 = _array("box", box, "(x0, y0, x1, y1)", (4,))
+            corners = (x0, y0, x1, y1)
+        return cls(
+            view=str(view or ""),
+            object=object,
+            points=tuple((x, y) for x, y in points),
+            labels=() if labels is None else _labels(labels),
+            box=corners,
+            mask=_mask(mask),
+            text=text,
+            candidate=keywords.get("candidate"),
+        )
+
     @property
-    def clicks(self) -> list[tuple[tuple[float, float], int]]:
+    def labeled_points(self) -> list[tuple[tuple[float, float], int]]:
         """Each point with its label: ((x, y), 1 or 0)."""
         return list(zip(self.points, self.labels, strict=True))
 
     def check_against(self, width: int, height: int) -> None:
-        """Check that everything lies inside the view's image.
+        """Check that points and box lie inside a photo of this size, in pixels.
 
         Raises:
-            SA3DError: a point or the box is outside.
+            SA3DError: a point or the box lies outside, or an object point outside the box.
         """
         where = f"prompt for {self.object!r} in {self.view!r} ({width} x {height} px)"
         for x, y in self.points:
@@ -78,16 +184,16 @@ class Prompt:
             return
         x0, y0, x1, y1 = self.box
         if min(x0, y0) < 0 or x1 > width or y1 > height:
-            raise SA3DError(f"{where}: box {_numbers(self.box)} lies outside the image")
-        for (x, y), label in self.clicks:
+            raise SA3DError(f"{where}: box {_listed(self.box)} lies outside the image")
+        for (x, y), label in self.labeled_points:
             if label == 1 and not (x0 <= x <= x1 and y0 <= y <= y1):
                 raise SA3DError(f"{where}: object point ({x:g}, {y:g}) lies outside the box")
 
     def load_mask(self, width: int, height: int) -> np.ndarray | None:
-        """The mask prompt, bool [H, W], or None.
+        """Return the mask, bool [H, W], read from its file if need be; None if there is none.
 
         Raises:
-            SA3DError: unreadable, of another size, or empty.
+            SA3DError: the mask is unreadable, of another size, or empty.
         """
         if self.mask is None:
             return None
@@ -110,12 +216,13 @@ class Prompt:
             )
         if not mask.any():
             raise SA3DError(
-                f"{name} is empty: paint the object; where it is not, give points beside it"
+                f"{name} is empty: paint the object; to mark what is beside it, give points with "
+                "label 0"
             )
         return mask
 
     def to_json(self) -> dict[str, Any]:
-        """The prompt as one entry of ``prompts.json``. Arrays are left out: save them as files."""
+        """Return the prompt as an entry of ``prompts.json``. Mask arrays are left out."""
         entry: dict[str, Any] = {"view": self.view, "object": self.object}
         if self.points:
             entry |= {"points": [list(p) for p in self.points], "labels": list(self.labels)}
@@ -131,50 +238,34 @@ class Prompt:
 
 
 def prompt_from_json(entry: Mapping[str, Any], folder: Path) -> Prompt:
-    """One entry of ``prompts.json``; mask files are relative to ``folder``.
+    """Make a prompt from an entry of ``prompts.json``; mask files are relative to ``folder``.
 
     Raises:
-        SA3DError: unknown keys, missing view, or values of the wrong kind.
+        SA3DError: a key is unknown, the view is missing, or a value is invalid.
     """
-    known = {"view", "object", "points", "labels", "box", "mask", "text", "candidate"}
     if not isinstance(entry, Mapping):
         raise SA3DError('every prompt is an object {"view": ..., ...}')
-    for key, kind in (("text", "words"), ("mask", "an image's file name"), ("object", "a name")):
-        if not isinstance(entry.get(key), str | None):
-            raise SA3DError(f'the "{key}" of a prompt is {kind} in quotes, not {entry[key]!r}')
-    text, mask, name = entry.get("text"), entry.get("mask"), entry.get("object")
-    words_alone = bool(text) and not {"points", "box", "mask"} & set(entry)
-    view = entry.get("view", "" if words_alone else None)
-    if not isinstance(view, str):
-        raise SA3DError('every prompt needs a "view", the name of an image')
-    unknown = sorted(set(entry) - known)
-    if unknown:
+    known = {"view", "object", *PromptKeywords.__optional_keys__}
+    if unknown := sorted(set(entry) - known):
         raise SA3DError(
             f"unknown key {unknown[0]!r} in a prompt; known: {', '.join(sorted(known))}"
         )
+    for key, kind in (("text", "words"), ("mask", "an image's file name"), ("object", "a name")):
+        if not isinstance(entry.get(key), str | None):
+            raise SA3DError(f'the "{key}" of a prompt is {kind} in quotes, not {entry[key]!r}')
+    words_alone = bool(entry.get("text")) and not {"points", "box", "mask"} & set(entry)
+    view = entry.get("view", "" if words_alone else None)
+    if not isinstance(view, str):
+        raise SA3DError('every prompt needs a "view", the name of a view')
+    name, mask = entry.get("object"), entry.get("mask")
+    keywords: Any = {key: entry[key] for key in PromptKeywords.__optional_keys__ & set(entry)}
+    keywords["mask"] = folder / mask if mask else None
     try:
-        points = tuple((float(x), float(y)) for x, y in entry.get("points", ()))
-        given = entry.get("labels", [1] * len(points))
-        labels = as_labels(given)
-        box = entry.get("box")
-        if box is not None:
-            x0, y0, x1, y1 = (float(value) for value in box)
-            box = (x0, y0, x1, y1)
-    except (TypeError, ValueError) as error:
-        raise SA3DError(
-            f"prompt in {view!r}: points are [[x, y], ...], labels [1, 0, ...] "
-            "and a box [x0, y0, x1, y1]"
-        ) from error
-    return Prompt(
-        view=view,
-        object=DEFAULT_OBJECT if name is None else name,
-        points=points,
-        labels=labels,
-        box=box,
-        mask=folder / mask if mask else None,
-        text=text,
-        candidate=entry.get("candidate"),
-    )
+        return Prompt.from_keywords(view, DEFAULT_OBJECT if name is None else name, **keywords)
+    except SA3DError as error:
+        if str(error).startswith("prompt "):
+            raise
+        raise SA3DError(f"prompt in {view!r}: {error}") from error
 
 
 def load_prompts(path: Path) -> list[Prompt]:
@@ -217,11 +308,6 @@ def prompts_in_views(prompts: Sequence[Prompt], views: Sequence[View]) -> list[P
     return [replace(p, view=view.name) for p, view in zip(prompts, found, strict=True)]
 
 
-def as_labels(given: Sequence[Any]) -> tuple[int, ...]:
-    """Labels as integers where they are 1 or 0; others stay, for ``Prompt`` to refuse."""
-    return tuple(int(one) if one in (0, 1) else one for one in given)
-
-
 def check_marks_object(prompts: Sequence[Prompt]) -> None:
     """Check that the prompts of one view say where the object is, not only where it is not.
 
@@ -243,7 +329,7 @@ def check_together(prompts: Sequence[Prompt]) -> None:
     """
     seen: dict[tuple[float, float], int] = {}
     for prompt in prompts:
-        for point, label in prompt.clicks:
+        for point, label in prompt.labeled_points:
             if seen.setdefault(point, label) != label:
                 raise SA3DError(
                     f"prompt for {prompt.object!r} in {prompt.view!r}: point {point} is both"
@@ -266,7 +352,7 @@ def _check_on_mask(prompt: Prompt, mask: np.ndarray | None) -> None:
     Raises:
         SA3DError: one does.
     """
-    for (x, y), label in prompt.clicks:
+    for (x, y), label in prompt.labeled_points:
         if mask is not None and mask[int(y), int(x)] != label:
             said, drawn = ("object", "background") if label else ("background", "object")
             raise SA3DError(
@@ -275,5 +361,53 @@ def _check_on_mask(prompt: Prompt, mask: np.ndarray | None) -> None:
             )
 
 
-def _numbers(values: Sequence[float]) -> str:
+def _array(name: str, given: Any, example: str, shape: tuple[int, ...]) -> list[Any]:
+    """Return what a caller gave as nested lists of floats of a shape; -1 takes any number.
+
+    Raises:
+        SA3DError: the value has another shape, or is not of numbers.
+    """
+    try:
+        numbers = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.empty(())
+    if numbers.shape == (0,) and shape[0] < 0:
+        return []
+    fits = [wanted in (-1, found) for wanted, found in zip(shape, numbers.shape, strict=False)]
+    if numbers.ndim != len(shape) or not all(fits):
+        raise SA3DError(f"{name} must be {example}, not {given!r}")
+    return numbers.tolist()
+
+
+def _labels(given: Any) -> tuple[int, ...]:
+    """Return labels as integers where they are 1 or 0; others stay, for ``Prompt`` to refuse.
+
+    Raises:
+        SA3DError: the labels are not a flat list.
+    """
+    if np.ndim(given) != 1:
+        raise SA3DError(f"labels must be [1, 0, ...], not {given!r}")
+    return tuple(int(label) if label in (0, 1) else label for label in given)
+
+
+def _mask(given: Any) -> Path | np.ndarray | None:
+    """Return a mask as ``Prompt`` takes it.
+
+    Raises:
+        SA3DError: the mask is neither a file nor an array [H, W].
+    """
+    if given is None:
+        return None
+    if isinstance(given, str | Path):
+        return Path(given)
+    array = np.asarray(given)
+    if array.ndim != 2 or array.dtype.kind not in "biuf":
+        raise SA3DError(
+            f"mask has the shape {array.shape}: give one value per pixel, [H, W], non-zero on the "
+            "object, or the file of such an image"
+        )
+    return array
+
+
+def _listed(values: Sequence[float]) -> str:
     return "(" + ", ".join(f"{value:g}" for value in values) + ")"

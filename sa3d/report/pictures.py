@@ -44,7 +44,7 @@ def prompt_picture(scene: Scene, view_index: int, prompts: Sequence[Prompt]) -> 
     for prompt in prompts:
         if prompt.box is not None:
             draw.rectangle(prompt.box, outline=_BOX, width=line)
-        for (x, y), label in prompt.clicks:
+        for (x, y), label in prompt.labeled_points:
             radius = 2.5 * line
             place = (x - radius, y - radius, x + radius, y + radius)
             color = _ON if label == 1 else _BESIDE

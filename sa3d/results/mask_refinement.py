@@ -134,7 +134,7 @@ def _undone_clicks(
     return [
         (x, y)
         for prompt in prompts
-        for (x, y), label in prompt.clicks
+        for (x, y), label in prompt.labeled_points
         if mask[int(y), int(x)] == label != refined[int(y), int(x)]
     ]
 

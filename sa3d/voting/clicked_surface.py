@@ -45,7 +45,7 @@ def clicked_surface(scene: Scene, index: int, prompts: Sequence[Prompt]) -> np.n
     height, width = clusters.shape
     clicked: set[int] = set()
     for prompt in prompts:
-        for (x, y), label in prompt.clicks:
+        for (x, y), label in prompt.labeled_points:
             row, column = int(y * height / photo.height), int(x * width / photo.width)
             beside = clusters[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
             # At the edge of a thing clicked before, that is meant, not the next one.

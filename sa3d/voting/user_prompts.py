@@ -150,7 +150,7 @@ def _box_with_missing(mask: np.ndarray, last: Prompt) -> tuple[np.ndarray | None
     from scipy.ndimage import distance_transform_edt
 
     away = np.asarray(distance_transform_edt(~mask))
-    clicks = [point for point, label in last.clicks if label == 1]
+    clicks = [point for point, label in last.labeled_points if label == 1]
     x, y = max(clicks, key=lambda p: away[int(p[1]), int(p[0])], default=(0.0, 0.0))
     depth = float(away[int(y), int(x)])
     if not clicks or depth <= _LARGE * np.sqrt(mask.sum()):

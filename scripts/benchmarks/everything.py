@@ -20,12 +20,11 @@ from typing import Literal
 import numpy as np
 import tyro
 
+import sa3d
 from nerfstudio_plugin.demo.data import open_demo
-from nerfstudio_plugin.runs.scene_loading import open_scene
 from nerfstudio_plugin.saved.overlay import overlay_sheet
 from sa3d.evaluation.stages import mean_iou_over_views
 from sa3d.loop.config import LoopConfig
-from sa3d.loop.settings import load_settings
 from sa3d.objects.segmentation import Segmentation
 from sa3d.results.final_masks import final_masks
 from sa3d.scene.scene import Scene
@@ -83,8 +82,10 @@ def matched(table: dict[str, dict[str, float]]) -> dict[str, tuple[str, float]]:
 def main(options: Options) -> None:
     """Find everything, print the table, write the picture."""
     demo = open_demo(options.demo)
-    prepare = load_settings("demo").prepare
-    _, scene = open_scene(demo.load_config, demo.folder, "auto", prepare, options.cache_dir)
+    opened = sa3d.open(
+        demo.load_config, "demo", data=demo.folder, cache_dir=options.cache_dir, device="auto"
+    )
+    scene = opened.scene
     for _ in scene.prepare():
         pass
     started = time.perf_counter()

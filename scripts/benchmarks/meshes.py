@@ -157,7 +157,7 @@ def _over_grey(pixels: np.ndarray) -> np.ndarray:
 def main(options: Options) -> None:
     """Print the table; write meshes, pictures and numbers."""
     torch.manual_seed(0)
-    opened = options.reopen()
+    opened = options.reopen().export_source
     options.output.mkdir(parents=True, exist_ok=True)
     print(f"| object | {' | '.join(_COLUMNS)} |\n|{'---|' * (len(_COLUMNS) + 1)}")
     rows = []

@@ -21,8 +21,8 @@ import numpy as np
 import tyro
 from scipy.stats import rankdata
 
+import sa3d
 from nerfstudio_plugin.demo.data import open_demo
-from nerfstudio_plugin.runs.scene_loading import open_scene
 from nerfstudio_plugin.saved.overlay import overlay_sheet
 from sa3d.base.errors import SA3DError
 from sa3d.evaluation.simulated_user import box_of, prompt_until_right
@@ -30,6 +30,7 @@ from sa3d.evaluation.stages import STAGES, StageRecorder, iou, upper_bound
 from sa3d.geometry.view_schedule import camera_distances, farthest_views
 from sa3d.loop.config import LoopConfig
 from sa3d.loop.session import Session
+from sa3d.loop.settings import Settings
 from sa3d.objects.checkpoint import read_bitmap
 from sa3d.objects.prompts import Prompt, load_prompts
 from sa3d.objects.segmentation import Segmentation
@@ -176,7 +177,8 @@ def open_target(options: Options) -> tuple[Scene, dict[str, Masks], dict[str, Pr
     else:
         raise SA3DError("no scene: name a run with --load-config, or a demo scene with --demo")
     wanted = measured_objects(options, tuple(folders))
-    _, scene = open_scene(load_config, data, "auto", options.prepare, options.cache_dir)
+    settings = Settings(prepare=options.prepare)
+    scene = sa3d.open(load_config, settings, data=data, cache_dir=options.cache_dir).scene
     for done in scene.prepare():
         print(f"\rprepared {done.index + 1}/{done.total}", end="", flush=True)
     print()

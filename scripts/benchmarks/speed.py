@@ -27,9 +27,10 @@ import torch
 import tyro
 from speed_operators import growth_rows, median_seconds, pruning_rows, synchronise, update_rows
 
+import sa3d
 from nerfstudio_plugin.demo.data import open_demo
-from nerfstudio_plugin.runs.scene_loading import open_scene
 from sa3d.loop.session import Session
+from sa3d.loop.settings import Settings
 from sa3d.objects.events import ViewDone
 from sa3d.objects.prompts import Prompt
 from sa3d.results.final_masks import final_masks
@@ -322,16 +323,23 @@ def _further_object(rows: list[dict[str, float]], first: float, sam: dict[str, A
 def main(options: Options) -> None:
     """Measure and write the table."""
     demo = open_demo(options.scene)
-    prepare = PrepareConfig(ray_side=options.ray_side)
     with tempfile.TemporaryDirectory() as cache:
-        run = lambda: open_scene(  # noqa: E731
-            demo.load_config, demo.folder, options.device, prepare, Path(cache)
-        )[1]
-        scene = run()
+
+        def opened() -> Scene:
+            settings = Settings(prepare=PrepareConfig(ray_side=options.ray_side))
+            return sa3d.open(
+                demo.load_config,
+                settings,
+                data=demo.folder,
+                cache_dir=cache,
+                device=options.device,
+            ).scene
+
+        scene = opened()
         prompts = [[demo.prompts[name]] for name in options.objects]
         first, watch, _ = run_session(scene, prompts[0], options.device)
         second_object, second_watch, _ = run_session(scene, prompts[1], options.device)
-        again, again_watch, _ = run_session(run(), prompts[0], options.device)
+        again, again_watch, _ = run_session(opened(), prompts[0], options.device)
         numbers: dict[str, Any] = {
             "first": {"seconds": first, "parts": watch.seconds, "nerf_calls": watch.calls["NeRF"]},
             "second_object": {

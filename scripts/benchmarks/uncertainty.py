@@ -21,7 +21,8 @@ import torch
 import tyro
 from scene import load_masks
 
-from nerfstudio_plugin.saved.segmentation_folder import ExportSource, reopen
+import sa3d
+from nerfstudio_plugin.api.open_scene import OpenScene
 from sa3d.evaluation.reliability import Reliability, reliability
 from sa3d.evaluation.stages import upper_bound
 from sa3d.objects.inverse_rendering import Evidence
@@ -118,8 +119,8 @@ def saved(folder: Path, masks: Path) -> Judged:
     return Judged.joined(parts)
 
 
-def _prepared(folder: Path) -> ExportSource:
-    opened = reopen(folder)
+def _prepared(folder: Path) -> OpenScene:
+    opened = sa3d.load(folder)
     for _ in opened.scene.prepare():
         pass
     return opened

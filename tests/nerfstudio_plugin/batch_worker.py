@@ -14,7 +14,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         scene = analytic_scene(Path(folder), size=(96, 72), prepare=False)
         made = CommandLine(Path(folder), scene, None, scene.field)
-        sys.modules["nerfstudio_plugin.runs.scene_loading"] = SimpleNamespace(
-            open_scene=made.open_scene
-        )
+        sys.modules["nerfstudio_plugin.runs.opening"] = SimpleNamespace(open_run=made.open_run)
         sys.exit(main(sys.argv[1:]))

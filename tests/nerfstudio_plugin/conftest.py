@@ -17,7 +17,6 @@ from nerfstudio_plugin.demo import data as demo_data
 from nerfstudio_plugin.demo.data import DemoScene, open_demo
 from sa3d.objects.checkpoint import write_bitmap
 from sa3d.objects.prompts import Prompt
-from sa3d.scene.scene import Scene
 from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene
 
 _TURNED = torch.tensor([[0.0, -1.0, 0.0, 0.1], [1.0, 0.0, 0.0, 0.2], [0.0, 0.0, 1.0, 0.3]])
@@ -87,13 +86,10 @@ class CommandLine:
     capture: pytest.CaptureFixture | None
     field: object
 
-    def open_scene(
-        self, load_config, data=None, device="auto", prepare_config=None, cache_dir=None
-    ):
-        cache = cache_dir or self.folder / "sa3d_cache"
+    def open_run(self, load_config, *, data=None, device="auto", step=None):
         checkpoint = self.folder / "step-000000002.ckpt"
         checkpoint.write_bytes(b"weights")
-        run = SimpleNamespace(
+        return SimpleNamespace(
             field=self.field,
             views=self.scene.scene.views,
             dataparser_transform=_TURNED,
@@ -102,8 +98,8 @@ class CommandLine:
             checkpoint_path=checkpoint,
             data=self.folder,
             config=SimpleNamespace(method_name="nerfacto"),
+            device="cpu",
         )
-        return run, Scene(self.field, run.views, cache, prepare_config, "cpu")
 
     def run(self, *argv):
         """Exit code, stdout and stderr."""
@@ -145,10 +141,8 @@ def command_line(photographed, tmp_path, monkeypatch, capsys):
     """The command line on an analytic scene, without Nerfstudio."""
     monkeypatch.chdir(tmp_path)
     made = CommandLine(tmp_path, photographed, capsys, photographed.field)
-    fake = SimpleNamespace(
-        open_scene=made.open_scene, default_cache_root=lambda _: tmp_path / "sa3d_cache"
-    )
-    monkeypatch.setitem(sys.modules, "nerfstudio_plugin.runs.scene_loading", fake)
+    fake = SimpleNamespace(open_run=made.open_run)
+    monkeypatch.setitem(sys.modules, "nerfstudio_plugin.runs.opening", fake)
     return made
 
 
@@ -179,8 +173,8 @@ def saved_ball(photographed, tmp_path_factory):
     made = CommandLine(folder, photographed, None, photographed.field)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        fake = SimpleNamespace(open_scene=made.open_scene)
-        patch.setitem(sys.modules, "nerfstudio_plugin.runs.scene_loading", fake)
+        fake = SimpleNamespace(open_run=made.open_run)
+        patch.setitem(sys.modules, "nerfstudio_plugin.runs.opening", fake)
         assert main([str(part) for part in made.segment_ball("ball")]) == 0
     return folder
 

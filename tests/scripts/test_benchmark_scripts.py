@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import sa3d
 from nerfstudio_plugin.demo.data import open_demo
-from nerfstudio_plugin.runs.scene_loading import open_scene
 from sa3d.evaluation.stages import upper_bound
+from sa3d.loop.settings import Settings
 from sa3d.objects.checkpoint import read_bitmap, save_segmentation
 from sa3d.scene.config import PrepareConfig
 
@@ -191,7 +192,13 @@ def exact_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *("--cache-dir", str(tmp_path / "cache")),
         *("--prepare.ray-side", "48", "--prepare.resolution", "96"),
     )
-    _, scene = open_scene(demo.load_config, demo.folder, "cpu", prepare, tmp_path / "cache")
+    scene = sa3d.open(
+        demo.load_config,
+        Settings(prepare=prepare),
+        data=demo.folder,
+        cache_dir=tmp_path / "cache",
+        device="cpu",
+    ).scene
     list(scene.prepare())
     folder = demo.folder / "masks_gt/book"
     exact = [read_bitmap(folder / f"{Path(view.name).stem}.png") for view in scene.views]

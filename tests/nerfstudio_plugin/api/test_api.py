@@ -10,7 +10,7 @@ import torch
 import trimesh
 
 import sa3d
-from nerfstudio_plugin.api import marked_prompts
+from nerfstudio_plugin.api import models
 from nerfstudio_plugin.exports import export_class, new_export
 from sa3d.base.mask_overlap import iou
 from sa3d.evaluation.simulated_user import box_of
@@ -144,14 +144,14 @@ def test_everything_is_one_step(ball, scene):
     assert not scene.objects
 
 
-def test_rename_paint_merge_split(ball, scene, photographed):
+def test_rename_recolor_merge_split(ball, scene, photographed):
     crate = scene.segment(view="frame_00003", points=[(62, 36)], name="crate")
     assert [ball.color, crate.color] == [object_color(0), object_color(1)]
     orb = ball.rename("orb")
     assert list(scene.objects) == ["orb", "crate"]
     with pytest.raises(sa3d.SA3DError, match="no object 'ball'"):
         ball.verdict  # noqa: B018
-    orb.paint("#010203")
+    orb.recolor("#010203")
     assert orb.color == (1, 2, 3)
     alone = orb.probability
     both = scene.merge(["orb", "crate"], "both")
@@ -168,7 +168,7 @@ def test_rename_paint_merge_split(ball, scene, photographed):
     with pytest.raises(sa3d.SA3DError, match="two objects or more"):
         scene.merge(["orb"], "both")
     with pytest.raises(sa3d.SA3DError, match="is no color"):
-        orb.paint("reddish")
+        orb.recolor("reddish")
     assert list(scene.objects) == ["orb", "crate"]
 
 
@@ -191,19 +191,22 @@ def test_what_cannot_be_is_refused_in_words(ball, scene, command_line):
 
 def test_what_is_refused_changes_nothing(ball, scene):
     refused = [
-        ({"points": [(1, 1)]}, "which photo"),
+        ({"points": [(1, 1)]}, "view is missing: name the view"),
         ({"view": VIEW}, "no prompt given"),
         ({"view": VIEW, "points": [(500, 1)]}, "outside the image"),
         ({"view": "nowhere", "points": [(1, 1)]}, "no view is called"),
         ({"view": VIEW, "points": [(1, 1)], "labels": [0]}, "background points only"),
-        ({"view": VIEW, "points": ON_BALL}, r"points=\(52, 34\) cannot be: give points=\[\(x, y\)"),
-        ({"view": VIEW, "points": [(1, 1), (2,)]}, "give points="),
-        ({"view": VIEW, "points": [("a", 1)]}, "give points="),
-        ({"view": VIEW, "points": [ON_BALL], "labels": 1}, "labels=1 cannot be: give labels="),
+        ({"view": VIEW, "points": ON_BALL}, r"points must be \[\(x, y\), \.\.\.\], not \(52, 34\)"),
+        ({"view": VIEW, "points": [(1, 1), (2,)]}, "points must be"),
+        ({"view": VIEW, "points": [("a", 1)]}, "points must be"),
+        (
+            {"view": VIEW, "points": [ON_BALL], "labels": 1},
+            r"labels must be \[1, 0",
+        ),
         ({"view": VIEW, "points": [ON_BALL], "labels": [0.5]}, "labels must be 1"),
-        ({"view": VIEW, "box": (1, 2, 3)}, r"give box=\(x0, y0, x1, y1\)"),
+        ({"view": VIEW, "box": (1, 2, 3)}, r"box must be \(x0, y0, x1, y1\)"),
         ({"view": VIEW, "mask": np.ones((72, 96, 3))}, r"shape \(72, 96, 3\): give one value per"),
-        ({"view": 0, "points": [ON_BALL]}, "view=0: give the name of a photo"),
+        ({"view": 0, "points": [ON_BALL]}, "view must be the name of a view, not 0"),
     ]
     for marked, words in refused:
         with pytest.raises(sa3d.SA3DError, match=words):
@@ -229,9 +232,7 @@ def test_what_fails_on_the_way_is_not_done_again(ball, scene, monkeypatch):
 
 def test_arrays_mark_as_tuples_do():
     def marked(**given):
-        given = {"points": (), "labels": None, "box": None, "mask": None, **given}
-        [prompt] = marked_prompts.marked_prompts("it", VIEW, text=None, prompts=(), **given)
-        return prompt
+        return Prompt.from_keywords(VIEW, "it", **given)
 
     clicked = marked(points=np.array([ON_BALL]), labels=np.array([False]))
     assert (clicked.points, clicked.labels) == (((52.0, 34.0),), (0,))
@@ -343,7 +344,7 @@ def test_words_are_looked_for(scene, photographed, monkeypatch):
             for i, view in enumerate(views)
         },
     )
-    monkeypatch.setattr(marked_prompts, "load_detector", lambda *_: detector)
+    monkeypatch.setattr(models, "load_detector", lambda *_: detector)
     ball = scene.segment(text="ball", name="ball")
     assert iou(ball.mask(VIEW, refine=False), photographed.masks["ball"][0]) > 0.8
     assert ball.segmentation.prompts[0].text == "ball"

@@ -14,7 +14,7 @@ from filelock import FileLock
 from jsonschema import Draft202012Validator
 from PIL import Image
 
-from nerfstudio_plugin.api import marked_prompts
+from nerfstudio_plugin.api import models
 from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.batch.jobs_file import SCHEMA, read_batch
 from nerfstudio_plugin.batch.outputs import remove_places
@@ -192,7 +192,7 @@ def test_words_and_unforeseen_failures(command_line, photographed, monkeypatch):
         for i, view in enumerate(views)
     }
     detector = OracleDetector({view.name: view.image() for view in views}, masks)
-    monkeypatch.setattr(marked_prompts, "load_detector", lambda *_: detector)
+    monkeypatch.setattr(models, "load_detector", lambda *_: detector)
     words = {**BALL, "name": "words", "prompts": [{"object": "it", "text": "ball"}]}
     broken = {**BALL, "name": "broken", "everything": True}
     del broken["prompts"]

@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from nerfstudio_plugin.cli import saved as cli_saved
 from sa3d.base.mask_overlap import iou
 from sa3d.objects.checkpoint import load_segmentation, save_segmentation
 from sa3d.objects.colors import object_color
@@ -66,7 +65,7 @@ def test_rename_does_not_open_the_run(command_line, both, monkeypatch):
     """But where the picture is missing; it writes what it would write if it did."""
     command_line.succeeds("objects", "rename", "ball", "orb", "--segmentation", both)
     drawn = files(both)
-    monkeypatch.setattr(cli_saved, "reopen", None)
+    monkeypatch.setattr("nerfstudio_plugin.api.opening.load", None)
     command_line.succeeds("objects", "rename", "orb", "x", "--segmentation", both)
     assert files(both) != drawn
     report = ("--json", "report.json", "--output", "again")
@@ -77,7 +76,7 @@ def test_rename_does_not_open_the_run(command_line, both, monkeypatch):
 
 
 def test_mistakes_show_before_the_run_is_opened(command_line, both, monkeypatch):
-    monkeypatch.setattr(cli_saved, "reopen", None)
+    monkeypatch.setattr("nerfstudio_plugin.api.opening.load", None)
     click = ("--view", "frame_00000", "--points", "1,1")
     for arguments in (
         ("objects", "color", "x", "#ffffff"),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nerfstudio_plugin.api import marked_prompts, scene_session
+from nerfstudio_plugin.api import models
 from sa3d.testing.oracle_detector import OracleDetector
 from sa3d.testing.oracle_segmenter import OracleSegmenter
 
@@ -21,9 +21,9 @@ def oracles(photographed, monkeypatch):
     ys, xs = masks[views[0].name]["crate"].nonzero()
     box = (float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1))
     detector = OracleDetector(images, masks, wrong={views[0].name: [(box, 0.7)]})
-    monkeypatch.setattr(marked_prompts, "load_detector", lambda *_: detector)
+    monkeypatch.setattr(models, "load_detector", lambda *_: detector)
     segmenter = OracleSegmenter(images, masks)
-    monkeypatch.setattr(scene_session, "load_segmenter", lambda *_: segmenter)
+    monkeypatch.setattr(models, "load_segmenter", lambda *_: segmenter)
 
 
 @pytest.mark.usefixtures("oracles")

@@ -13,10 +13,10 @@ from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.utils.eval_utils import eval_setup
 from solid_blocks import ball, block_where
 
+import sa3d
 from nerfstudio_plugin.display.object_blocks import Blocks
 from nerfstudio_plugin.exports.field_export import FieldExportConfig, export_field
 from nerfstudio_plugin.runs.opening import open_run
-from nerfstudio_plugin.runs.scene_loading import open_scene
 from nerfstudio_plugin.saved.segmentation_folder import provenance
 from sa3d.base.errors import SA3DError
 from sa3d.loop.settings import Settings
@@ -238,7 +238,8 @@ def segmented(dense_run, tmp_path):
     """A saved segmentation: fog in the left and in the right of all views."""
     dense_run.write_text(dense_run.read_text().replace("density: 100.0", "density: 8.0"))
     prepare = PrepareConfig(resolution=96, ray_side=32)
-    run, scene = open_scene(dense_run, tmp_path / "data", "cpu", prepare)
+    opened = sa3d.open(dense_run, Settings(prepare=prepare), data=tmp_path / "data", device="cpu")
+    run, scene = opened.run, opened.scene
     for _ in scene.prepare():
         pass
     left, right = np.zeros((2, len(scene.views), 24, 32), dtype=bool)

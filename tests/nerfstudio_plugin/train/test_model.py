@@ -6,13 +6,14 @@ import pytest
 import torch
 from solid_blocks import ball, block_where
 
+import sa3d
 from nerfstudio_plugin.display.object_blocks import boxes_of
 from nerfstudio_plugin.display.settings import Display
 from nerfstudio_plugin.display.shown_objects import ShownObjects
 from nerfstudio_plugin.runs.cameras import to_nerfstudio
-from nerfstudio_plugin.runs.scene_loading import open_scene
 from nerfstudio_plugin.train.model import SA3DModel, SA3DModelConfig
 from sa3d.base.errors import SA3DError
+from sa3d.loop.settings import Settings
 from sa3d.objects.colors import object_color
 from sa3d.scene.config import PrepareConfig
 from sa3d.voting.mask_rendering import render_share
@@ -22,13 +23,14 @@ RESOLUTION = 32
 
 @pytest.fixture(scope="module")
 def prepared(trained_once, tmp_path_factory):
-    run, scene = open_scene(
+    opened = sa3d.open(
         trained_once / "outputs/tiny/nerfacto/run/config.yml",
-        trained_once / "data",
-        "cpu",
-        PrepareConfig(resolution=RESOLUTION, ray_side=24, min_weight=0.0),
-        tmp_path_factory.mktemp("cache"),
+        Settings(prepare=PrepareConfig(resolution=RESOLUTION, ray_side=24, min_weight=0.0)),
+        data=trained_once / "data",
+        cache_dir=tmp_path_factory.mktemp("cache"),
+        device="cpu",
     )
+    run, scene = opened.run, opened.scene
     for _ in scene.prepare():
         pass
     return run, scene

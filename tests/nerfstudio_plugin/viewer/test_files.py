@@ -10,6 +10,7 @@ import pytest
 import trimesh
 from desktop import Desktop, assert_same, middle_of, oracle_of
 
+import sa3d
 from nerfstudio_plugin.cli import main
 from nerfstudio_plugin.display.settings import Display
 from nerfstudio_plugin.viewer.files import Files, equal_command
@@ -39,9 +40,9 @@ def new_panel(command_line, ball, photographed):
     settings = _settings(ball)
 
     def make():
-        run, scene = command_line.open_scene(Path("config.yml"), prepare_config=settings.prepare)
+        opened = sa3d.open("config.yml", settings)
         folder = Path("segmentations/viewer")
-        desktop = Desktop(scene, oracle_of(photographed), folder, run=run)
+        desktop = Desktop(opened.scene, oracle_of(photographed), folder, run=opened.run)
         return Panel(desktop, Files(desktop.studio))
 
     return make
