@@ -621,6 +621,8 @@ def _all_prompts(
     Raises:
         SA3DError: nothing is marked, or a value is invalid.
     """
+    if unknown := set(keywords) - PromptKeywords.__optional_keys__:
+        raise TypeError(f"a prompt has no keyword {min(unknown)!r}")
     named = [replace(prompt, object=name) for prompt in prompts]
     given = [key for key in ("points", "box", "mask", "text") if _is_given(keywords.get(key))]
     if given:

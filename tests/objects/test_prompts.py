@@ -69,6 +69,26 @@ def test_inside_is_fine() -> None:
     Prompt("a.png", box=box, points=((6.0, 6.0),), labels=(0,)).check_against(10, 8)
 
 
+def test_points_without_labels_are_on_the_object() -> None:
+    prompt = Prompt("a.png", points=((1.0, 2.0), (3.0, 4.0)))
+    assert prompt.labels == (1, 1)
+    assert prompt == Prompt("a.png", points=((1.0, 2.0), (3.0, 4.0)), labels=(1, 1))
+
+
+def test_equal_prompts_have_equal_masks() -> None:
+    mask = np.eye(4, dtype=bool)
+    prompt = Prompt("a.png", mask=mask)
+    assert prompt == Prompt("a.png", mask=mask.copy())
+    assert hash(prompt) == hash(Prompt("a.png", mask=mask.copy()))
+    for other in (~mask, mask[:2], Path("mask.png"), None):
+        assert prompt != Prompt("a.png", points=((1.0, 1.0),), mask=other)
+        assert prompt != replace(prompt, mask=other, box=(0.0, 0.0, 3.0, 3.0))
+    assert prompt != Prompt("a.png", mask=~mask)
+    assert Prompt("a.png", mask=Path("m.png")) == Prompt("a.png", mask=Path("m.png"))
+    assert Prompt("a.png", mask=Path("m.png")) != Prompt("a.png", mask=Path("n.png"))
+    assert prompt != "a.png"
+
+
 coordinates = st.tuples(st.floats(0, 500), st.floats(0, 500))
 
 

@@ -1,5 +1,6 @@
 """The Python API, on the analytic scene."""
 
+import builtins
 import itertools
 import json
 from dataclasses import replace
@@ -335,15 +336,60 @@ def test_a_segmenter_of_ones_own(command_line, saved_ball):
     assert named.settings.segmenter == "graphcut"
 
 
-def test_words_are_looked_for(scene, photographed, monkeypatch):
+def test_a_star_import_leaves_builtins_alone():
+    names: dict = {}
+    exec("from sa3d import *", names)
+    assert names["OpenScene"] is sa3d.OpenScene
+    assert not set(vars(builtins)) & set(sa3d.__all__)
+    assert "open" not in names
+
+
+def test_a_detector_is_chosen_and_kept(scene, photographed, command_line, saved_ball, monkeypatch):
+    detector, loaded = oracle_detector(photographed), []
+
+    def load(name, device):
+        loaded.append(name)
+        return detector
+
+    monkeypatch.setattr(models, "load_detector", load)
+    scene.segment(text="ball")
+    scene.segment(text="crate")
+    assert loaded == ["auto"]
+    scene.segment(text="ball", name="again", detector="owlv2-base")
+    assert loaded == ["auto", "owlv2-base"]
+    cache = saved_ball / "sa3d_cache"
+    own = sa3d.open("config.yml", COARSE, detector=detector, cache_dir=cache)
+    own.segment(text="ball")
+    named = sa3d.open("config.yml", COARSE, detector="owlv2-base", cache_dir=cache)
+    named.segment(text="ball")
+    assert loaded == ["auto", "owlv2-base", "owlv2-base"]
+    with pytest.raises(sa3d.SA3DError, match="unknown detector 'magnet'"):
+        sa3d.open("config.yml", COARSE, detector="magnet")
+
+
+def test_unknown_keywords_are_errors(scene, ball):
+    for call in (
+        lambda: scene.segment(VIEW, pints=[ON_BALL]),
+        lambda: ball.correct(VIEW, points=[ON_BALL], colour=1),
+        lambda: ball.split("part", VIEW, points=[ON_BALL], view_name="x"),
+    ):
+        with pytest.raises(TypeError, match="no keyword"):
+            call()
+
+
+def oracle_detector(photographed):
     views = photographed.scene.views
-    detector = OracleDetector(
+    return OracleDetector(
         {view.name: view.image() for view in views},
         {
             view.name: {name: stack[i] for name, stack in photographed.masks.items()}
             for i, view in enumerate(views)
         },
     )
+
+
+def test_words_are_looked_for(scene, photographed, monkeypatch):
+    detector = oracle_detector(photographed)
     monkeypatch.setattr(models, "load_detector", lambda *_: detector)
     ball = scene.segment(text="ball", name="ball")
     assert iou(ball.mask(VIEW, refine=False), photographed.masks["ball"][0]) > 0.8
@@ -351,7 +397,10 @@ def test_words_are_looked_for(scene, photographed, monkeypatch):
 
 
 def test_what_the_package_offers():
-    assert set(sa3d.__all__) <= set(dir(sa3d))
-    assert all(getattr(sa3d, name).__doc__ for name in sa3d.__all__)
+    assert set(dir(sa3d)) == {*sa3d.__all__, "open"}
+    assert all(getattr(sa3d, name).__doc__ for name in dir(sa3d))
+    wanted = "open load OpenScene SegmentedObject Prompt Scene Session Segmentation Camera View"
+    wanted += " Settings RadianceField PromptableSegmenter SA3DError"
+    assert set(wanted.split()) <= set(dir(sa3d))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         sa3d.nothing  # noqa: B018
