@@ -139,7 +139,7 @@ def load(
     if opened.scene.key != saved.segmentation.scene_key:
         raise SA3DError(
             f"the segmentation in {folder} was made from another checkpoint or other cameras than "
-            f"{load_config} has now: segment again, or name the run it was made from: load_config"
+            f"{load_config} has now: segment again, or name the run it was made from: 'load_config'"
         )
     return opened
 

@@ -1,1 +1,1 @@
-"""Opens a trained run: config, checkpoint, weights, cameras, photos."""
+"""Opens a trained run: config, checkpoint, model, cameras, photos."""

@@ -1,4 +1,4 @@
-"""Nerfstudio's ``Cameras`` <-> ``Camera``; both OpenGL, both in world units."""
+"""Converts Nerfstudio's ``Cameras`` to ``Camera`` and back; both OpenGL, both in world units."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from sa3d.geometry.camera import Camera
 
 
 def from_nerfstudio(cameras: Cameras, position: int, *, index: int = -1) -> Camera:
-    """One camera of a batch.
+    """Return one camera of a batch.
 
     Args:
         cameras: batch of shape [N].
         position: which of the N.
-        index: what the result's ``index`` shall be (see ``Camera``).
+        index: the ``index`` of the returned ``Camera``.
 
     Raises:
-        SA3DError: the camera is no perspective camera.
+        SA3DError: the camera is not a perspective camera.
     """
     kind = CameraType(int(cameras.camera_type[position].item()))
     if kind is not CameraType.PERSPECTIVE:
         raise SA3DError(
             f"the scene has {kind.name.lower()} cameras; only perspective cameras (with or without "
-            "OpenCV lens distortion) can be segmented: undistort the images and train on those"
+            "OpenCV lens distortion) can be segmented: undistort the photos and train on those"
         )
     distortion = None
     if cameras.distortion_params is not None:
@@ -48,7 +48,7 @@ def from_nerfstudio(cameras: Cameras, position: int, *, index: int = -1) -> Came
 
 
 def to_nerfstudio(camera: Camera) -> Cameras:
-    """The same camera as a batch of shape [1]."""
+    """Return the same camera as a batch of shape [1]."""
     distortion = None
     if camera.distortion is not None:
         distortion = torch.tensor([camera.distortion], dtype=torch.float32)
@@ -66,14 +66,14 @@ def to_nerfstudio(camera: Camera) -> Cameras:
 
 
 def with_pose_correction(camera: Camera, correction: Tensor) -> Camera:
-    """The camera where training moved it to.
+    """Return a camera at the position that training moved it to.
 
-    Nerfacto refines the poses of its training images together with the field. The photo and
-    the field agree at the refined pose, not at the data set's.
+    Nerfacto refines the cameras of its training photos together with the field. Photo and field
+    agree at the refined camera, not at the data set's.
 
     Args:
-        camera: a training camera at the data set's pose.
-        correction: [3, 4], the model's camera optimizer at that image: a rotation applied to ray
+        camera: a training camera as the data set has it.
+        correction: [3, 4], the value of the model's camera optimizer: a rotation applied to ray
             directions and a translation added to ray origins, both in the world frame.
     """
     delta = correction.detach().cpu().to(torch.float32)

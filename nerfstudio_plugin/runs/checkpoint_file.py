@@ -1,4 +1,4 @@
-"""Finds and reads a run's checkpoint: tensors only, never a pickle that can run code."""
+"""Finds and reads a run's checkpoint; reads tensors only, never a pickle that can run code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FILE_NAME = re.compile(r"step-(\d+)\.ckpt")
 
 
 def find_checkpoint(checkpoint_dir: Path, step: int | None = None) -> Path:
-    """The checkpoint of a step, or the latest one.
+    """Return the checkpoint of a step, or the latest one.
 
     Args:
         checkpoint_dir: the run's ``nerfstudio_models`` folder.
@@ -36,13 +36,13 @@ def find_checkpoint(checkpoint_dir: Path, step: int | None = None) -> Path:
     if step is None:
         return by_step[max(by_step)]
     if step not in by_step:
-        there = ", ".join(str(number) for number in sorted(by_step))
-        raise SA3DError(f"no checkpoint of step {step} in {checkpoint_dir}; there are: {there}")
+        steps = ", ".join(str(number) for number in sorted(by_step))
+        raise SA3DError(f"no checkpoint of step {step} in {checkpoint_dir}; there are: {steps}")
     return by_step[step]
 
 
 def _harmless_globals() -> list[Any]:
-    """What Nerfstudio's checkpoints hold besides tensors: numpy scalars, in the optimizer state."""
+    """Return the types in Nerfstudio's checkpoints beside tensors: numpy scalars of optimizers."""
     scalar = np.float64(0).__reduce__()[0]
     kinds = (np.float64, np.float32, np.int64, np.int32, np.bool_)
     return [
@@ -54,10 +54,10 @@ def _harmless_globals() -> list[Any]:
 
 
 def read_model_weights(checkpoint: Path) -> dict[str, Tensor]:
-    """The model's weights in a checkpoint, on the CPU, without the image metric's (LPIPS).
+    """Read the model's weights from a checkpoint to the CPU, without those of the metric LPIPS.
 
     Raises:
-        SA3DError: the file cannot be read, or is no Nerfstudio checkpoint.
+        SA3DError: the file cannot be read, or is not a Nerfstudio checkpoint.
     """
     try:
         with torch.serialization.safe_globals(_harmless_globals()):
@@ -74,7 +74,7 @@ def read_model_weights(checkpoint: Path) -> dict[str, Tensor]:
         ) from error
     state = loaded.get("pipeline") if isinstance(loaded, dict) else None
     if not isinstance(state, dict):
-        raise SA3DError(f"{checkpoint} is no Nerfstudio checkpoint: it has no pipeline weights")
+        raise SA3DError(f"{checkpoint} is not a Nerfstudio checkpoint: it has no pipeline weights")
     weights = {
         key.removeprefix("_model.").removeprefix("module."): value
         for key, value in state.items()
@@ -84,10 +84,10 @@ def read_model_weights(checkpoint: Path) -> dict[str, Tensor]:
 
 
 def implementation_of(weights: dict[str, Tensor]) -> Literal["tcnn", "torch"]:
-    """Which implementation of the hash grid the weights belong to.
+    """Return the implementation of the hash grid that the weights belong to.
 
-    ``config.yml`` does not tell: where tiny-cuda-nn is missing, Nerfstudio trains with torch though
-    the config says tcnn.
+    ``config.yml`` is not reliable: without tiny-cuda-nn, Nerfstudio trains with torch although the
+    config says tcnn.
     """
     is_torch = any(key.endswith("hash_table") for key in weights)
     return "torch" if is_torch else "tcnn"

@@ -1,8 +1,8 @@
-"""Reads a run's ``config.yml``: Nerfstudio's pickled-as-YAML trainer config, and nothing else.
+"""Reads a run's ``config.yml``, the trainer config that Nerfstudio writes as YAML.
 
 ``config.yml`` names Python classes to build. Nerfstudio reads it with YAML's unsafe loader, which
-calls whatever the file names; here only config classes, enums and paths are built, and only from
-Nerfstudio, torch and packages that registered themselves as Nerfstudio plugins.
+calls any function that the file names. Here only config classes, enums and paths are built, and
+only those of Nerfstudio, torch and packages that registered themselves as Nerfstudio plugins.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _plugin_packages() -> frozenset[str]:
 
 
 class _RunConfigLoader(yaml.UnsafeLoader):
-    """YAML's loader for Python objects, with a gate before every name and every construction."""
+    """YAML loader for Python objects that checks every name, and every object it builds."""
 
     def find_python_name(self, name: str, mark: Any, unsafe: bool = False) -> Any:
         module, _, attribute = name.rpartition(".")
@@ -41,7 +41,9 @@ class _RunConfigLoader(yaml.UnsafeLoader):
         trusted = package in _TRUSTED_PACKAGES or name in _GENERIC_ALIASES
         if not trusted and package not in _plugin_packages():
             raise yaml.constructor.ConstructorError(
-                "while reading a class", mark, f"{name!r} is neither Nerfstudio's nor a plugin's"
+                "while reading a class",
+                mark,
+                f"{name!r} is not of Nerfstudio or a plugin",
             )
         try:
             return getattr(importlib.import_module(module), attribute)
@@ -52,7 +54,9 @@ class _RunConfigLoader(yaml.UnsafeLoader):
 
     def find_python_module(self, name: str, mark: Any, unsafe: bool = False) -> Any:
         raise yaml.constructor.ConstructorError(
-            "while reading a module", mark, f"the module {name!r} has no place in a run's config"
+            "while reading a module",
+            mark,
+            f"a run's config names no modules, this one names {name!r}",
         )
 
     def make_python_instance(
@@ -85,7 +89,7 @@ def read_run_config(load_config: Path) -> TrainerConfig:
         load_config: the file.
 
     Raises:
-        SA3DError: the file is missing, unreadable, cut short, or names a class not to be had.
+        SA3DError: the file is missing, unreadable or cut short, or a class in it is not installed.
     """
     try:
         text = load_config.read_text("utf8")

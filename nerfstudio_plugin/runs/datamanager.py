@@ -1,4 +1,7 @@
-"""The base run's images for Nerfstudio's commands; segmenting itself does not read them here."""
+"""Data manager that gives the base run's photos to Nerfstudio's commands.
+
+Segmenting does not use it: it reads photos through ``View``.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class SA3DDataManagerConfig(VanillaDataManagerConfig):
-    """Where the base run's images are. The dataparser is the base run's own."""
+    """The base run's photos and cameras, read by the base run's own dataparser."""
 
     _target: type = field(default_factory=lambda: SA3DDataManager)
     dataparser: tyro.conf.Suppress[DataParserConfig | None] = None  # pyright: ignore
 
     def describe(self, run: Run) -> None:
-        """Note where a run's images are, and how they are read, unless it is known already."""
+        """Set the run's data folder, and its dataparser if none is set yet."""
         self.data = run.data.resolve()
         if self.dataparser is None:
             base = run.config.pipeline.datamanager
@@ -41,16 +44,16 @@ class SA3DDataManagerConfig(VanillaDataManagerConfig):
 
 
 class SA3DDataManager(VanillaDataManager[InputDataset]):
-    """Nerfstudio's data manager without processes, which reads photos when asked for them."""
+    """Nerfstudio's data manager without worker processes; reads photos when they are needed."""
 
     def setup_train(self) -> None:
-        """Only what ``ns-export`` adjusts before it asks for rays."""
+        """Make the pixel sampler, which ``ns-export`` adjusts before it asks for rays."""
         self.train_pixel_sampler = self._get_pixel_sampler(
             self.train_dataset, self.config.train_num_rays_per_batch
         )
 
     def next_train(self, step: int) -> tuple[RayBundle, dict[str, Any]]:
-        """Random rays of the training photos; the photos are read at the first call."""
+        """Return random rays of the training photos; reads the photos at the first call."""
         if not hasattr(self, "iter_train_image_dataloader"):
             sampler = self.train_pixel_sampler
             super().setup_train()
@@ -58,11 +61,11 @@ class SA3DDataManager(VanillaDataManager[InputDataset]):
         return super().next_train(step)
 
     def setup_eval(self) -> None:
-        """Only what hands out whole photos."""
+        """Make the loaders of whole photos, and no others."""
         options = {"input_dataset": self.eval_dataset, "device": self.device, "num_workers": 0}
         self.fixed_indices_eval_dataloader = FixedIndicesEvalDataloader(**options)
         self.eval_dataloader = RandIndicesEvalDataloader(**options)
 
     def next_eval(self, step: int) -> tuple[RayBundle, dict[str, Any]]:
-        """There is no loss over rays to evaluate."""
-        raise NotImplementedError("a segmentation is evaluated by whole images")
+        """Raise: a segmentation has no loss over rays to evaluate."""
+        raise NotImplementedError("a segmentation is evaluated by whole photos")

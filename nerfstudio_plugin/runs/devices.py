@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""Names of torch devices."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from sa3d.base.errors import SA3DError
 
 
 def torch_device(name: Literal["auto", "cpu", "cuda"]) -> str:
-    """The device meant: auto is a GPU if there is one.
+    """Return the torch device of a name; "auto" is a GPU if there is one.
 
     Raises:
-        SA3DError: there is no such device, or not on this machine.
+        SA3DError: there is no such device, or none on this machine.
     """
     import torch
 

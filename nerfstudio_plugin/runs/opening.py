@@ -1,8 +1,8 @@
-"""Opens a trained run by its ``config.yml``: model, cameras and images, frozen, ready to segment.
+"""Opens a trained run by its ``config.yml``: frozen model, cameras and photos.
 
-Not through ``eval_setup``: that starts a data manager, downloads the weights of an image metric
-(LPIPS), looks for the checkpoint below the working directory, fails on the optimizer state with
-torch >= 2.6, and loads weights that do not fit without a word.
+Nerfstudio's ``eval_setup`` is not used: it starts a data manager, downloads the weights of the
+image metric LPIPS, looks for the checkpoint below the working directory, fails on the optimizer
+state with torch >= 2.6, and loads weights that do not fit without an error.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class Run:
 
     Attributes:
         field: the frozen radiance field.
-        views: all images of the data set, by file name.
-        dataparser_transform: [3, 4], the data set's frame to the world frame, before scaling.
-        dataparser_scale: world units per unit of the data set.
+        views: all views of the data set, sorted by file name.
+        dataparser_transform: [3, 4], from the original frame to the world frame, before scaling.
+        dataparser_scale: world units per unit of the original frame.
         config: the run's config.
         model: the Nerfstudio model the field renders, in evaluation mode.
         load_config: the run's ``config.yml``.
         checkpoint_path: the checkpoint that was read.
-        data: where the images and cameras came from.
+        data: folder of the photos and cameras.
         device: where the field is evaluated.
     """
 
@@ -81,12 +81,12 @@ def open_run(
 
     Args:
         load_config: the run's ``config.yml``, or the folder it lies in.
-        data: where the images are, if not where the config says.
-        device: where the field is evaluated; auto takes the GPU if there is one.
-        step: which checkpoint; None takes the latest.
+        data: folder of the photos and cameras, if it is not the one in the config.
+        device: where the field is evaluated; "auto" takes a GPU if there is one.
+        step: training step of the checkpoint; None takes the latest.
 
     Raises:
-        SA3DError: anything about the run that the user has to put right.
+        SA3DError: a problem with the run that the user can solve.
     """
     load_config = Path(load_config)
     if load_config.is_dir():
@@ -121,19 +121,23 @@ def _check_supported(config: TrainerConfig, load_config: Path) -> None:
     if not isinstance(model, NerfactoModelConfig) or target not in _SUPPORTED_MODELS:
         if base := getattr(config.pipeline, "base_config", None):
             raise SA3DError(
-                f"{load_config} is a segmentation, not a scene: give the run it was made in, {base}"
+                f"{load_config} is a segmentation, not a trained run: give the run it was made in, "
+                f"{base}"
             )
         name = getattr(target, "__name__", "unknown")
         raise SA3DError(
             f"{load_config} is a run of {config.method_name!r} (model {name}), which cannot be "
-            f"segmented; train the scene with one of: {', '.join(SUPPORTED_METHODS)}"
+            f"segmented; train with one of: {', '.join(SUPPORTED_METHODS)}"
         )
 
 
 def _check_frame(train: DataparserOutputs, load_config: Path, data: Path) -> None:
-    """The cameras must lie in the frame the field was trained in.
+    """Check that the cameras lie in the world frame that the field was trained in.
 
-    Poses are centred and scaled by all images together, so other data means another frame.
+    Nerfstudio centres and scales all cameras together, so other data has another world frame.
+
+    Raises:
+        SA3DError: the frames differ.
     """
     saved = load_config.parent / "dataparser_transforms.json"
     if not saved.is_file():
@@ -148,16 +152,16 @@ def _check_frame(train: DataparserOutputs, load_config: Path, data: Path) -> Non
     )
     if not same or abs(scale / train.dataparser_scale - 1) > 1e-3:
         raise SA3DError(
-            f"the camera poses of {data} are not those the run was trained on (they differ from "
-            f"{saved}); give --data with the data set of the training"
+            f"the cameras of {data} are not those the run was trained on (they differ from "
+            f"{saved}); give 'data': the data set of the training"
         )
 
 
 @contextmanager
 def without_lpips() -> Iterator[None]:
-    """While a model is built: do not build LPIPS, which would download 233 MB of AlexNet weights.
+    """Keep models built in this context from making LPIPS, which downloads 233 MB of weights.
 
-    Nerfacto imports the class at that moment and uses it for evaluation metrics only.
+    Nerfacto imports the class when it is built, and uses it for evaluation metrics only.
     """
     module = torchmetrics.image.lpip
     original = module.LearnedPerceptualImagePatchSimilarity
@@ -189,18 +193,18 @@ def _load_model(
             f"{'the device cuda' if TCNN_EXISTS else 'to be installed'}; install it and use a "
             "CUDA GPU, or train again with --pipeline.model.implementation torch"
         )
-    images = len(parsed.train.image_filenames)
-    trained_images = _number_of_training_images(weights)
-    if trained_images not in (None, images):
+    photos = len(parsed.train.image_filenames)
+    trained_photos = _number_of_training_photos(weights)
+    if trained_photos not in (None, photos):
         raise SA3DError(
-            f"the run was trained on {trained_images} images, {parsed.data} has {images} to train "
-            "on; give --data with the data set of the training"
+            f"the run was trained on {trained_photos} photos, {parsed.data} has {photos} to train "
+            "on; give 'data': the data set of the training"
         )
     try:
         with without_lpips():
             model = model_config.setup(
                 scene_box=parsed.train.scene_box,
-                num_train_data=images,
+                num_train_data=photos,
                 metadata=parsed.train.metadata,
                 device=device,
                 grad_scaler=None,
@@ -217,7 +221,7 @@ def _load_model(
     return model.to(device).eval().requires_grad_(False)
 
 
-def _number_of_training_images(weights: dict[str, Tensor]) -> int | None:
+def _number_of_training_photos(weights: dict[str, Tensor]) -> int | None:
     for key in ("field.embedding_appearance.embedding.weight", "camera_optimizer.pose_adjustment"):
         if key in weights:
             return weights[key].shape[0]
@@ -225,7 +229,7 @@ def _number_of_training_images(weights: dict[str, Tensor]) -> int | None:
 
 
 def _pose_corrections(model: NerfactoModel) -> Tensor | None:
-    """[number of training images, 3, 4]: where training moved the cameras, None if it did not."""
+    """Return how training moved the cameras, [training photos, 3, 4]; None if it did not."""
     if model.camera_optimizer.config.mode == "off":
         return None
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""A run's photos and cameras, through its dataparser: no data manager, no processes."""
+"""Reads a run's photos and cameras by its dataparser, without a data manager."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ANCESTORS = 7
 
 @dataclass(frozen=True)
 class RunData:
-    """What the dataparser says about a run's data: ``train`` and the other splits."""
+    """Output of the dataparser: the training split, and the other splits."""
 
     data: Path
     train: DataparserOutputs
@@ -32,20 +32,20 @@ class RunData:
 
 
 def locate_data(config: TrainerConfig, load_config: Path, override: Path | None) -> Path:
-    """Where the run's images are: ``override``, or the path in the config wherever it resolves.
+    """Return the folder of the run's photos: ``override``, or the path in the config.
 
     A relative path is tried from the working directory, then from the folders above ``config.yml``.
 
     Raises:
-        SA3DError: nothing is there; lists where it looked.
+        SA3DError: there is no such folder; the message lists the places that were tried.
     """
     if override is not None:
         if not override.exists():
-            raise SA3DError(f"--data {override} does not exist")
+            raise SA3DError(f"'data' {override} does not exist")
         return override
     named = Path(config.pipeline.datamanager.data or _parser_config(config).data)
     if named == Path():
-        raise SA3DError(f"{load_config} does not say where the images are; give --data")
+        raise SA3DError(f"{load_config} does not name its photos; give 'data'")
     places = [named]
     if not named.is_absolute():
         places += [folder / named for folder in load_config.resolve().parents[:_ANCESTORS]]
@@ -53,7 +53,7 @@ def locate_data(config: TrainerConfig, load_config: Path, override: Path | None)
         if place.exists():
             return place
     looked = ", ".join(str(place) for place in places)
-    raise SA3DError(f"the run's images ({named}) were not found; give --data. Looked at: {looked}")
+    raise SA3DError(f"the run's photos ({named}) were not found; give 'data'. Looked at: {looked}")
 
 
 def _parser_config(config: TrainerConfig) -> DataParserConfig:
@@ -64,19 +64,19 @@ def _parser_config(config: TrainerConfig) -> DataParserConfig:
 
 
 def parse_data(config: TrainerConfig, data: Path) -> RunData:
-    """Run the run's own dataparser, at the images' full size where those files exist.
+    """Run the run's own dataparser, with photos at full size where those files exist.
 
     Raises:
-        SA3DError: the dataparser rejects the data, or image files are missing.
+        SA3DError: the dataparser rejects the data, or photos are missing.
     """
     found = _parse(config, data, full_size=True)
-    if missing := _missing_images(found):
+    if missing := _missing_photos(found):
         if getattr(_parser_config(config), "downscale_factor", None):
             found = _parse(config, data, full_size=False)
-        if still := _missing_images(found):
+        if still := _missing_photos(found):
             raise SA3DError(
-                f"{len(still)} images of the scene are missing, the first is {missing[0]}; restore "
-                "them or give --data"
+                f"{len(still)} photos of the run are missing, the first is {missing[0]}; restore "
+                "them or give 'data'"
             )
     return found
 
@@ -95,19 +95,19 @@ def _parse(config: TrainerConfig, data: Path, *, full_size: bool) -> RunData:
         train = parser.get_dataparser_outputs(split="train")
     except _PARSER_ERRORS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise SA3DError(f"the cameras of {data} cannot be read: {reason}; give --data") from error
+        raise SA3DError(f"the cameras of {data} cannot be read: {reason}; give 'data'") from error
     if not train.image_filenames:
-        raise SA3DError(f"{data} has no training images; give --data")
+        raise SA3DError(f"{data} has no training photos; give 'data'")
     others = []
     for split in ("val", "test"):
         try:
             others.append(parser.get_dataparser_outputs(split=split))
         except _PARSER_ERRORS:
-            continue  # a scene may have no such split; every one has images to train on
+            continue  # a scene may have no such split; every one has photos to train on
     return RunData(data, train, tuple(others))
 
 
-def _missing_images(found: RunData) -> list[Path]:
+def _missing_photos(found: RunData) -> list[Path]:
     every = [path for outputs in (found.train, *found.others) for path in outputs.image_filenames]
     return [path for path in dict.fromkeys(every) if not path.is_file()]
 
@@ -115,16 +115,16 @@ def _missing_images(found: RunData) -> list[Path]:
 def make_views(
     found: RunData, pose_corrections: Tensor | None, background: tuple[int, int, int]
 ) -> tuple[View, ...]:
-    """All images of all splits, each once, in the order of their file names.
+    """Return the views of all splits, each once, in the order of their file names.
 
     Args:
         found: the parsed data.
-        pose_corrections: [number of training images, 3, 4], see
-            ``with_pose_correction``; None where none were learned.
-        background: RGB in [0, 255] behind transparent pixels, where the data names none.
+        pose_corrections: [training photos, 3, 4], see ``with_pose_correction``; None if training
+            moved no cameras.
+        background: RGB in [0, 255] behind transparent pixels, if the data names none.
 
     Raises:
-        SA3DError: a camera or an image file is unsuitable.
+        SA3DError: a camera or a photo is unsuitable.
     """
     cameras = dict(_cameras(found, pose_corrections))
     root = Path(os.path.commonpath([path.parent for path in cameras]))
@@ -151,18 +151,18 @@ def _cameras(found: RunData, pose_corrections: Tensor | None) -> Iterator[tuple[
 
 
 def _at_file_size(camera: Camera, path: Path) -> Camera:
-    """The camera at the image file's own size (the data may state another resolution)."""
+    """Return the camera at the photo's own size (the data may state another resolution)."""
     try:
         with Image.open(path) as file:
             width, height = file.size
     except (OSError, Image.DecompressionBombError) as error:
-        raise SA3DError(f"cannot read the image {path} ({error}); restore the file") from error
+        raise SA3DError(f"cannot read the photo {path} ({error}); restore the file") from error
     if (width, height) == (camera.width, camera.height):
         return camera
     stretch = (width / camera.width) / (height / camera.height)
     if abs(stretch - 1) > 0.02:
         raise SA3DError(
             f"{path} has {width}x{height} pixels, its camera {camera.width}x{camera.height}: not "
-            "the same shape; restore the images the cameras were made for"
+            "the same shape; restore the photos the cameras were made for"
         )
     return camera.resized(width, height)

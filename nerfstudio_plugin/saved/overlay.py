@@ -1,4 +1,4 @@
-"""Pictures of a segmentation: objects in color over photos, several on one sheet."""
+"""Draws objects in color over photos; several views on one sheet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def overlay_sheet(
     """Write a contact sheet: all objects over ``columns * rows`` views, the prompted ones first.
 
     Raises:
-        SA3DError: an image is missing, or the sheet cannot be written.
+        SA3DError: a photo is missing, or the sheet cannot be written.
     """
     from PIL import Image
 
@@ -44,7 +44,7 @@ def overlay_sheet(
 
 
 def sheet_views(scene: Scene, segmentation: Segmentation, count: int) -> list[int]:
-    """Up to ``count`` views: those the user prompted, then others evenly spaced."""
+    """Return up to ``count`` views: the prompted ones, then others evenly spaced."""
     prompted = [
         scene.view_index(prompt.view)
         for one in segmentation.objects.values()
@@ -55,7 +55,7 @@ def sheet_views(scene: Scene, segmentation: Segmentation, count: int) -> list[in
 
 
 def overlaid(image: np.ndarray, mask: np.ndarray, color: Color) -> np.ndarray:
-    """An image, uint8 [H, W, 3], with a mask, bool [H, W], tinted, and outlined in white."""
+    """Return an image, uint8 [H, W, 3], with a mask, bool [H, W], tinted and outlined in white."""
     tinted = image.astype(np.float32)
     tinted[mask] = 0.55 * tinted[mask] + 0.45 * np.asarray(color, dtype=np.float32)
     inner = mask.copy()

@@ -1,4 +1,4 @@
-"""A segmentation with the run it was made in: written with its origin noted, and opened again."""
+"""The folder of a saved segmentation: the segmentation, its provenance, a report, a picture."""
 
 from __future__ import annotations
 
@@ -27,10 +27,13 @@ _REPORT, _SHEET = REPORTS
 
 @dataclass(frozen=True)
 class ExportSource:
-    """A segmentation, its scene, the run behind it, and where it comes from.
+    """A segmentation with its scene and its run, as exporters take it.
 
     Attributes:
-        provenance: as ``provenance`` notes it.
+        run: the run that the segmentation was made in.
+        scene: the views, and what was evaluated of the field.
+        segmentation: the objects.
+        provenance: see ``provenance``.
         folder: where the segmentation is saved, if it is.
     """
 
@@ -41,7 +44,7 @@ class ExportSource:
     folder: Path | None = None
 
     def placement(self, frame: Frame) -> Placement:
-        """The way from the scene's world frame to the one asked for."""
+        """Return the transform from the world frame to a frame."""
         if frame == "nerfstudio":
             return Placement.nerfstudio()
         return Placement.original(self.run.dataparser_transform.numpy(), self.run.dataparser_scale)
@@ -50,10 +53,13 @@ class ExportSource:
 def write_segmentation(
     made: ExportSource, folder: Path, more: Mapping[str, Any] | None = None, *, overwrite: bool
 ) -> dict[str, Any]:
-    """Write a segmentation's folder: itself, ``results.json`` and ``overlay.png``.
+    """Write a segmentation with ``results.json`` and ``overlay.png`` to a folder.
 
     Args:
-        more: goes into the report in ``results.json``.
+        made: the segmentation.
+        folder: to write to.
+        more: added to the report in ``results.json``.
+        overwrite: replace a segmentation that is there already.
 
     Returns:
         The report.
@@ -69,27 +75,29 @@ def write_segmentation(
 
 
 def write_renamed(
-    changed: SavedSegmentation, was: Path, folder: Path, *, overwrite: bool
+    changed: SavedSegmentation, old_folder: Path, folder: Path, *, overwrite: bool
 ) -> dict[str, Any] | None:
-    """Write a segmentation that differs in names alone from a saved one: needs no run and no scene.
+    """Write a segmentation that differs from a saved one in names alone; needs no run, no scene.
 
     Args:
-        was: the folder of the saved one; its picture is taken over.
+        changed: the segmentation with new names.
+        old_folder: folder of the saved one; its picture is copied.
         folder: to write to; may be the same.
+        overwrite: replace a segmentation that is there already.
 
     Returns:
-        The report; None if the saved one lacks its own or the picture, and nothing was written.
+        The report; None if the saved one has no report or no picture: nothing is written then.
 
     Raises:
         SA3DError: the folder exists and may not be replaced, or the disk is full.
     """
     try:
-        told = json.loads((was / _REPORT).read_text(encoding="utf-8"))
-        sheet = (was / _SHEET).read_bytes()
-        there = [one["views"] for one in told["objects"]]
-        report = {key: told[key] for key in ("scene_key", "elements", "views")}
+        old = json.loads((old_folder / _REPORT).read_text(encoding="utf-8"))
+        sheet = (old_folder / _SHEET).read_bytes()
+        views = [one["views"] for one in old["objects"]]
+        report = {key: old[key] for key in ("scene_key", "elements", "views")}
         objects = changed.segmentation.objects.values()
-        report["objects"] = [_told(one, v) for one, v in zip(objects, there, strict=True)]
+        report["objects"] = [_object_entry(one, v) for one, v in zip(objects, views, strict=True)]
     except (OSError, ValueError, LookupError, TypeError):
         return None
     save_segmentation(changed.segmentation, folder, changed.provenance, overwrite=overwrite)
@@ -100,17 +108,17 @@ def write_renamed(
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON, whole or not at all.
+    """Write a JSON file atomically.
 
     Raises:
-        SA3DError: the disk is full, or the place not writable.
+        SA3DError: the disk is full, or the folder is not writable.
     """
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
 
 
 def provenance(run: Run, settings: Settings, cache_dir: Path | None) -> dict[str, Any]:
-    """Where a segmentation comes from, as noted in its folder."""
+    """Return where a segmentation comes from: run, data, settings, versions; as JSON."""
     return {
         "load_config": str(Path(run.load_config).resolve()),
         "data": str(run.data.resolve()),
@@ -122,7 +130,7 @@ def provenance(run: Run, settings: Settings, cache_dir: Path | None) -> dict[str
 
 
 def segmentation_report(segmentation: Segmentation, scene: Scene) -> dict[str, Any]:
-    """What happened to every object: rounds, views and verdict, as JSON holds it."""
+    """Return the report of all objects: rounds, views and verdicts, as JSON."""
     return {
         "scene_key": segmentation.scene_key,
         "elements": len(segmentation.elements),
@@ -143,11 +151,11 @@ def _object_report(one: ObjectResult, scene: Scene) -> dict[str, Any]:
         }
         for index, record in sorted(one.views.items())
     }
-    return _told(one, views)
+    return _object_entry(one, views)
 
 
-def _told(one: ObjectResult, views: Mapping[str, Any]) -> dict[str, Any]:
-    """What there is to tell of an object; ``views`` by their names."""
+def _object_entry(one: ObjectResult, views: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object's entry in the report; ``views`` by their names."""
     return {
         "name": one.name,
         "converged": one.converged,

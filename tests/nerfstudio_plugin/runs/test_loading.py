@@ -113,7 +113,7 @@ def test_a_run_may_move_as_a_whole(tiny_run, tmp_path):
     shutil.move(tiny_run.parent, moved)
     shutil.move(tmp_path / "data", tmp_path / "photos")
     message = refusal(moved)
-    assert "--data" in message
+    assert "'data'" in message
     assert str(tmp_path / "somewhere/data") in message
     assert len(open_run(moved, data=tmp_path / "photos", device="cpu").views) == 8
     assert "does not exist" in refusal(moved, data=tmp_path / "nowhere")
@@ -280,7 +280,7 @@ def test_other_data_than_the_trainings(tiny_run, tmp_path):
     transforms.write_text(original)
     edit_json(transforms, lambda meta: meta["frames"].pop())
     (tiny_run.parent / "dataparser_transforms.json").unlink()
-    assert "trained on 6 images" in refusal(tiny_run)
+    assert "trained on 6 photos" in refusal(tiny_run)
 
 
 def test_fisheye_data(tiny_run, tmp_path):
