@@ -147,7 +147,6 @@ def _object_report(one: ObjectResult, scene: Scene) -> dict[str, Any]:
             "score": record.score,
             "confidence": record.confidence,
             "reason": record.reason,
-            "fold_agreement": record.fold_agreement,
         }
         for index, record in sorted(one.views.items())
     }
@@ -161,7 +160,6 @@ def _object_entry(one: ObjectResult, views: Mapping[str, Any]) -> dict[str, Any]
         "converged": one.converged,
         "verdict": one.verdict,
         "kept_round": one.kept_round,
-        "cycle": one.cycle,
         "held_out_agreement": one.held_out_agreement,
         "prompts": [prompt.to_json() for prompt in one.prompts],
         "rounds": [asdict(done) for done in one.rounds],

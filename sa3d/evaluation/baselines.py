@@ -9,8 +9,8 @@ from torch import Tensor
 from sa3d.base.mask_overlap import iou
 from sa3d.loop.config import ConvergenceConfig, LoopConfig
 from sa3d.loop.object_loop import ObjectLoop
-from sa3d.objects.inverse_rendering import sa3d_gradient_step
 from sa3d.scene.scene import Scene
+from sa3d.scene.view_operator import ViewOperator
 from sa3d.segmenters.protocol import PromptableSegmenter
 
 
@@ -59,6 +59,11 @@ def original_single_pass(
         if iou((mask_to_rays > 0.5).reshape(shape).numpy(), seen) >= min_iou:
             values += sa3d_gradient_step(prepared.operator, mask_to_rays, lam)
     return values
+
+
+def sa3d_gradient_step(operator: ViewOperator, mask: Tensor, lam: float) -> Tensor:
+    """``-dL/dV`` of SA3D's loss, [N], for a mask [R]: ``W^T (S - lam (1 - S))``."""
+    return operator.splat(mask - lam * (1 - mask))
 
 
 def published_self_prompt(rendered: Tensor, points_world: Tensor, count: int) -> np.ndarray:

@@ -79,9 +79,6 @@ class LoopConfig:
     """A view's mask is replaced only by one whose IoU with the other views is this much better."""
     held_out: float = 0.1
     """Share of the views that is segmented but never votes: it measures, it does not decide."""
-    folds: int = 0
-    """After the loop, take the views out of the votes in so many groups, one after the other, and
-    compare their masks with what the rest renders: an agreement for every view. 0: do not."""
     appearance_views: int = 8
     """Accepted views a segmenter without weights learns the object's appearance from; 0: none."""
     prompting: SelfPromptConfig = field(default_factory=SelfPromptConfig)
@@ -111,5 +108,3 @@ class LoopConfig:
         )
         if not self.lam > 0:
             raise SA3DError(f"loop.lam must be above 0, is {self.lam}")
-        if self.folds < 0 or self.folds == 1:
-            raise SA3DError(f"loop.folds must be 0 or at least 2, is {self.folds}")

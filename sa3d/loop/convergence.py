@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from sa3d.loop.config import ConvergenceConfig
-from sa3d.objects.events import Outcome, RoundDone
+from sa3d.objects.events import RoundDone
 
 CLEARLY = 0.005
 """Differences of trust below this are noise."""
-
-
-@dataclass(frozen=True, eq=False)
-class RoundState:
-    """Where a loop stood after a round: labels, bool [N], and what became of each view."""
-
-    labels: Tensor
-    outcomes: Mapping[int, Outcome]
-
-    def is_like(self, other: RoundState, config: ConvergenceConfig) -> bool:
-        """Whether no view's outcome differs, and no more labels than in a converged round."""
-        flips = int((self.labels != other.labels).sum())
-        allowed = config.flip_tolerance * max(int(self.labels.sum()), 1)
-        return flips <= allowed and self.outcomes == other.outcomes
 
 
 def is_converged(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> bool:
@@ -39,19 +23,6 @@ def is_converged(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> bool
     last = rounds[-1]
     few_flips = last.flips <= config.flip_tolerance * max(last.labelled, 1)
     return few_flips and last.changed_views == 0
-
-
-def cycle_length(states: Sequence[RoundState], config: ConvergenceConfig) -> int:
-    """After how many rounds, two or more, the last state has come back; 0 if it is a new one.
-
-    The loop is deterministic: what follows a state that was there before was there before, too.
-    As in converged rounds, labels may differ a little: bit for bit, hardly any state returns.
-
-    Args:
-        states: after every round, in order.
-    """
-    lengths = range(2, len(states))
-    return next((n for n in lengths if states[-1].is_like(states[-1 - n], config)), 0)
 
 
 def trust(done: RoundDone) -> float:
@@ -90,18 +61,15 @@ def _most_trusted(rounds: Sequence[RoundDone]) -> int:
     return best if clearly else last
 
 
-def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool, cycle: int = 0) -> str:
+def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool) -> str:
     """The outcome of a loop in words.
 
     Args:
         chosen: as from ``best_round``.
-        cycle: as from ``cycle_length``.
     """
     if not rounds:
         return "lifted from the prompted views alone"
     how = "converged" if converged else "stopped at the limit, not converged,"
-    if cycle:
-        how = f"stopped, going in a circle of {cycle} rounds,"
     text = f"{how} after {len(rounds)} round{'s' if len(rounds) > 1 else ''}"
     if chosen == 0:
         judged = rounds[_most_trusted(rounds) - 1]

@@ -12,7 +12,6 @@ from sa3d.geometry.view_schedule import camera_distances, held_out_views, outwar
 from sa3d.loop.config import LoopConfig
 from sa3d.loop.convergence import best_tenth, beyond_pictures, to_look_at
 from sa3d.loop.object_state import DOUBT, ObjectState, Progress
-from sa3d.loop.view_folds import with_fold_agreements
 from sa3d.objects.events import Event, Finished, RoundDone, ViewDone
 from sa3d.objects.inverse_rendering import Evidence
 from sa3d.objects.prompts import Prompt
@@ -92,7 +91,7 @@ class ObjectLoop:
         )
         state.finished = state.waiting = None
 
-    def finish(self, converged: bool, chosen_round: int, said: str, cycle: int = 0) -> Finished:
+    def finish(self, converged: bool, chosen_round: int, said: str) -> Finished:
         """Note the outcome, how well views agree and which ones to look at, and return it.
 
         Votes are counted afresh: one that was taken back leaves rounding errors behind, which tip
@@ -100,15 +99,14 @@ class ObjectLoop:
         """
         state, names = self.state, [view.name for view in self.scene.views]
         state.recount(dict(state.votes))
-        state.records = with_fold_agreements(state, self.config.folds)
         if (agreed := held_out_agreement(state.records)) is not None:
             said += f"; held-out agreement {agreed:.2f}"
-        trusted = {names[i]: r.trusted for i, r in state.records.items() if r.mask is not None}
+        trusted = {names[i]: r.agreement for i, r in state.records.items() if r.mask is not None}
         limits = self.config.convergence
         looks = to_look_at(trusted, limits), beyond_pictures(state.share_unframed(), limits)
         said += "".join(f"; {look}" for look in looks if look)
         rounds = len(state.rounds)
-        state.finished = Finished(self.name, converged, rounds, chosen_round, said, cycle)
+        state.finished = Finished(self.name, converged, rounds, chosen_round, said)
         state.waiting, state.progress = frozenset(), None
         return state.finished
 
@@ -124,7 +122,6 @@ class ObjectLoop:
             converged=finished is not None and finished.converged,
             verdict=finished.verdict if finished else "stopped before the end",
             kept_round=finished.chosen_round if finished else len(state.rounds),
-            cycle=finished.cycle if finished else 0,
             held_out=state.held_out,
         )
 
@@ -159,9 +156,7 @@ class ObjectLoop:
         state.measure_extent()
         state.recount(dict(state.votes))
         kept = 0 if len(lifted) == len(one.views) else one.kept_round or len(state.rounds)
-        state.finished = Finished(
-            self.name, one.converged, len(state.rounds), kept, one.verdict, one.cycle
-        )
+        state.finished = Finished(self.name, one.converged, len(state.rounds), kept, one.verdict)
         state.waiting = waiting
 
     def ask_user(

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from sa3d.loop.config import LoopConfig
-from sa3d.loop.convergence import RoundState
 from sa3d.objects.events import Finished, Outcome, RoundDone
 from sa3d.objects.inverse_rendering import Evidence, Vote
 from sa3d.objects.prompts import Prompt
@@ -33,7 +32,6 @@ class Progress:
         earlier: rounds of the object before the first of these.
         kept: records, votes and appearance before the first round, with those of prompted views
             only, and after each since.
-        passed: labels and outcomes after each round, to notice when they return.
         position: views of the present round that are done.
         labels: bool [N], elements labelled object when it began; None between rounds.
         outcomes: of the views at that time, by index.
@@ -43,7 +41,6 @@ class Progress:
     order: Sequence[int]
     earlier: int
     kept: list[tuple[dict[int, ViewRecord], dict[int, Vote], AppearanceMemory]]
-    passed: list[RoundState] = field(default_factory=list)
     position: int = 0
     labels: Tensor | None = None
     outcomes: Mapping[int, Outcome] = field(default_factory=dict)
@@ -56,7 +53,7 @@ class Progress:
 
     def copy(self) -> Progress:
         """A copy that shares nothing that is changed in place."""
-        return replace(self, kept=list(self.kept), passed=list(self.passed))
+        return replace(self, kept=list(self.kept))
 
 
 @dataclass

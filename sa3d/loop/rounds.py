@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from torch import Tensor
 
-from sa3d.loop.convergence import RoundState, best_round, cycle_length, is_converged, verdict
+from sa3d.loop.convergence import best_round, is_converged, verdict
 from sa3d.loop.object_loop import ObjectLoop
 from sa3d.loop.object_state import Progress
-from sa3d.objects.events import Event, Finished, Outcome, RoundDone, RoundStarted
+from sa3d.objects.events import Event, Finished, RoundDone, RoundStarted
 from sa3d.objects.inverse_rendering import Evidence, Vote, splat_votes
 from sa3d.objects.segmentation import ViewRecord
 from sa3d.voting.candidate_choice import choose
@@ -76,9 +77,8 @@ def _close_and_open(loop: ObjectLoop) -> Iterator[Event]:
             rounds = loop.state.rounds[progress.earlier :]
             config = loop.config.convergence
             converged = is_converged(rounds, config) or not progress.order
-            cycle = 0 if converged else cycle_length(progress.passed, config)
-            if converged or cycle or len(rounds) >= config.max_rounds:
-                yield _finish(loop, progress, converged, cycle)
+            if converged or len(rounds) >= config.max_rounds:
+                yield _finish(loop, progress, converged)
                 return
             progress.labels = loop.state.evidence.labels(loop.config.lam)
             progress.outcomes = {i: r.outcome for i, r in loop.state.records.items()}
@@ -101,14 +101,11 @@ def _end(loop: ObjectLoop, progress: Progress) -> RoundDone:
     changed = sum(state.records[i].outcome != earlier.get(i) for i in progress.order)
     done = loop.close_round(len(state.rounds) + 1, before, changed, progress.seconds)
     progress.kept.append((dict(state.records), dict(state.votes), state.appearance.copy()))
-    labels = state.evidence.labels(loop.config.lam)
-    outcomes: dict[int, Outcome] = {i: record.outcome for i, record in state.records.items()}
-    progress.passed.append(RoundState(labels, outcomes))
     progress.labels = None
     return done
 
 
-def _finish(loop: ObjectLoop, progress: Progress, converged: bool, cycle: int) -> Finished:
+def _finish(loop: ObjectLoop, progress: Progress, converged: bool) -> Finished:
     state = loop.state
     rounds = state.rounds[progress.earlier :]
     chosen = best_round(rounds, loop.config.convergence)
@@ -117,7 +114,7 @@ def _finish(loop: ObjectLoop, progress: Progress, converged: bool, cycle: int) -
         state.records, state.appearance = dict(records), appearance.copy()
         state.recount(votes)
     kept = chosen and progress.earlier + chosen
-    return loop.finish(converged, kept, verdict(rounds, chosen, converged, cycle), cycle)
+    return loop.finish(converged, kept, verdict(rounds, chosen, converged))
 
 
 @dataclass(frozen=True)
@@ -208,14 +205,15 @@ def _answer(loop: ObjectLoop, index: int, asked: _Asked, inertia: float) -> View
         max_gap=config.max_gap * state.extent.size,
         agreement_weight=config.agreement_weight,
     )
-    if (vote := state.votes.get(index)) is not None:
-        kept = agreement(vote.mask, asked.rendered)
-        if kept >= config.min_agreement and choice.agreement < kept + inertia:
-            reason = f"kept: IoU {kept:.2f} with the other views"
-            return replace(state.records[index], agreement=kept, reason=reason)
+    vote = state.votes.get(index)
+    voted = None if vote is None else agreement(vote.mask, asked.rendered)
+    decision = gate(choice.agreement, voted, min_agreement=config.min_agreement, inertia=inertia)
+    if voted is not None and decision == "keep":
+        reason = f"kept: IoU {voted:.2f} with the other views"
+        return replace(state.records[index], agreement=voted, reason=reason)
     silent = ViewRecord("rejected", choice.agreement, choice.score, 0.0, choice.mask)
     agreed = f"IoU {choice.agreement:.2f} with the other views"
-    if choice.agreement < config.min_agreement:
+    if decision == "reject":
         return replace(silent, reason=f"{agreed} is under the gate")
     if index in state.held_out:
         return replace(silent, outcome="held out", reason="held out: measures, does not vote")
@@ -223,6 +221,27 @@ def _answer(loop: ObjectLoop, index: int, asked: _Asked, inertia: float) -> View
     reason = f"{agreed}; candidate {choice.candidate}"
     confidence = loop.confidence(asked.probability, asked.known)
     return replace(silent, outcome="accepted", confidence=confidence, reason=reason)
+
+
+def gate(
+    agreement: float, voted: float | None, *, min_agreement: float, inertia: float
+) -> Literal["keep", "accept", "reject"]:
+    """Decide about a view's new mask, by agreements (IoU) with the other views.
+
+    A mask that voted and still passes the gate is replaced only by one that agrees better by
+    ``inertia``. That is what keeps rounds from going in a circle (docs/stop.md).
+
+    Args:
+        agreement: of the new mask.
+        voted: of the mask that the view has voted for so far; None if it has no vote.
+        min_agreement, inertia: see ``LoopConfig``.
+
+    Returns:
+        "keep" the mask that voted, or "accept" or "reject" the new one.
+    """
+    if voted is not None and voted >= min_agreement and agreement < voted + inertia:
+        return "keep"
+    return "accept" if agreement >= min_agreement else "reject"
 
 
 def _no_mask(probability: Tensor) -> ViewRecord:

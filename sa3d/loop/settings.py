@@ -23,6 +23,10 @@ else:
 _DISTRIBUTION = "sa3d-nerfstudio"
 _INSTALLED_FOLDER = "share/sa3d/configs"
 
+_RENAMED = {"loop.convergence.min_trust": "min_best_agreement"}
+_REMOVED = frozenset({"loop.folds"})
+"""Keys that presets and segmentations written before 2026-12 have: full name, and today's key."""
+
 _Config = TypeVar("_Config")
 
 _RENAMED = {"min_trust": "min_best_agreement"}
@@ -127,8 +131,11 @@ def with_values(
     hints = get_type_hints(type(config))
     known = [item.name for item in fields(config)]  # pyright: ignore[reportArgumentType]
     changes: dict[str, Any] = {}
-    for key, value in values.items():
+    for written, value in values.items():
+        key = _RENAMED.get(prefix + written, written)
         name = prefix + key
+        if name in _REMOVED:
+            continue
         if key not in known:
             there = ", ".join(prefix + one for one in known)
             raise SA3DError(f"config {origin!r}: unknown key {name!r}; known: {there}")

@@ -28,6 +28,8 @@ _READABLE = (1, 2)
 _MANIFEST = "segmentation.json"
 _ARRAYS = "elements.npz"
 _MASKS = "masks"
+_REMOVED_FROM_RECORDS = ("fold_agreement",)
+"""Keys of views' records that segmentations saved before 2026-12 have; not read."""
 _BITMAPS = {"mask": "", "corrected": "_corrected"}
 """Bitmaps of a view's record, and what their files' names end in."""
 
@@ -201,7 +203,6 @@ def _object_to_json(one: ObjectResult) -> dict[str, Any]:
         "converged": one.converged,
         "verdict": one.verdict,
         "kept_round": one.kept_round,
-        "cycle": one.cycle,
         "held_out": sorted(one.held_out),
     }
 
@@ -274,7 +275,6 @@ def _object_from_json(
         converged=entry["converged"],
         verdict=entry["verdict"],
         kept_round=entry.get("kept_round", 0),
-        cycle=entry.get("cycle", 0),
         color=tuple(color) if color else object_color(i),
         held_out=frozenset(entry.get("held_out", seen_held_out)),
     )
@@ -292,7 +292,7 @@ def _prompt_from_json(entry: dict[str, Any], mask: torch.Tensor | None) -> Promp
 
 
 def _record_from_json(entry: dict[str, Any], folder: Path, name: str) -> ViewRecord:
-    values: dict[str, Any] = dict(entry)
+    values = {key: value for key, value in entry.items() if key not in _REMOVED_FROM_RECORDS}
     index = values.pop("index")
     for kind in _BITMAPS:
         there = values.pop(f"has_{kind}", False)

@@ -72,8 +72,7 @@ class RoundDone:
 class Finished:
     """The loop stopped for one object; ``converged`` is False when a limit ended it.
 
-    ``chosen_round`` counts from 1; 0 is what the prompted views lifted. ``cycle`` is the length in
-    rounds of the circle the loop was stopped in, 0 if it ran in none.
+    ``chosen_round`` counts from 1; 0 is what the prompted views lifted.
     """
 
     object: str
@@ -81,7 +80,6 @@ class Finished:
     rounds: int
     chosen_round: int
     verdict: str
-    cycle: int = 0
 
 
 Event = RoundStarted | ViewDone | RoundDone | Finished

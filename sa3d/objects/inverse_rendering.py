@@ -114,8 +114,3 @@ def splat_votes(operator: ViewOperator, votes: Sequence[Vote]) -> list[Evidence]
         )
         for claim, vote in zip(claims, votes, strict=True)
     ]
-
-
-def sa3d_gradient_step(operator: ViewOperator, mask: Tensor, lam: float) -> Tensor:
-    """``-dL/dV`` of SA3D's loss, [N], for a mask [R]: ``W^T (S - lam (1 - S))``."""
-    return operator.splat(mask - lam * (1 - mask))

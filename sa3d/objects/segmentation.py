@@ -33,8 +33,6 @@ class ViewRecord:
         mask: [H, W] bool, the segmenter's mask at the photo's size; None if it gave none.
         corrected: [H, W] bool, where the user overruled all other views; None: nowhere.
         reason: why it came out so, in words.
-        fold_agreement: IoU with what is rendered without the views of its fold; None: not asked
-            for (``LoopConfig.folds``).
     """
 
     outcome: Outcome
@@ -44,19 +42,13 @@ class ViewRecord:
     mask: np.ndarray | None
     corrected: np.ndarray | None = None
     reason: str = ""
-    fold_agreement: float | None = None
-
-    @property
-    def trusted(self) -> float:
-        """How far other views bear its mask out: without its fold where that was measured."""
-        return self.agreement if self.fold_agreement is None else self.fold_agreement
 
 
 @dataclass(frozen=True)
 class ObjectResult:
     """One object: its prompts, its evidence (both [N]), its views by index, and the report.
 
-    ``kept_round`` and ``cycle``: see ``Finished``. ``held_out``: views that never
+    ``kept_round``: see ``Finished.chosen_round``. ``held_out``: views that never
     vote, whatever became of them. Without a ``color`` of its own it has one by its place, see
     ``Segmentation.colors``.
     """
@@ -69,7 +61,6 @@ class ObjectResult:
     converged: bool
     verdict: str
     kept_round: int = 0
-    cycle: int = 0
     color: Color | None = None
     held_out: frozenset[int] = frozenset()
 
@@ -90,23 +81,20 @@ class ObjectResult:
 
 
 def held_out_agreement(views: Mapping[int, ViewRecord]) -> float | None:
-    """IoU with what is rendered without a view, as three quarters of the believed views reach it.
+    """Return the agreement that three quarters of the accepted and held-out views reach.
 
-    Without its whole fold where that was asked for, else without its own vote alone. Of
-    what was measured (docs/stop.md) the quartile orders results best, on generated and demo scenes.
+    Of all measured numbers this quartile orders results best (docs/stop.md).
 
     Args:
-        views: what they said, by index.
+        views: the records, by view index.
 
     Returns:
-        None where only prompted views are left, and there is nothing to compare with.
+        None where no view was accepted or held out.
     """
     asked = [r for r in views.values() if r.outcome in ("accepted", "held out")]
     if not asked:
         return None
-    prompted = [r for r in views.values() if r.outcome == "prompted"]
-    folds = [r.fold_agreement for r in (*asked, *prompted) if r.fold_agreement is not None]
-    return float(np.quantile(folds or [r.agreement for r in asked], 0.25))
+    return float(np.quantile([r.agreement for r in asked], 0.25))
 
 
 @dataclass(frozen=True)

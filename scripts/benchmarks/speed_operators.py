@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import torch
 
+from sa3d.evaluation.baselines import sa3d_gradient_step
 from sa3d.fields.radiance_field import RadianceField
 from sa3d.geometry.camera import Camera
-from sa3d.objects.inverse_rendering import Evidence, Vote, sa3d_gradient_step
+from sa3d.objects.inverse_rendering import Evidence, Vote
 from sa3d.scene.scene import Scene
 from sa3d.scene.view_operator import ViewOperator, build_view_operator
 

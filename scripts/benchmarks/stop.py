@@ -14,7 +14,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,10 @@ import tyro
 
 from sa3d.base.mask_overlap import iou
 from sa3d.loop.config import LoopConfig
-from sa3d.objects.segmentation import held_out_agreement
 from sa3d.testing.erring_runs import KINDS, ErringRun, erring_run
 
 MEASURES = {
     "held_out": "every believed view without its own vote, lower quartile (in verdicts)",
-    "folds": "every believed view without its fold, lower quartile (in verdicts if asked for)",
     "never": "the tenth of the views that never votes, mean",
     "prompt": "the others with the user's mask",
     "voters": "accepted views with the others, mean",
@@ -44,7 +42,7 @@ class Options:
     """Runs; the kinds of errors take turns."""
     first: int = 0
     """The first seed."""
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(folds=5))
+    loop: LoopConfig = field(default_factory=LoopConfig)
     """How the loop decides."""
     output: Path | None = None
     """Folder for table.md, scatter.png and numbers.json."""
@@ -54,7 +52,6 @@ def row(run: ErringRun, seed: int) -> dict[str, Any]:
     """A run as one line of numbers."""
     one = run.segmentation.object(run.name)
     last = one.rounds[one.kept_round - 1] if one.kept_round else None
-    alone = {index: replace(record, fold_agreement=None) for index, record in one.views.items()}
     exact = run.scene.masks[run.name]
     wrong = {i for i, r in one.views.items() if r.mask is not None and iou(r.mask, exact[i]) < 0.75}
     named = {i for i, v in enumerate(run.scene.scene.views) if v.name in one.verdict}
@@ -65,10 +62,8 @@ def row(run: ErringRun, seed: int) -> dict[str, Any]:
         "views": len(run.scene.scene.views),
         "rounds": len(one.rounds),
         "converged": one.converged,
-        "cycle": one.cycle,
         "kept_round": one.kept_round,
-        "held_out": held_out_agreement(alone),
-        "folds": one.held_out_agreement,
+        "held_out": one.held_out_agreement,
         "never": last and last.unvoted_agreement,
         "prompt": last and last.prompt_agreement,
         "voters": last and last.agreement,
@@ -101,10 +96,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     rounds = Counter(one["rounds"] for one in rows)
     ends = {
         "converged": sum(one["converged"] for one in rows),
-        "stopped in a circle": sum(one["cycle"] > 0 for one in rows),
-        "stopped at the limit of rounds": sum(
-            not one["converged"] and not one["cycle"] for one in rows
-        ),
+        "stopped at the limit of rounds": sum(not one["converged"] for one in rows),
     }
     lines = [f"{len(rows)} runs, all of them ended: "]
     lines[0] += ", ".join(f"{count} {how}" for how, count in ends.items())
@@ -143,14 +135,14 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """True IoU over agreements of three kinds, a dot per run that kept its votes."""
+    """True IoU over agreements of two kinds, a dot per run that kept its votes."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 3, figsize=(12, 4.2), sharex=True, sharey=True)
-    for axis, key in zip(axes, ("held_out", "folds", "never"), strict=True):
+    figure, axes = pyplot.subplots(1, 2, figsize=(8, 4.2), sharex=True, sharey=True)
+    for axis, key in zip(axes, ("held_out", "never"), strict=True):
         for kind in KINDS:
             here = [
                 (one[key], one["iou"])

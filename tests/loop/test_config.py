@@ -1,7 +1,10 @@
+from dataclasses import asdict
+
 import pytest
 
 from sa3d.base.errors import SA3DError
-from sa3d.loop.settings import Settings, load_settings, preset_files
+from sa3d.loop.config import LoopConfig
+from sa3d.loop.settings import Settings, load_settings, preset_files, settings_from_dict
 
 
 def test_default_preset_changes_nothing():
@@ -24,7 +27,7 @@ def test_presets_are_there_and_load():
         ("loop = 3", "'loop' is a table"),
         ("[prepare]\nresolution = 'fine'", "'prepare.resolution' must be int, is 'fine'"),
         ("[prepare]\nresolution = true", "'prepare.resolution' must be int"),
-        ("[loop]\nfolds = 1", "mine.toml': loop.folds must be 0 or at least 2, is 1"),
+        ("[loop]\nlam = 0", "mine.toml': loop.lam must be above 0, is 0"),
         ("[loop.convergence]\nmax_rounds = -4", "mine.toml': loop.convergence.max_rounds must be"),
         ("[prepare\n", "not valid TOML"),
     ],
@@ -46,3 +49,19 @@ def test_whole_numbers_serve_as_floats(tmp_path):
 def test_unknown_preset_lists_the_known():
     with pytest.raises(SA3DError, match="forward_facing"):
         load_settings("foward_facing")
+
+
+def test_presets_written_by_earlier_versions_load(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[loop]\nfolds = 5\nlam = 2.0\n[loop.convergence]\nmin_trust = 0.9\n")
+    loop = load_settings(str(path)).loop
+    assert (loop.lam, loop.convergence.min_best_agreement) == (2.0, 0.9)
+
+
+def test_settings_saved_by_earlier_versions_load():
+    saved = asdict(Settings(loop=LoopConfig(lam=2.0)))
+    saved["loop"]["folds"] = 0
+    del saved["loop"]["convergence"]["min_best_agreement"]
+    saved["loop"]["convergence"]["min_trust"] = 0.5
+    loop = settings_from_dict(saved, "notes").loop
+    assert (loop.lam, loop.convergence.min_best_agreement) == (2.0, 0.5)

@@ -5,24 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sa3d.loop.config import ConvergenceConfig
 from sa3d.loop.convergence import (
     CLEARLY,
-    RoundState,
     best_round,
     best_tenth,
     beyond_pictures,
-    cycle_length,
     is_converged,
     to_look_at,
     trust,
     verdict,
 )
-from sa3d.objects.events import Outcome, RoundDone
+from sa3d.objects.events import RoundDone
 
 ROUND = RoundDone(
     object="mug",
@@ -129,29 +126,6 @@ def test_verdict_names_what_a_user_should_know() -> None:
     assert "agrees 0.93 with the others" in verdict([judged, later], 0, converged=True)
     nobody = replace(ROUND, accepted=0, rejected=0, unvoted_agreement=None)
     assert "no other view shows what was marked" in verdict([nobody], 0, converged=True)
-
-
-def state(*on: int, outcome: Outcome = "accepted") -> RoundState:
-    labels = torch.zeros(1000, dtype=torch.bool)
-    labels[list(on)] = True
-    return RoundState(labels, {0: outcome})
-
-
-def test_a_state_that_returns_is_a_cycle() -> None:
-    a, b, c = state(*range(200)), state(*range(100, 300)), state(*range(200, 400))
-    assert cycle_length([a, b, a], CONFIG) == 2
-    assert cycle_length([c, a, b, c], CONFIG) == 3
-    assert cycle_length([a, b, c], CONFIG) == 0
-    assert cycle_length([a, a], CONFIG) == 0  # converged is something else
-    almost = state(*range(1, 201))  # two labels of 200 differ: 1%
-    assert cycle_length([a, b, almost], CONFIG) == 2
-    assert cycle_length([a, b, almost], replace(CONFIG, flip_tolerance=0.009)) == 0
-    assert cycle_length([a, b, state(*range(200), outcome="rejected")], CONFIG) == 0
-
-
-def test_a_cycle_is_said() -> None:
-    text = verdict([ROUND] * 3, 2, converged=False, cycle=2)
-    assert text.startswith("stopped, going in a circle of 2 rounds, after 3 rounds")
 
 
 def test_at_most_three_views_are_named_worst_first() -> None:

@@ -10,8 +10,6 @@ from sa3d.voting.config import SelfPromptConfig
 @pytest.mark.parametrize(
     ("kind", "name", "value", "words"),
     [
-        (LoopConfig, "folds", 1, "^loop.folds must be 0 or at least 2, is 1$"),
-        (LoopConfig, "folds", -1, "at least 2, is -1"),
         (LoopConfig, "lam", 0.0, "^loop.lam must be above 0, is 0.0$"),
         (LoopConfig, "lam", math.nan, "must be above 0, is nan"),
         (LoopConfig, "neighbours", -4, "^loop.neighbours must be at least 0, is -4$"),
@@ -29,5 +27,5 @@ def test_values_that_make_no_sense_are_refused(kind, name, value, words):
 
 
 def test_values_at_the_limits_are_taken():
-    limits = {"folds": 2, "lam": 1e-9, "neighbours": 0, "held_out": 1.0, "reach": math.inf}
+    limits = {"lam": 1e-9, "neighbours": 0, "held_out": 1.0, "reach": math.inf}
     LoopConfig(**limits, convergence=ConvergenceConfig(max_rounds=0, look_at=0.0))

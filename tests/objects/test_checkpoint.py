@@ -82,6 +82,18 @@ def test_a_folder_without_colors_has_those_of_the_palette(
     assert [one.color for one in found.objects.values()] == list(COLORS[:2])
 
 
+def test_a_folder_with_keys_that_were_removed_loads(voted: Segmentation, tmp_path: Path) -> None:
+    save_segmentation(voted, tmp_path / "s")
+    manifest = tmp_path / "s/segmentation.json"
+    content = json.loads(manifest.read_text())
+    for one in content["objects"]:
+        one["cycle"] = 2
+        for view in one["views"]:
+            view["fold_agreement"] = 0.9
+    manifest.write_text(json.dumps(content))
+    assert_same(voted, load_segmentation(tmp_path / "s").segmentation)
+
+
 def test_prompts_of_every_kind_come_back(voted: Segmentation, tmp_path: Path) -> None:
     mask = np.zeros((36, 48), dtype=bool)
     mask[3:9, 5:20] = True

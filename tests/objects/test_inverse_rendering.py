@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sa3d.objects.inverse_rendering import Evidence, Vote, sa3d_gradient_step, splat_votes
+from sa3d.evaluation.baselines import sa3d_gradient_step
+from sa3d.objects.inverse_rendering import Evidence, Vote, splat_votes
 from sa3d.scene.view_operator import ViewOperator
 from sa3d.testing.analytic_scene import AnalyticScene
 from sa3d.testing.autograd_reference import autograd_step

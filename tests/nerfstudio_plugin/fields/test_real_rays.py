@@ -5,8 +5,8 @@ import torch
 
 from nerfstudio_plugin.demo.data import DEMO_SCENES, open_demo
 from nerfstudio_plugin.runs.opening import open_run
+from sa3d.evaluation.baselines import sa3d_gradient_step
 from sa3d.objects.checkpoint import read_bitmap
-from sa3d.objects.inverse_rendering import sa3d_gradient_step
 from sa3d.scene.elements import MaskGrid
 from sa3d.scene.view_operator import build_view_operator
 from sa3d.testing.autograd_reference import autograd_step
