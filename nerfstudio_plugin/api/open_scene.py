@@ -628,7 +628,7 @@ def _all_prompts(
     if given:
         return [Prompt.from_keywords(view, name, **keywords), *named]
     if not named:
-        raise SA3DError("no prompt given: give points, a box, a mask or a text, and the view")
+        raise SA3DError("no prompt given: give 'points', 'box', 'mask' or 'text', and 'view'")
     return named
 
 

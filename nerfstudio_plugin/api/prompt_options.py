@@ -1,4 +1,4 @@
-"""Prompts as typed on the command line, or read from ``prompts.json``."""
+"""Options of a prompt, for the command line and ``ns-train``; or a file of prompts."""
 
 from __future__ import annotations
 
@@ -55,22 +55,22 @@ class PromptOptions:
         if self.prompts is not None:
             if typed or self.view is not None:
                 raise SA3DError(
-                    "give the prompts either in a file (prompts) or as options (view with points, "
-                    "box or mask), not both"
+                    "give either 'prompts', a file, or 'view' with 'points', 'box' or 'mask', not "
+                    "both"
                 )
             return load_prompts(self.prompts)
         if not typed:
             raise SA3DError(
-                "no prompt given: mark the object with view and points, box or mask, name it with "
-                "text, or give a file of prompts"
+                "no prompt given: mark the object with 'view' and 'points', 'box' or 'mask', name "
+                "it with 'text', or give a file with 'prompts'"
             )
         text = None if self.text is None else checked_words(self.text)
         numbers = _numbers("points", self.points)
         if len(numbers) % 2:
-            raise SA3DError('points are pairs "x,y x,y ...": one number is left over')
+            raise SA3DError("'points' are pairs \"x,y x,y ...\": one number is left over")
         corners = _numbers("box", self.box)
         if corners and len(corners) != 4:
-            raise SA3DError(f'box is "x0,y0 x1,y1", four numbers: there are {len(corners)}')
+            raise SA3DError(f"'box' is \"x0,y0 x1,y1\", four numbers: there are {len(corners)}")
         return [
             Prompt.from_keywords(
                 self.view,
@@ -93,4 +93,4 @@ def _numbers(option: str, tokens: Sequence[str]) -> list[float]:
     try:
         return [float(part) for token in tokens for part in token.split(",") if part.strip()]
     except ValueError as error:
-        raise SA3DError(f"{option}: {error}; numbers like 120,80 expected") from error
+        raise SA3DError(f"'{option}': {error}; numbers like 120,80 expected") from error

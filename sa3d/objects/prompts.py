@@ -85,7 +85,7 @@ class Prompt:
         if not self.labels:
             object.__setattr__(self, "labels", (1,) * len(self.points))
         if not self.points and self.box is None and self.mask is None and not self.text:
-            raise SA3DError(f"{where} is empty: give points, a box, a mask or a text")
+            raise SA3DError(f"{where} is empty: give 'points', 'box', 'mask' or 'text'")
         if len(self.points) != len(self.labels):
             raise SA3DError(f"{where}: {len(self.points)} points but {len(self.labels)} labels")
         if any(label not in (0, 1) for label in self.labels):
@@ -93,7 +93,7 @@ class Prompt:
         if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
             raise SA3DError(f"{where}: box {_listed(self.box)} is empty: give x0 y0 x1 y1")
         if self.candidate not in (None, 0, 1, 2):
-            raise SA3DError(f"{where}: candidate must be 0, 1 or 2, not {self.candidate!r}")
+            raise SA3DError(f"{where}: 'candidate' must be 0, 1 or 2, not {self.candidate!r}")
         check_object_name(self.object)
         check_together([self])
 
@@ -145,11 +145,11 @@ class Prompt:
         labels, box = keywords.get("labels"), keywords.get("box")
         mask, text = keywords.get("mask"), keywords.get("text")
         if not isinstance(text, str | None):
-            raise SA3DError(f"text must be words, not {text!r}")
+            raise SA3DError(f"'text' must be words, not {text!r}")
         if view is None and (points or labels is not None or box is not None or mask is not None):
-            raise SA3DError("view is missing: name the view that the prompt is in")
+            raise SA3DError("'view' is missing: name the view that the prompt is in")
         if not isinstance(view, str | Path | None):
-            raise SA3DError(f"view must be the name of a view, not {view!r}")
+            raise SA3DError(f"'view' must be the name of a view, not {view!r}")
         corners = None
         if box is not None:
             x0, y0, x1, y1 = _array("box", box, "(x0, y0, x1, y1)", (4,))
@@ -375,7 +375,7 @@ def _array(name: str, given: Any, example: str, shape: tuple[int, ...]) -> list[
         return []
     fits = [wanted in (-1, found) for wanted, found in zip(shape, numbers.shape, strict=False)]
     if numbers.ndim != len(shape) or not all(fits):
-        raise SA3DError(f"{name} must be {example}, not {given!r}")
+        raise SA3DError(f"'{name}' must be {example}, not {given!r}")
     return numbers.tolist()
 
 
@@ -386,7 +386,7 @@ def _labels(given: Any) -> tuple[int, ...]:
         SA3DError: the labels are not a flat list.
     """
     if np.ndim(given) != 1:
-        raise SA3DError(f"labels must be [1, 0, ...], not {given!r}")
+        raise SA3DError(f"'labels' must be [1, 0, ...], not {given!r}")
     return tuple(int(label) if label in (0, 1) else label for label in given)
 
 
@@ -403,7 +403,7 @@ def _mask(given: Any) -> Path | np.ndarray | None:
     array = np.asarray(given)
     if array.ndim != 2 or array.dtype.kind not in "biuf":
         raise SA3DError(
-            f"mask has the shape {array.shape}: give one value per pixel, [H, W], non-zero on the "
+            f"'mask' has the shape {array.shape}: give one value per pixel, [H, W], non-zero on the "
             "object, or the file of such an image"
         )
     return array

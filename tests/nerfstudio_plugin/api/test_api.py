@@ -192,22 +192,25 @@ def test_what_cannot_be_is_refused_in_words(ball, scene, command_line):
 
 def test_what_is_refused_changes_nothing(ball, scene):
     refused = [
-        ({"points": [(1, 1)]}, "view is missing: name the view"),
+        ({"points": [(1, 1)]}, "'view' is missing: name the view"),
         ({"view": VIEW}, "no prompt given"),
         ({"view": VIEW, "points": [(500, 1)]}, "outside the image"),
         ({"view": "nowhere", "points": [(1, 1)]}, "no view is called"),
         ({"view": VIEW, "points": [(1, 1)], "labels": [0]}, "background points only"),
-        ({"view": VIEW, "points": ON_BALL}, r"points must be \[\(x, y\), \.\.\.\], not \(52, 34\)"),
-        ({"view": VIEW, "points": [(1, 1), (2,)]}, "points must be"),
-        ({"view": VIEW, "points": [("a", 1)]}, "points must be"),
+        (
+            {"view": VIEW, "points": ON_BALL},
+            r"'points' must be \[\(x, y\), \.\.\.\], not \(52, 34\)",
+        ),
+        ({"view": VIEW, "points": [(1, 1), (2,)]}, "'points' must be"),
+        ({"view": VIEW, "points": [("a", 1)]}, "'points' must be"),
         (
             {"view": VIEW, "points": [ON_BALL], "labels": 1},
-            r"labels must be \[1, 0",
+            r"'labels' must be \[1, 0",
         ),
         ({"view": VIEW, "points": [ON_BALL], "labels": [0.5]}, "labels must be 1"),
-        ({"view": VIEW, "box": (1, 2, 3)}, r"box must be \(x0, y0, x1, y1\)"),
+        ({"view": VIEW, "box": (1, 2, 3)}, r"'box' must be \(x0, y0, x1, y1\)"),
         ({"view": VIEW, "mask": np.ones((72, 96, 3))}, r"shape \(72, 96, 3\): give one value per"),
-        ({"view": 0, "points": [ON_BALL]}, "view must be the name of a view, not 0"),
+        ({"view": 0, "points": [ON_BALL]}, "'view' must be the name of a view, not 0"),
     ]
     for marked, words in refused:
         with pytest.raises(sa3d.SA3DError, match=words):

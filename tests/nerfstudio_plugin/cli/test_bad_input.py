@@ -91,7 +91,7 @@ def test_mask_of_another_size(command_line):
         ('{"prompts": [{"points": [[1, 2]]}]}', 'needs a "view"'),
         ('{"prompts": [{"view": "frame_00000.png"}]}', "is empty: give points"),
         ('{"prompts": [{"view": "frame_00000.png", "point": [1, 2]}]}', "unknown key 'point'"),
-        ('{"prompts": [{"view": "frame_00000.png", "points": [1, 2]}]}', "points are [[x, y]"),
+        ('{"prompts": [{"view": "frame_00000.png", "points": [1, 2]}]}', "must be [(x, y), ...]"),
         ('{"prompts": [{"view": "frame_00000.png", "text": "mug"}]}', "--detector"),
         ('{"prompts": [{"text": 3}]}', "words in quotes"),
     ],

@@ -185,7 +185,7 @@ def test_a_segmentation_is_not_trained_further(settings):
         ({"base_config": None}, "give --pipeline.base-config"),
         ({"base_config": Path("nowhere/config.yml")}, "nowhere/config.yml does not exist"),
         ({"mask": None}, "no prompt given"),
-        ({"view": None}, "which image"),
+        ({"view": None}, "'view' is missing"),
         ({"view": "frame_9.png"}, "no view is called 'frame_9.png'"),
         ({"mask": None, "points": ("40,3",)}, "lies outside the image"),
         ({"segmenter": "magic"}, "unknown segmenter 'magic'"),
