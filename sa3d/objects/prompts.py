@@ -85,7 +85,7 @@ class Prompt:
         if not self.labels:
             object.__setattr__(self, "labels", (1,) * len(self.points))
         if not self.points and self.box is None and self.mask is None and not self.text:
-            raise SA3DError(f"{where} is empty: give 'points', 'box', 'mask' or 'text'")
+            raise SA3DError(f"{where} is empty: give points, a box, a mask or a text")
         if len(self.points) != len(self.labels):
             raise SA3DError(f"{where}: {len(self.points)} points but {len(self.labels)} labels")
         if any(label not in (0, 1) for label in self.labels):
@@ -263,9 +263,12 @@ def prompt_from_json(entry: Mapping[str, Any], folder: Path) -> Prompt:
     try:
         return Prompt.from_keywords(view, DEFAULT_OBJECT if name is None else name, **keywords)
     except SA3DError as error:
-        if str(error).startswith("prompt "):
+        message = str(error)
+        if message.startswith("prompt "):
             raise
-        raise SA3DError(f"prompt in {view!r}: {error}") from error
+        for key in keywords:
+            message = message.replace(f"'{key}'", f'"{key}"')
+        raise SA3DError(f"prompt in {view!r}: {message}") from error
 
 
 def load_prompts(path: Path) -> list[Prompt]:
@@ -403,8 +406,8 @@ def _mask(given: Any) -> Path | np.ndarray | None:
     array = np.asarray(given)
     if array.ndim != 2 or array.dtype.kind not in "biuf":
         raise SA3DError(
-            f"'mask' has the shape {array.shape}: give one value per pixel, [H, W], non-zero on the "
-            "object, or the file of such an image"
+            f"'mask' has the shape {array.shape}: give one value per pixel, [H, W], non-zero on "
+            "the object, or the file of such an image"
         )
     return array
 

@@ -199,7 +199,7 @@ def test_what_is_refused_changes_nothing(ball, scene):
         ({"view": VIEW, "points": [(1, 1)], "labels": [0]}, "background points only"),
         (
             {"view": VIEW, "points": ON_BALL},
-            r"'points' must be \[\(x, y\), \.\.\.\], not \(52, 34\)",
+            r"must be \[\(x, y\), \.\.\.\], not \(52, 34\)",
         ),
         ({"view": VIEW, "points": [(1, 1), (2,)]}, "'points' must be"),
         ({"view": VIEW, "points": [("a", 1)]}, "'points' must be"),

@@ -46,7 +46,7 @@ def damage(path):
         ("--points 52,34 52,34 --labels 1 0", "both object and background"),
         ("--points 52,34 --labels 1 0", "1 points but 2 labels"),
         ("--points 52,34 --labels 7", "labels must be 1 (object) or 0 (background)"),
-        ("--points 52,34 --object a/b", "no slashes"),
+        ("--points 52,34 --object a/b", "without slashes"),
         ("", "no prompt given"),
         ("--text mug", "hf download IDEA-Research/grounding-dino-tiny"),
         ("--text mug --detector yolo", "unknown detector 'yolo'; known: auto, grounding-dino-"),

@@ -1,4 +1,4 @@
-"""Class paths in users' ``config.yml``: Nerfstudio finds classes by them, so they may not change."""
+"""Class paths in users' ``config.yml``: Nerfstudio finds classes by them, so they must stay."""
 
 import re
 
