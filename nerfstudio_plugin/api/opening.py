@@ -15,7 +15,7 @@ from nerfstudio_plugin.runs.devices import torch_device
 from sa3d.base.errors import SA3DError
 from sa3d.detectors.loading import check_detector
 from sa3d.detectors.protocol import TextDetector
-from sa3d.loop.settings import Settings, load_settings, saved_settings
+from sa3d.loop.settings import Settings, load_settings, settings_from_dict
 from sa3d.objects.checkpoint import SavedSegmentation, load_segmentation
 from sa3d.scene.scene import Scene
 from sa3d.segmenters.loading import check_segmenter
@@ -119,7 +119,7 @@ def load(
         load_config = Path(load_config or notes["load_config"])
         data = Path(data or notes["data"])
         cache_dir = cache_dir or notes["cache_dir"]
-        settings = saved_settings(notes["settings"], str(folder))
+        settings = settings_from_dict(notes["settings"], str(folder))
     except (LookupError, TypeError, AttributeError) as error:
         raise SA3DError(
             f"the segmentation in {folder} does not say which run it came from: segment again "

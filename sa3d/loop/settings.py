@@ -29,9 +29,6 @@ _REMOVED = frozenset({"loop.folds"})
 
 _Config = TypeVar("_Config")
 
-_RENAMED = {"min_trust": "min_best_agreement"}
-"""Keys in segmentations that older versions saved, and their names now."""
-
 
 @dataclass
 class Settings:
@@ -88,32 +85,6 @@ def settings_from_dict(values: Mapping[str, Any], origin: str) -> Settings:
         SA3DError: an unknown key, or a value of the wrong kind or that makes no sense.
     """
     return with_values(Settings(), values, origin)
-
-
-def saved_settings(values: Mapping[str, Any], origin: str) -> Settings:
-    """Return the settings noted with a saved segmentation, by this or an older version.
-
-    Keys that were renamed since are translated, and keys that were removed since are ignored.
-
-    Args:
-        origin: where the values come from, for messages.
-
-    Raises:
-        SA3DError: a value is of the wrong kind, or out of range.
-    """
-    return with_values(Settings(), _existing_keys(values, Settings()), origin)
-
-
-def _existing_keys(values: Mapping[str, Any], config: Any) -> dict[str, Any]:
-    names = {item.name for item in fields(config)}
-    kept: dict[str, Any] = {}
-    for key, value in values.items():
-        name = _RENAMED.get(key, key)
-        if name in names:
-            current = getattr(config, name)
-            inner = is_dataclass(current) and isinstance(value, Mapping)
-            kept[name] = _existing_keys(value, current) if inner else value
-    return kept
 
 
 def with_values(

@@ -110,7 +110,7 @@ def test_prompts_of_every_kind_come_back(voted: Segmentation, tmp_path: Path) ->
 
     loaded = load_segmentation(tmp_path / "out").segmentation.object("ball").prompts
 
-    assert list(loaded) == prompts
+    assert list(loaded) == [*prompts[:3], replace(prompts[3], mask=loaded[3].mask)]
     for prompt in loaded[2:]:
         np.testing.assert_array_equal(prompt.load_mask(48, 36), mask)
 
