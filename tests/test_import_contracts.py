@@ -27,6 +27,10 @@ VIOLATIONS = {
     "plugin-layers": ("nerfstudio_plugin/runs/cameras.py", "import nerfstudio_plugin.viewer.panel"),
     "core-knows-no-framework": ("sa3d/scene/scene.py", "import nerfstudio"),
     "transformers-stays-in-its-rooms": ("sa3d/loop/session.py", "import transformers"),
+    "product-without-testing": (
+        "nerfstudio_plugin/runs/cameras.py",
+        "import sa3d.testing.random_sam",
+    ),
     "no-circles": ("sa3d/geometry/camera.py", "import sa3d.geometry.camera_path"),
 }
 
@@ -78,3 +82,12 @@ def test_a_contract_can_fail(copied: Path, contract: str) -> None:
         module.write_text(original, encoding="utf-8")
     assert result.returncode == 1
     assert f"{CONTRACTS[contract]} BROKEN" in result.stdout
+
+
+def test_every_room_has_a_row_in_the_architecture() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    sections = dict(zip(PACKAGES, page.split("## The rooms of ")[1:], strict=True))
+    for package, section in sections.items():
+        rows = {line.split("`")[1] for line in section.splitlines() if line.startswith("| `")}
+        rooms = {place.parent.name for place in (ROOT / package).glob("*/__init__.py")}
+        assert rows == rooms
