@@ -29,13 +29,13 @@ from nerfstudio_plugin.display.shown_objects import ShownObjects
 from nerfstudio_plugin.runs.datamanager import SA3DDataManager, SA3DDataManagerConfig
 from nerfstudio_plugin.train.model import SA3DModel, SA3DModelConfig
 from nerfstudio_plugin.train.steps import SegmentingSteps
-from nerfstudio_plugin.viewer.files import (
+from nerfstudio_plugin.viewer.panel import (
     DEFAULT_FOLDER,
-    Opened,
-    open_for_training,
-    open_for_viewing,
+    PanelBackend,
+    SegmentPanel,
+    training_backend,
+    viewing_backend,
 )
-from nerfstudio_plugin.viewer.panel import SegmentPanel
 from nerfstudio_plugin.viewer.state import Listeners
 from sa3d.base.errors import SA3DError
 from sa3d.loop.object_loop import LoopConfig
@@ -128,15 +128,15 @@ class SA3DPipeline(VanillaPipeline):
         self.viewer_control = ViewerControl()
         self.panel = SegmentPanel(self._open_panel, self._show_in_viewer, self.viewer_control)
 
-    def _open_panel(self, listeners: Listeners) -> Opened:
+    def _open_panel(self, listeners: Listeners) -> PanelBackend:
         """What the panel works with, once a viewer shows it."""
         folder = self.config.segmentation
         if self._steps is not None:
-            opened = open_for_training(self.opened, folder, listeners)
+            opened = training_backend(self.opened, folder, listeners)
             self._steps.accompany(opened.studio)
             return opened
         self._tell_segmenter()
-        return open_for_viewing(self.opened, folder, self.config.detector, listeners)
+        return viewing_backend(self.opened, folder, self.config.detector, listeners)
 
     def _tell_segmenter(self) -> None:
         if told := self.opened.chosen.sentence:
@@ -205,7 +205,7 @@ class SA3DPipeline(VanillaPipeline):
         trainer.config.output_dir = trainer.config.output_dir.resolve()
         self.config.segmentation = trainer.base_dir.resolve() / SEGMENTATION_FOLDER
         if self.panel.studio is not None:  # a viewer was built before the folder was known
-            self.panel.studio.settle(self.config.segmentation)
+            self.panel.studio.record_saved(self.config.segmentation)
         trainer.config.max_num_iterations = min(
             trainer.config.max_num_iterations, self._steps.most_steps + 1
         )

@@ -97,10 +97,10 @@ class SegmentingSteps:
         heading = [_choice_text(choice) for choice in choices]
         self.opened.session.add_prompts(prompts)
         if self._panel is not None:
-            self._panel.adopt(prompts)
+            self._panel.show_training(prompts)
         for event in self._events():
             if self._panel is not None:
-                self._panel.follow(event)
+                self._panel.report(event)
             if isinstance(event, ViewDone):
                 self._update(blocks=event.round == 0)
                 heading.append(f"{event.object}, {event.view}: {event.outcome} ({event.reason})")

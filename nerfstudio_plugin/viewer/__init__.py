@@ -1,1 +1,1 @@
-"""The panel in Nerfstudio's viewer: marks become prompts, events become widgets."""
+"""The panel in Nerfstudio's viewer."""

@@ -1,4 +1,4 @@
-"""Saving, opening and exporting what the panel made."""
+"""Save and open the panel's session, and export its objects."""
 
 from __future__ import annotations
 
@@ -6,64 +6,41 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from functools import cache
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.exports import new_export
 from nerfstudio_plugin.saved.segmentation_folder import ExportSource
-from nerfstudio_plugin.viewer.state import Desk, Listeners, Notice
+from nerfstudio_plugin.viewer.state import Draft, Notice
 from nerfstudio_plugin.viewer.studio import Studio
-from nerfstudio_plugin.viewer.worker import Worker
 from sa3d.base.errors import SA3DError
-from sa3d.detectors.loading import load_detector, local_detectors
-from sa3d.detectors.protocol import TextDetector
-from sa3d.objects.checkpoint import is_segmentation, load_segmentation
-from sa3d.segmenters.registry import AUTO
+from sa3d.objects.checkpoint import load_segmentation
 
 SUFFIXES = {"mesh": ".glb", "pointcloud": ".ply", "masks": "_masks", "field": "_field"}
-"""What can be exported, and how the names of the files or folders end."""
+"""The kinds of export, and how the names of their files or folders end."""
 
-_DESK = "desk"
-"""Of the panel's own notes in a saved segmentation's provenance."""
+_NOTES = "desk"
+"""Key of the panel's notes in the provenance of a saved segmentation."""
 
 
 class Files:
-    """Session folder and exports. Everything is done by the studio's worker."""
+    """The commands of the panel that read or write files; the studio's worker runs them."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
 
     def save(self, folder: Path) -> None:
-        """Save the session to a folder; what the panel saved there before is replaced."""
+        """Save the session to a folder; a segmentation saved there before is replaced."""
 
         def save() -> None:
             self._save(folder)
-            self._studio.tell(Notice("done", "Saved", f"The session is in {folder}."))
+            self._studio.notify(Notice("done", "Saved", f"The session is in {folder}."))
 
-        self._studio.do("saving", save)
+        self._studio.submit("saving", save)
 
     def open(self, folder: Path) -> None:
-        """Go on with a saved session, in place of this one; can be undone."""
-        self._studio.do("opening", lambda: self.resume(folder))
-
-    def resume(self, folder: Path) -> None:
-        """Open a saved session; for the worker's jobs only.
-
-        Raises:
-            SA3DError: there is none, or it was made in another scene.
-        """
-        studio = self._studio
-        saved = load_segmentation(folder, studio.scene.device)
-        opened = studio.opened.with_objects(saved.segmentation)
-        notes = saved.provenance.get(_DESK, {})
-        empty = {name: tuple(rgb) for name, rgb in notes.get("empty", {}).items()}
-        names = [*saved.segmentation.objects, *empty]
-        selected = notes.get("selected")
-        selected = selected if selected in names else names[0]  # edited elsewhere since
-        studio.replace_objects(opened, Desk(selected, empty), f"open {folder.name}")
-        studio.settle(folder, notes.get("display"))
+        """Open a saved session in place of this one, as an undoable action."""
+        self._studio.submit("opening", lambda: self._open(folder))
 
     def export(
         self,
@@ -78,107 +55,68 @@ class Files:
 
         Args:
             kind: one of ``SUFFIXES``.
-            deliver: takes a file with what was written; folders are zipped for it.
+            output: the file or folder to write.
+            every_object: export all objects.
+            overwrite: replace ``output`` if it exists.
+            deliver: called with a file that holds what was written; a folder is zipped for it.
         """
 
         def write() -> None:
             state = self._studio.state
-            names = tuple(state.verdicts) if every_object else (state.desk.selected,)
+            names = tuple(state.verdicts) if every_object else (state.draft.selected,)
             missing = [name for name in names if name not in state.verdicts]
             if missing:
                 raise SA3DError(f"object {missing[0]!r} is not segmented yet")
             if not names:
                 raise SA3DError("no object is segmented yet")
-            made = self._save(state.folder)
+            source = self._save(state.folder)
             export = new_export(kind, output, overwrite=overwrite)
-            written = list(export.write(made, names))
-            self._studio.note_command(
+            written = list(export.write(source, names))
+            self._studio.record_command(
                 equal_command(kind, state.folder, output, names, overwrite=overwrite)
             )
-            said = "; ".join(line for one in written for line in one.lines)
-            self._studio.tell(Notice("done", f"{kind} exported", said))
+            text = "; ".join(line for one in written for line in one.lines)
+            self._studio.notify(Notice("done", f"{kind} exported", text))
             if deliver is not None:
                 with tempfile.TemporaryDirectory() as folder:
                     deliver(_one_file(output, Path(folder)))
 
-        self._studio.do(f"exporting the {kind}", write)
+        self._studio.submit(f"exporting the {kind}", write)
+
+    def _open(self, folder: Path) -> None:
+        studio = self._studio
+        saved = load_segmentation(folder, studio.scene.device)
+        opened = studio.opened.with_objects(saved.segmentation)
+        notes = saved.provenance.get(_NOTES, {})
+        empty = {name: tuple(rgb) for name, rgb in notes.get("empty", {}).items()}
+        names = [*saved.segmentation.objects, *empty]
+        selected = notes.get("selected")
+        selected = selected if selected in names else names[0]  # renamed in a terminal since
+        studio.replace_objects(opened, Draft(selected, empty), f"open {folder.name}")
+        studio.record_saved(folder, notes.get("display"))
 
     def _save(self, folder: Path) -> ExportSource:
-        studio, desk = self._studio, self._studio.state.desk
+        studio, draft = self._studio, self._studio.state.draft
         if not studio.state.verdicts:
             raise SA3DError("nothing is segmented yet: mark an object and press Segment in 3D")
         display = asdict(studio.state.display)
-        notes = {"empty": desk.empty, "selected": desk.selected, "display": display}
-        studio.opened.save(folder, overwrite=True, notes={_DESK: notes})
-        studio.settle(folder)
+        notes = {"empty": draft.empty, "selected": draft.selected, "display": display}
+        studio.opened.save(folder, overwrite=True, notes={_NOTES: notes})
+        studio.record_saved(folder)
         return replace(studio.opened.export_source, folder=folder)
 
 
 def equal_command(
     kind: str, folder: Path, output: Path, names: tuple[str, ...], *, overwrite: bool
 ) -> str:
-    """The command line that exports the same."""
+    """Return the command line that does the same export."""
     words = ["sa3d", "export", kind, "--segmentation", str(folder), "--objects", *names]
     words += ["--output", str(output)] + (["--overwrite"] if overwrite else [])
     return shlex.join(words)
 
 
 def _one_file(place: Path, scratch: Path) -> Path:
-    """A file to download: the export itself, or its folder zipped."""
+    """Return a file to download: the export itself, or its folder zipped."""
     if not place.is_dir():
         return place
     return Path(shutil.make_archive(str(scratch / place.name), "zip", place))
-
-
-DEFAULT_FOLDER = Path("segmentations/viewer")
-"""Where a session is saved unless the user says otherwise."""
-
-
-@dataclass(frozen=True)
-class Opened:
-    """What a panel works with.
-
-    Attributes:
-        begin: called once the panel is there.
-    """
-
-    studio: Studio
-    files: Files
-    begin: Callable[[], None]
-
-
-def open_for_viewing(
-    opened: OpenScene, folder: Path, detector: str, listeners: Listeners
-) -> Opened:
-    """In a thread of its own; goes on with what is saved in ``folder``.
-
-    Raises:
-        SA3DError: the segmenter cannot be had.
-    """
-    worker, finder = Worker(), detector_if_any(detector, opened.device)
-    studio = Studio(opened, folder, worker, listeners, finder)
-    files = Files(studio)
-
-    def begin() -> None:
-        worker.start()
-        studio.prepare()
-        if is_segmentation(folder):
-            files.open(folder)
-
-    return Opened(studio, files, begin)
-
-
-def open_for_training(opened: OpenScene, folder: Path, listeners: Listeners) -> Opened:
-    """Beside ``ns-train``: what the user does waits for the trainer's next step."""
-    studio = Studio(opened, folder, Worker(), listeners)
-    return Opened(studio, Files(studio), lambda: None)
-
-
-def detector_if_any(name: str, device: str) -> Callable[[], TextDetector] | None:
-    """What loads the detector when words are first looked for; None where there is none.
-
-    Nothing is downloaded unless the detector is named.
-    """
-    if name == AUTO and not local_detectors():
-        return None
-    return cache(lambda: load_detector(name, device))

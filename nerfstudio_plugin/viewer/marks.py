@@ -1,4 +1,4 @@
-"""What the user has marked and not yet segmented."""
+"""Marks: clicks and boxes in photos that are not segmented yet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sa3d.scene.views import View
 from sa3d.voting.photo_prompts import PhotoBox, PhotoPoint
 
 Tool = Literal["look", "add", "remove", "box"]
-"""What a click in the scene does: turn the camera, mark the object, mark what it is not, box it."""
+"""Use of the pointer: turn the view, click on the object, click beside it, or drag a box."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Mark:
     """A click or a box in a photo.
 
     Attributes:
-        view: the photo's index.
-        label: of a click, 1 object, 0 background.
-        xy_px: where the click is; None for a box.
+        view: index of the photo's view.
+        label: 1 object, 0 background; a box has 1.
+        xy_px: position of a click; None for a box.
         box_px: x0, y0, x1, y1; None for a click.
-        point_world: where it is in 3D.
+        point_world: the marked surface point, or the one in the middle of a box.
     """
 
     view: int
@@ -34,13 +34,13 @@ class Mark:
 
     @classmethod
     def click(cls, found: PhotoPoint, label: int) -> Mark:
-        """A click that was carried to a photo."""
+        """Make a mark of a click that was carried to a photo."""
         x, y, z = found.point_world.tolist()
         return cls(found.view, label, found.xy_px, None, (x, y, z))
 
     @classmethod
     def box(cls, found: PhotoBox) -> Mark:
-        """A box that was carried to a photo."""
+        """Make a mark of a box that was carried to a photo."""
         x, y, z = found.point_world.tolist()
         return cls(found.view, 1, None, found.box_px, (x, y, z))
 
@@ -48,10 +48,12 @@ class Mark:
 def prompts_of(
     marks: Sequence[Mark], views: Sequence[View], name: str, candidate: int | None = None
 ) -> list[Prompt]:
-    """Marks as prompts for an object, one per photo; the photo marked last comes last.
+    """Make prompts for an object of marks: one per photo, the photo marked last at the end.
+
+    Of several boxes in a photo the last one counts.
 
     Args:
-        candidate: which of the segmenter's candidates is taken in the photo marked last.
+        candidate: the segmenter's candidate to use in the photo marked last; None: its best one.
     """
     order = list(dict.fromkeys(mark.view for mark in reversed(marks)))[::-1]
     prompts = []
@@ -72,24 +74,24 @@ def prompts_of(
     return prompts
 
 
-def mark_described(mark: Mark, views: Sequence[View]) -> str:
-    """A mark in a few words."""
-    what = "box" if mark.box_px is not None else "click" if mark.label else "click beside it"
-    return f"{views[mark.view].name}: {what}"
+def mark_description(mark: Mark, views: Sequence[View]) -> str:
+    """Describe a mark, as in ``000024.jpg: click beside it``."""
+    kind = "box" if mark.box_px is not None else "click" if mark.label else "click beside it"
+    return f"{views[mark.view].name}: {kind}"
 
 
-def described(prompt: Prompt) -> str:
-    """A prompt in a few words, as in ``000024.jpg: 2 clicks, 1 beside it``."""
-    said = []
+def prompt_description(prompt: Prompt) -> str:
+    """Describe a prompt, as in ``000024.jpg: 2 clicks, 1 beside it``."""
+    parts = []
     if prompt.box is not None:
-        said.append("box")
+        parts.append("box")
     if prompt.mask is not None:
-        said.append("mask")
-    on, beside = prompt.labels.count(1), prompt.labels.count(0)
-    if on:
-        said.append(f"{on} click{'s' if on > 1 else ''}")
+        parts.append("mask")
+    on_object, beside = prompt.labels.count(1), prompt.labels.count(0)
+    if on_object:
+        parts.append(f"{on_object} click{'s' if on_object > 1 else ''}")
     if beside:
-        said.append(f"{beside} beside it")
+        parts.append(f"{beside} beside it")
     if prompt.text:
-        said.append(f"“{prompt.text}”")
-    return f"{prompt.view}: {', '.join(said)}"
+        parts.append(f"“{prompt.text}”")
+    return f"{prompt.view}: {', '.join(parts)}"

@@ -1,10 +1,13 @@
-"""The panel itself: widgets on one side, the studio's commands and state on the other."""
+"""The panel in Nerfstudio's viewer: connects its widgets to a studio and to the rendered scene."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import viser
@@ -12,44 +15,108 @@ from nerfstudio.viewer.render_state_machine import RenderAction
 from nerfstudio.viewer.viewer import Viewer
 from nerfstudio.viewer.viewer_elements import ViewerControl, ViewerElement
 
+from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.display.settings import Display
 from nerfstudio_plugin.display.shown_objects import ShownObjects
-from nerfstudio_plugin.viewer.files import Opened
-from nerfstudio_plugin.viewer.state import Listeners, problem
+from nerfstudio_plugin.viewer.files import Files
+from nerfstudio_plugin.viewer.state import Listeners, error_notice
 from nerfstudio_plugin.viewer.studio import Studio
-from nerfstudio_plugin.viewer.viser_scene import tell
+from nerfstudio_plugin.viewer.viser_scene import show_notice
 from nerfstudio_plugin.viewer.widgets import (
+    DisplayWidgets,
     FilesWidgets,
     MarkWidgets,
     ObjectsWidgets,
     PhotoWidgets,
-    ShowWidgets,
     StatusWidgets,
 )
+from nerfstudio_plugin.viewer.worker import Worker
 from sa3d.base.errors import SA3DError
+from sa3d.detectors.loading import load_detector, local_detectors
+from sa3d.detectors.protocol import TextDetector
+from sa3d.objects.checkpoint import is_segmentation
+from sa3d.segmenters.registry import AUTO
 
-Opener = Callable[[Listeners], Opened]
-"""Opens the scene for a panel; called once, when a viewer shows it."""
+DEFAULT_FOLDER = Path("segmentations/viewer")
+"""Folder that a session is saved to by default."""
+
+
+@dataclass(frozen=True)
+class PanelBackend:
+    """The commands behind a panel's widgets.
+
+    Attributes:
+        begin: called once the widgets are built.
+    """
+
+    studio: Studio
+    files: Files
+    begin: Callable[[], None]
+
+
+OpenBackend = Callable[[Listeners], PanelBackend]
+"""Opens the backend of a panel; called once, when a viewer shows the panel."""
+
+
+def viewing_backend(
+    opened: OpenScene, folder: Path, detector: str, listeners: Listeners
+) -> PanelBackend:
+    """Make a backend that works in a thread of its own, and opens what is saved in ``folder``.
+
+    Raises:
+        SA3DError: the segmenter cannot be loaded.
+    """
+    load = detector_loader(detector, opened.device)
+    studio = Studio(opened, folder, Worker(), listeners, load)
+    files = Files(studio)
+
+    def begin() -> None:
+        studio.worker.start()
+        studio.prepare()
+        if is_segmentation(folder):
+            files.open(folder)
+
+    return PanelBackend(studio, files, begin)
+
+
+def training_backend(opened: OpenScene, folder: Path, listeners: Listeners) -> PanelBackend:
+    """Make a backend whose commands wait for the next step of ``ns-train``."""
+    studio = Studio(opened, folder, Worker(), listeners)
+    return PanelBackend(studio, Files(studio), lambda: None)
+
+
+def detector_loader(name: str, device: str) -> Callable[[], TextDetector] | None:
+    """Return a function that loads a detector, once; None if "auto" finds none on this machine.
+
+    Nothing is downloaded unless the detector is named.
+    """
+    if name == AUTO and not local_detectors():
+        return None
+    return cache(lambda: load_detector(name, device))
 
 
 class SegmentPanel(ViewerElement[Any]):
-    """Segmenting in Nerfstudio's viewer: found by it as an attribute of a pipeline.
+    """The folder "Segment an object"; the viewer finds it as an attribute of a pipeline.
 
-    Args:
-        open_studio: opens the scene.
-        show: takes the objects, None if there are none, and how they are shown.
-        control: gives the viewer; an attribute of the same pipeline.
+    Attributes:
+        studio: the commands; None until a viewer shows the panel.
     """
 
     def __init__(
         self,
-        open_studio: Opener,
+        open_backend: OpenBackend,
         show: Callable[[ShownObjects | None, Display], None],
         control: ViewerControl,
     ) -> None:
+        """Wait for a viewer.
+
+        Args:
+            open_backend: opens the scene.
+            show: called with the objects, None if there are none, and how they are shown.
+            control: gives access to the viewer; an attribute of the same pipeline.
+        """
         super().__init__("Segment")
-        self._open, self._show, self._control = open_studio, show, control
-        self._refreshing = threading.Lock()
+        self._open_backend, self._show, self._control = open_backend, show, control
         self._stale = threading.Event()
         self.studio: Studio | None = None
 
@@ -59,41 +126,40 @@ class SegmentPanel(ViewerElement[Any]):
     def install(self, viser_server: viser.ViserServer) -> None:
         """Build the panel above Nerfstudio's own widgets, and begin to prepare the scene.
 
-        Viser puts new widgets into the folder that the calling *thread* has opened: a thread of its
-        own stands in none, and so at the top.
+        Viser adds widgets to the folder that the calling *thread* has open; a new thread has none
+        open, so its widgets are at the top.
         """
         builder = threading.Thread(target=self._build, args=(viser_server,))
         builder.start()
         builder.join()
 
     def _build(self, server: viser.ViserServer) -> None:
-        listeners = Listeners(self._changed, self._shown, lambda notice: tell(server, notice))
+        listeners = Listeners(
+            self._stale.set, self._show_objects, lambda notice: show_notice(server, notice)
+        )
         try:
-            opened = self._open(listeners)
+            backend = self._open_backend(listeners)
         except SA3DError as error:
             with server.gui.add_folder("Segment an object", order=-1.0):
-                server.gui.add_markdown(problem(error).text)
+                server.gui.add_markdown(error_notice(error).text)
             return
-        studio = opened.studio
+        studio = backend.studio
         with server.gui.add_folder("Segment an object", order=-1.0):
             self._widgets = (
                 StatusWidgets(server, studio),
                 MarkWidgets(server, studio),
                 ObjectsWidgets(server, studio),
-                ShowWidgets(server, studio),
+                DisplayWidgets(server, studio),
                 PhotoWidgets(server, studio, self._hide_photos),
-                FilesWidgets(server, studio, opened.files),
+                FilesWidgets(server, studio, backend.files),
             )
         self.studio = studio
         threading.Thread(target=self._keep_fresh, name="sa3d panel", daemon=True).start()
-        self._changed()
-        opened.begin()
-
-    def _changed(self) -> None:
         self._stale.set()
+        backend.begin()
 
     def _keep_fresh(self) -> None:
-        """Bring the widgets to the studio's state whenever that has changed, at most so often."""
+        """Update the widgets when the studio's state was replaced, at most 20 times a second."""
         assert self.studio is not None
         while True:
             self._stale.wait()
@@ -103,7 +169,8 @@ class SegmentPanel(ViewerElement[Any]):
                 widgets.refresh(state)
             time.sleep(0.05)
 
-    def _shown(self, shown: ShownObjects | None, display: Display) -> None:
+    def _show_objects(self, shown: ShownObjects | None, display: Display) -> None:
+        """Show objects, and render the scene again in all browsers."""
         self._show(shown, display)
         viewer = self._viewer()
         if viewer is None:
@@ -119,7 +186,7 @@ class SegmentPanel(ViewerElement[Any]):
             hide_photos(viewer)
 
     def _viewer(self) -> Viewer | None:
-        """Nerfstudio's viewer; None while it is being built."""
+        """Return Nerfstudio's viewer; None while it is being built."""
         viewer = getattr(self._control, "viewer", None)
         return viewer if viewer is not None and viewer.ready else None
 

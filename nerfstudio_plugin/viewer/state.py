@@ -1,4 +1,4 @@
-"""What the panel shows: frozen, replaced as a whole, so that any thread may read it."""
+"""The panel's state: frozen and replaced as a whole, so that any thread may read it."""
 
 from __future__ import annotations
 
@@ -9,32 +9,52 @@ from typing import Literal
 
 import numpy as np
 
-from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.display.settings import Display
 from nerfstudio_plugin.display.shown_objects import ShownObjects
 from nerfstudio_plugin.viewer.marks import Mark
+from nerfstudio_plugin.viewer.thumbnails import Preview
 from sa3d.base.errors import SA3DError
 from sa3d.objects.colors import Color
 
 
 @dataclass(frozen=True)
 class Notice:
-    """Something the user should know."""
+    """A message for the user."""
 
     kind: Literal["done", "error"]
     title: str
     text: str
 
 
+def error_notice(error: Exception) -> Notice:
+    """Explain an exception and its remedy to the user."""
+    if isinstance(error, SA3DError):
+        text = str(error)
+        if text.split()[0].isalpha():  # otherwise it begins with a file's name
+            text = text[0].upper() + text[1:]
+        return Notice("error", "That did not work", f"{text}.")
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return Notice(
+            "error",
+            "Memory is short",
+            "Close other programs, or start again with fewer rays (--prepare.ray-side) "
+            "or a smaller segmenter (--segmenter).",
+        )
+    if isinstance(error, OSError):
+        return Notice("error", "A file could not be read or written", f"{error}")
+    kind = type(error).__name__
+    return Notice("error", "A bug in this program", f"{kind}: {error}. Please report it.")
+
+
 @dataclass(frozen=True)
-class Desk:
-    """What lies on the user's desk beside the session; undone together with it.
+class Draft:
+    """The user's input that is not segmented yet; it is undone together with the session.
 
     Attributes:
-        selected: the object that marks are for.
-        empty: objects that have no prompt yet, by name, and their colors.
-        marks: not segmented yet.
-        candidate: which of the segmenter's candidates is taken; None: its best.
+        selected: name of the object that marks are for.
+        empty: objects without prompts, and their colors.
+        marks: of the selected object.
+        candidate: the segmenter's candidate to use; None: its best one.
     """
 
     selected: str
@@ -44,69 +64,37 @@ class Desk:
 
 
 @dataclass(frozen=True)
-class Step:
-    """How things were before an action, or after it.
-
-    Attributes:
-        opened: the scene with its objects; opening saved ones replaces it.
-        session_steps: how many of the session's own steps the action took.
-        folder: where those objects were saved.
-    """
-
-    action: str
-    desk: Desk
-    opened: OpenScene
-    session_steps: int
-    folder: Path
-
-
-@dataclass(frozen=True)
-class Preview:
-    """What the marks would select in the photo marked last.
-
-    Attributes:
-        view: the photo's name.
-        picture: uint8 [h, w, 3], what is taken, and the segmenter's candidates below it.
-        scores: predicted IoU of what is taken, and of the candidates.
-        points_world: [N, 3], the surface that what is taken covers.
-        uncertain: whether the views around decide if so much is taken.
-    """
-
-    view: str
-    picture: np.ndarray
-    scores: tuple[float, ...]
-    points_world: np.ndarray
-    uncertain: bool
-
-
-@dataclass(frozen=True)
 class StudioState:
-    """All that the panel shows.
+    """Everything that the panel shows.
 
     Attributes:
-        colors: of all objects by name, those without a prompt last.
-        ready: whether the scene is prepared: before that nothing can be marked.
-        busy: what is being done, empty if nothing is.
-        progress: how much of it is done, in [0, 1].
-        last_view: what became of the view visited last, and a picture of it, uint8 [h, w, 3].
-        prompts: of every object, in words.
-        verdicts: of every segmented object.
-        unfinished: whether segmenting was stopped and can go on.
-        undo, redo: the action each would undo or do again; empty: none.
-        only_selected: whether just the selected object is shown.
+        draft: the user's input that is not segmented yet.
+        colors: of all objects by name, those without prompts last.
         folder: where the session is saved.
-        saved: whether it is there as it stands.
+        ready: whether the scene is prepared; before that nothing can be marked.
+        activity: the work in progress; empty if there is none.
+        progress: share of it that is done, in [0, 1].
+        last_view: outcome of the view visited last.
+        last_image: uint8 [h, w, 3], the photo of that view with its mask.
+        prompts: descriptions of every object's prompts.
+        verdicts: of every segmented object.
+        unfinished: whether segmenting was stopped and can be continued.
+        preview: what the marks select; None without marks.
+        undo, redo: labels of the actions to undo and redo; empty if there is none.
+        display: how objects are shown.
+        only_selected: whether just the selected object is shown.
+        saved: whether the folder holds the session as it is now.
         command: the command line equal to the last export.
     """
 
-    desk: Desk
+    draft: Draft
     colors: Mapping[str, Color]
     folder: Path
     ready: bool = False
-    busy: str = ""
+    activity: str = ""
     progress: float = 0.0
     last_view: str = ""
-    last_picture: np.ndarray | None = None
+    last_image: np.ndarray | None = None
     prompts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     verdicts: Mapping[str, str] = field(default_factory=dict)
     unfinished: bool = False
@@ -119,41 +107,21 @@ class StudioState:
     command: str = ""
 
     def shown_display(self) -> Display:
-        """How objects are shown, and which."""
-        objects = (self.desk.selected,) if self.only_selected else ()
+        """Return the display settings with the names of the objects to show."""
+        objects = (self.draft.selected,) if self.only_selected else ()
         return replace(self.display, objects=objects)
 
 
 @dataclass(frozen=True)
 class Listeners:
-    """Who is told what.
+    """Callbacks of a studio.
 
     Attributes:
-        changed: the state is another one.
-        show: the objects (None: there are none), or how they are shown, changed.
-        tell: something the user should know.
+        changed: called when the state was replaced.
+        show: called when the objects (None: there are none) or their display changed.
+        notify: called with messages for the user.
     """
 
     changed: Callable[[], None]
     show: Callable[[ShownObjects | None, Display], None]
-    tell: Callable[[Notice], None]
-
-
-def problem(error: Exception) -> Notice:
-    """What went wrong, and what to do."""
-    if isinstance(error, SA3DError):
-        said = str(error)
-        if said.split()[0].isalpha():  # otherwise it begins with a file's name
-            said = said[0].upper() + said[1:]
-        return Notice("error", "That did not work", f"{said}.")
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return Notice(
-            "error",
-            "Memory is short",
-            "Close other programs, or start again with fewer rays (--prepare.ray-side) "
-            "or a smaller segmenter (--segmenter).",
-        )
-    if isinstance(error, OSError):
-        return Notice("error", "A file could not be read or written", f"{error}")
-    kind = type(error).__name__
-    return Notice("error", "A bug in this program", f"{kind}: {error}. Please report it.")
+    notify: Callable[[Notice], None]

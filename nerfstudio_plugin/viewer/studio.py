@@ -1,29 +1,29 @@
-"""What the panel's buttons do: every command of the user, without any widget.
+"""The commands of the panel, without any widget.
 
-Commands return at once; the work is done by the worker, one after the other, and ``state`` tells
-how things stand. A command given while objects are segmented is carried out between two views, and
-segmenting goes on from there.
+Commands return at once: a worker carries them out one after the other, and ``state`` shows the
+progress. A command that comes while objects are segmented is carried out between two views, and
+then segmenting continues.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.display.settings import Display
 from nerfstudio_plugin.display.shown_objects import ShownObjects, shown_objects
-from nerfstudio_plugin.viewer.marks import Mark, described, prompts_of
-from nerfstudio_plugin.viewer.pictures import preview_of, visited_picture
-from nerfstudio_plugin.viewer.state import Desk, Listeners, Notice, Step, StudioState, problem
-from nerfstudio_plugin.viewer.step_history import StepHistory
+from nerfstudio_plugin.viewer.marks import Mark, prompt_description, prompts_of
+from nerfstudio_plugin.viewer.state import Draft, Listeners, Notice, StudioState, error_notice
+from nerfstudio_plugin.viewer.thumbnails import marks_preview, visited_thumbnail
 from nerfstudio_plugin.viewer.worker import Worker
 from sa3d.base.errors import SA3DError
+from sa3d.base.history import Action, History
 from sa3d.detectors.protocol import TextDetector
 from sa3d.geometry.camera import Camera
 from sa3d.loop.session import Session
@@ -35,17 +35,39 @@ from sa3d.scene.scene import Scene
 from sa3d.voting.photo_prompts import PhotoBox, photo_box, photo_point, surface_point
 
 _SHOW_EVERY_S = 0.7
-"""While views are visited, the scene is shown anew this often."""
+"""Seconds between two updates of the shown objects while views are visited."""
+
+
+@dataclass(frozen=True, eq=False)
+class StudioChange:
+    """The studio's own part of an undoable action: what it had in place before.
+
+    Attributes:
+        draft: marks and selected object.
+        opened: the scene with its session; opening a saved session replaces it.
+        folder: where that session is saved.
+    """
+
+    studio: Studio
+    draft: Draft
+    opened: OpenScene
+    folder: Path
+
+    def swap(self) -> StudioChange:
+        """Put this in place; return the change that reverses it."""
+        return self.studio._swap(self)
 
 
 class Studio:
-    """A session with what lies on the user's desk, and one history of both.
+    """The panel's session: an open scene, and the user's draft, with one history for both.
 
-    Everything but ``do`` runs in the worker's jobs only.
+    The methods up to ``prepare`` are the user's commands; any thread may call them. The methods
+    after it are for the worker's jobs only.
 
     Attributes:
-        opened: the scene and its objects.
-        state: how things stand; any thread may read it.
+        opened: the scene with its session; for the worker's jobs only.
+        worker: carries out the commands.
+        state: everything that the panel shows; any thread may read it.
     """
 
     def __init__(
@@ -56,109 +78,86 @@ class Studio:
         listeners: Listeners,
         detector: Callable[[], TextDetector] | None = None,
     ) -> None:
-        self.opened, self.worker, self._detector = opened, worker, detector
-        self._listeners, self._lock = listeners, threading.Lock()
-        self._history: StepHistory[Step] = StepHistory()
+        """Begin with the objects of a scene, and an empty one to mark.
+
+        Args:
+            folder: where the session is saved.
+            detector: loads the detector for objects named in words; None: there is none.
+
+        Raises:
+            SA3DError: the segmenter cannot be loaded.
+        """
+        self.opened, self.worker = opened, worker
+        self._detector, self._listeners, self._lock = detector, listeners, threading.Lock()
+        self._draft, self._folder = Draft("object", {"object": object_color(0)}), folder
+        self._history = opened.session.history
         self._shown: ShownObjects | None = None
         self._shown_at = 0.0
         self._cancelled = False
-        self._tried: Step | None = None
-        self._segment_waits = False
+        self._attempted: Action | None = None
+        self._segment_submitted = False
         self._visited, self._to_visit = 0, 1
-        desk = Desk("object", {"object": object_color(0)})
-        self.state = StudioState(desk, self._colors(desk), folder)
+        self.state = StudioState(self._draft, self._colors(), folder)
 
     @property
     def session(self) -> Session:
-        """Objects and their prompts."""
+        """The objects and their prompts."""
         return self.opened.session
 
     @property
     def scene(self) -> Scene:
-        """Photos and what is prepared of them; the same as long as the viewer runs."""
+        """The views and their operators; the same as long as the viewer runs."""
         return self.opened.scene
 
-    def do(self, busy: str, job: Callable[[], None]) -> None:
-        """Let the worker do something; errors are told to the user.
+    def submit(self, activity: str, job: Callable[[], None]) -> None:
+        """Let the worker run a job; the user is notified of exceptions.
 
         Args:
-            busy: what it is, for the user; empty if it takes no time.
+            activity: description of the job for the user; empty if it takes no time.
         """
 
         def guarded() -> None:
-            self._set(busy=busy or self.state.busy)
+            self._set(activity=activity or self.state.activity)
             self._attempt(job)
-            self._set(busy="", progress=0.0)
+            self._set(activity="", progress=0.0)
 
         self.worker.submit(guarded)
 
-    def _attempt(self, job: Callable[[], None]) -> bool:
-        """Whether a job went well; if not, the user is told, and the viewer goes on."""
-        try:
-            job()
-        except Exception as error:
-            self.tell(problem(error))
-            return False
-        return True
-
-    def add_prompts(self, prompts: list[Prompt]) -> None:
-        """Segment by prompts that are there already; for the worker's jobs only."""
-        empty, name = self.state.desk.empty, prompts[-1].object
-        self.session.add_prompts(prompts, empty)
-        self._act(f"segment {name}", Desk(name, self._still_empty(empty)), 1)
-        self._set(preview=None)
-        self._begin(self._history.last)
-
-    def adopt(self, prompts: Sequence[Prompt]) -> None:
-        """Take over objects that are being segmented already; for the worker's jobs only."""
-        self._lay(Desk(prompts[0].object), ready=True)
-        self.refresh()
-
-    def settle(self, folder: Path, display: Mapping[str, Any] | None = None) -> None:
-        """Note where the session is saved, and how it was shown; for the worker's jobs only."""
-        if display:
-            self._set(display=Display(**{**display, "objects": tuple(display["objects"])}))
-        self._set(folder=folder, saved=True)
-
-    def note_command(self, command: str) -> None:
-        """Note the command line that does what was just done."""
-        self._set(command=command)
-
-    # What is marked ------------------------------------------------------------------------------
+    # Marks ---------------------------------------------------------------------------------------
 
     def click(self, camera: Camera, xy_px: tuple[float, float], label: int) -> None:
-        """Mark the surface in a pixel of any camera as object (1) or as something else (0)."""
+        """Mark the surface in a pixel of any camera as object (1) or background (0)."""
 
         def mark() -> None:
             scene = self._prepared_scene()
             point = surface_point(scene, camera, xy_px)
-            self._add(Mark.click(photo_point(scene, camera, point, self._views()), label))
+            self._add_mark(Mark.click(photo_point(scene, camera, point, self._views()), label))
 
-        self.do("looking where you clicked", mark)
+        self.submit("finding the clicked surface", mark)
 
     def box(self, camera: Camera, box_px: tuple[float, float, float, float]) -> None:
-        """Mark what a rectangle in the image of any camera encloses."""
+        """Mark what a box (x0, y0, x1, y1) in the image of any camera encloses."""
 
         def mark() -> None:
             scene = self._prepared_scene()
             found = photo_box(scene, camera, box_px, self.session.segmenter, self._views())
-            self._add(Mark.box(found))
+            self._add_mark(Mark.box(found))
 
-        self.do("looking what the box encloses", mark)
+        self.submit("finding what the box encloses", mark)
 
     @property
-    def knows_words(self) -> bool:
-        """Whether objects can be looked for by words."""
+    def can_find_words(self) -> bool:
+        """Whether there is a detector for objects named in words."""
         return self._detector is not None
 
-    def find(self, words: str) -> None:
-        """Mark what words name, in the photo where it is found best."""
+    def find_words(self, words: str) -> None:
+        """Mark the object that words name, in the photo where the detector is surest."""
 
-        def look() -> None:
+        def find() -> None:
             scene, detector = self._prepared_scene(), self._detector
             if detector is None or not words.strip():
                 raise SA3DError("type what to look for, such as: the red mug")
-            prompt = Prompt("", self.state.desk.selected, text=words)
+            prompt = Prompt("", self._draft.selected, text=words)
             (found,), _ = self.opened.find_words(
                 [prompt],
                 detector(),
@@ -170,398 +169,441 @@ class Studio:
             index, (x0, y0, x1, y1) = scene.view_index(found.view), found.box
             camera = scene.views[index].camera
             point = surface_point(scene, camera, ((x0 + x1) / 2, (y0 + y1) / 2))
-            self._add(Mark.box(PhotoBox(index, found.box, point)))
+            self._add_mark(Mark.box(PhotoBox(index, found.box, point)))
 
-        self.do(f"looking for {words!r}", look)
+        self.submit(f"looking for {words!r}", find)
 
     def choose_candidate(self, candidate: int | None) -> None:
-        """Take one of the segmenter's candidates (0, 1, 2), or its best (None)."""
+        """Use one of the segmenter's candidates (0, 1, 2), or its best one (None)."""
 
         def choose() -> None:
-            if not self.state.desk.marks:
+            if not self._draft.marks:
                 raise SA3DError("mark something first: there is nothing to choose from")
-            self._act("choose a candidate", replace(self.state.desk, candidate=candidate))
+            with self._action("choose a candidate", keep_preview=True):
+                self._draft = replace(self._draft, candidate=candidate)
             self._preview()
 
-        self.do("", choose)
+        self.submit("", choose)
 
     def remove_mark(self, position: int) -> None:
-        """Take one mark back that was not segmented yet."""
+        """Delete a mark that was not segmented yet."""
 
         def remove() -> None:
-            marks = list(self.state.desk.marks)
+            marks = list(self._draft.marks)
             if not 0 <= position < len(marks):
-                raise SA3DError("this mark is gone already")
+                raise SA3DError("this mark was deleted already")
             del marks[position]
-            desk = replace(self.state.desk, marks=tuple(marks), candidate=None)
-            self._act("delete a mark", desk)
-            self._set(preview=None)
+            with self._action("delete a mark"):
+                self._draft = replace(self._draft, marks=tuple(marks), candidate=None)
             if marks:
                 self._preview()
 
-        self.do("", remove)
+        self.submit("", remove)
 
     def clear_marks(self) -> None:
-        """Forget what was marked and not segmented yet."""
+        """Delete all marks that were not segmented yet."""
 
         def clear() -> None:
-            if self.state.desk.marks:
-                self._act("clear the marks", replace(self.state.desk, marks=(), candidate=None))
-                self._set(preview=None)
+            if self._draft.marks:
+                with self._action("clear the marks"):
+                    self._draft = replace(self._draft, marks=(), candidate=None)
 
-        self.do("", clear)
-
-    def _views(self) -> list[int]:
-        """Photos that marks and prompts of the selected object are in, the latest first."""
-        name = self.state.desk.selected
-        prompted = [self.scene.view_index(p.view) for p in self.session.prompts(name)]
-        marked = [mark.view for mark in self.state.desk.marks]
-        return list(dict.fromkeys(reversed([*prompted, *marked])))
+        self.submit("", clear)
 
     # Objects -------------------------------------------------------------------------------------
 
     def new_object(self, name: str) -> None:
-        """Begin another object, and select it; one that has no prompts yet gives way to it."""
+        """Add an object and select it; it replaces objects that have no prompt yet."""
 
-        def begin() -> None:
+        def add() -> None:
             self._check_free(name)
-            color = free_color(self.session.colors.values())
-            self._act(f"new object {name}", Desk(name, {name: color}))
-            self._set(preview=None)
+            with self._action(f"new object {name}"):
+                self._draft = Draft(name, {name: free_color(self.session.colors.values())})
 
-        self.do("", begin)
+        self.submit("", add)
 
     def select(self, name: str) -> None:
         """Select the object that marks are for; marks that were not segmented are dropped."""
 
         def choose() -> None:
-            desk = self._known(name)
-            if name != desk.selected:
-                self._act(f"select {name}", Desk(name, desk.empty))
-                self._set(preview=None)
+            self._check_known(name)
+            if name != self._draft.selected:
+                with self._action(f"select {name}"):
+                    self._draft = Draft(name, self._draft.empty)
 
-        self.do("", choose)
+        self.submit("", choose)
 
     def remove_object(self, name: str) -> None:
-        """Forget an object."""
+        """Delete an object."""
 
         def remove() -> None:
-            empty = {one: rgb for one, rgb in self._known(name).empty.items() if one != name}
+            self._check_known(name)
+            empty = {one: rgb for one, rgb in self._draft.empty.items() if one != name}
             left = [one for one in self.state.colors if one != name]
             if not left:
                 left, empty = ["object"], {"object": object_color(0)}
-            steps = int(bool(self.session.prompts(name)))
-            if steps:
-                self.session.remove_object(name)
-            self._act(f"delete {name}", Desk(left[0], empty), steps)
-            self._set(preview=None)
+            with self._action(f"delete {name}"):
+                if self.session.prompts(name):
+                    self.session.remove_object(name)
+                self._draft = Draft(left[0], empty)
 
-        self.do("", remove)
+        self.submit("", remove)
 
     def set_color(self, name: str, color: Color) -> None:
-        """Show an object in another color."""
+        """Recolor an object."""
 
-        def paint() -> None:
-            desk = self._known(name)
-            if name in desk.empty:
-                painted = replace(desk, empty={**desk.empty, name: color})
-                self._act("another color", painted)
+        def recolor() -> None:
+            self._check_known(name)
+            if name in self._draft.empty:
+                with self._action("another color", keep_preview=True):
+                    self._draft = replace(self._draft, empty={**self._draft.empty, name: color})
             elif self.state.colors[name] != color:
-                self.session.set_color(name, color)
-                self._act("another color", desk, 1)
+                with self._action("another color", keep_preview=True):
+                    self.session.set_color(name, color)
 
-        self.do("", paint)
+        self.submit("", recolor)
 
     def rename_object(self, name: str, new: str) -> None:
-        """Call an object otherwise."""
+        """Rename an object."""
 
         def rename() -> None:
-            desk = self._known(name)
-            if new != name:
-                self._check_free(new)
-                steps = int(bool(self.session.prompts(name)))
-                if steps:
+            self._check_known(name)
+            if new == name:
+                return
+            self._check_free(new)
+            draft = self._draft
+            empty = {new if one == name else one: rgb for one, rgb in draft.empty.items()}
+            selected = new if draft.selected == name else draft.selected
+            with self._action(f"rename {name} to {new}", keep_preview=True):
+                if self.session.prompts(name):
                     self.session.rename_object(name, new)
-                empty = {new if one == name else one: rgb for one, rgb in desk.empty.items()}
-                selected = new if desk.selected == name else desk.selected
-                renamed = replace(desk, empty=empty, selected=selected)
-                self._act(f"rename {name} to {new}", renamed, steps)
+                self._draft = replace(draft, empty=empty, selected=selected)
 
-        self.do("", rename)
+        self.submit("", rename)
 
     def merge_objects(self, names: Sequence[str], into: str) -> None:
-        """Make one of several segmented objects, called ``into``: a new name or one of theirs."""
+        """Merge segmented objects into one called ``into``: a new name or one of theirs."""
 
         def merge() -> None:
-            desk = self._known(*names)
-            missing = [one for one in names if one in desk.empty]
+            self._check_known(*names)
+            missing = [one for one in names if one in self._draft.empty]
             if missing:
                 raise SA3DError(f"object {missing[0]!r} is not segmented yet")
             if into not in names:
                 self._check_free(into)
-            self.session.merge_objects(names, into)
-            self._act(f"merge {' and '.join(names)}", Desk(into, desk.empty), 1)
-            self._set(preview=None)
+            with self._action(f"merge {' and '.join(names)}"):
+                self.session.merge_objects(names, into)
+                self._draft = Draft(into, self._draft.empty)
             self._begin()
 
-        self.do("merging", merge)
+        self.submit("merging", merge)
 
     def split(self, new: str) -> None:
-        """Make an object of its own of what is marked of the selected one."""
+        """Split the marked part off the selected object, as an object called ``new``."""
 
         def split() -> None:
-            desk = self.state.desk
-            if not desk.marks:
-                raise SA3DError(f"mark the part of {desk.selected!r} that is to be split off")
+            draft = self._draft
+            if not draft.marks:
+                raise SA3DError(f"mark the part of {draft.selected!r} that is to be split off")
             self._check_free(new)
-            self.session.split_object(desk.selected, self._new_prompts(), new)
-            self._act(f"split {new} off {desk.selected}", Desk(new), 1)
-            self._set(preview=None)
+            with self._action(f"split {new} off {draft.selected}"):
+                self.session.split_object(draft.selected, self._new_prompts(), new)
+                self._draft = Draft(new)
             self._begin(self._history.last)
 
-        self.do("splitting", split)
-
-    def _check_free(self, name: str) -> None:
-        check_object_name(name)
-        if name in self.state.colors:
-            raise SA3DError(f"there is an object {name!r} already: choose another name")
+        self.submit("splitting", split)
 
     def remove_prompt(self, name: str, position: int) -> None:
-        """Take one of an object's prompts back, and segment what that changes."""
+        """Delete one of an object's prompts, and segment again what that changes."""
 
         def remove() -> None:
-            desk, color = self._known(name), self.state.colors[name]
-            self.session.remove_prompt(name, position)
-            empty = self._still_empty({**desk.empty, name: color})
-            self._act("delete a prompt", replace(desk, empty=empty), 1)
+            self._check_known(name)
+            color = self.state.colors[name]
+            with self._action("delete a prompt", keep_preview=True):
+                self.session.remove_prompt(name, position)
+                empty = self._without_prompts({**self._draft.empty, name: color})
+                self._draft = replace(self._draft, empty=empty)
             self._begin(self._history.last)
 
-        self.do("", remove)
+        self.submit("", remove)
 
-    # Segmenting ----------------------------------------------------------------------------------
+    # Segmenting, history and display -------------------------------------------------------------
 
     def segment(self) -> None:
-        """Lift what is marked to 3D, or correct what is there by it."""
+        """Segment the marked object in 3D, or correct it if it is segmented already."""
 
         def begin() -> None:
             self._prepared_scene()
-            desk = self.state.desk
-            if not desk.marks:
-                raise SA3DError(f"nothing is marked for {desk.selected!r}: click on it, or box it")
+            draft = self._draft
+            if not draft.marks:
+                raise SA3DError(f"nothing is marked for {draft.selected!r}: click on it, or box it")
             self.add_prompts(self._new_prompts())
 
-        self.do("", begin)
+        self.submit("", begin)
 
-    def go_on(self) -> None:
-        """Continue what was cancelled."""
-        self.do("", self._begin)
+    def continue_segmenting(self) -> None:
+        """Continue after ``cancel``."""
+        self.submit("", self._begin)
 
     def cancel(self) -> None:
-        """Stop segmenting after the present view; what is there stays."""
+        """Stop segmenting after the present view, and keep what is found so far."""
         self._cancelled = True
 
-    # History and display -------------------------------------------------------------------------
-
     def undo(self) -> None:
-        """Take the last action back."""
-        self.do(
-            "", lambda: self._went(self._history.undo(lambda step: self._swap(step, Session.undo)))
-        )
+        """Undo the last action."""
+        self.submit("", lambda: self._show_restored(self._history.undo()))
 
     def redo(self) -> None:
-        """Do again what was undone last."""
-        self.do(
-            "", lambda: self._went(self._history.redo(lambda step: self._swap(step, Session.redo)))
-        )
+        """Redo the action that was undone last."""
+        self.submit("", lambda: self._show_restored(self._history.redo()))
 
-    def display(self, display: Display, only_selected: bool) -> None:
-        """Show objects in another way; acts at once, whatever else is going on."""
+    def set_display(self, display: Display, only_selected: bool) -> None:
+        """Change how objects are shown, at once, in the caller's thread."""
         self._set(display=display, only_selected=only_selected)
         self._listeners.show(self._shown, self.state.shown_display())
 
     def prepare(self) -> None:
-        """Prepare the scene, the first thing to do."""
-        self.do("preparing the scene, once: then everything is fast", self._prepare)
+        """Prepare the scene; nothing can be marked before."""
 
-    # Segmenting and history --------------------------------------------------------------------
+        def prepare() -> None:
+            self.opened.prepare(lambda done: self._set(progress=(done.index + 1) / done.total))
+            self._set(ready=True)
+            self.refresh()
 
-    def _begin(self, tried: Step | None = None) -> None:
-        """Segment what has new prompts.
+        self.submit("preparing the scene, once: then everything is fast", prepare)
 
-        Args:
-            tried: taken back if the prompts turn out to be no good.
-        """
-        self._cancelled, self._tried = False, tried
-        self._segment_soon()
+    # For the worker's jobs -----------------------------------------------------------------------
 
-    def _segment_soon(self) -> None:
-        """Segment after what waits; once, as two that make room for each other never end."""
-        if not self._segment_waits:
-            self._segment_waits = True
-            self.worker.submit(self._segment)
+    def add_prompts(self, prompts: list[Prompt]) -> None:
+        """Segment or correct an object by prompts."""
+        empty, name = self._draft.empty, prompts[-1].object
+        with self._action(f"segment {name}"):
+            self.session.add_prompts(prompts, empty)
+            self._draft = Draft(name, self._without_prompts(empty))
+        self._begin(self._history.last)
 
-    def replace_objects(self, opened: OpenScene, desk: Desk, action: str) -> None:
-        """Put other objects in place of these; can be undone; for the worker's jobs only."""
-        self._set(preview=None)
-        self._act(action, desk, opened=opened)
+    def show_training(self, prompts: Sequence[Prompt]) -> None:
+        """Show objects that a trainer segments; its prompts are not the user's to undo."""
+        self._history = self.session.history = History()
+        self._draft = Draft(prompts[0].object)
+        self._publish(ready=True)
+        self.refresh()
+
+    def replace_objects(self, opened: OpenScene, draft: Draft, label: str) -> None:
+        """Put another session of the same scene in place of this one, as an undoable action."""
+        opened.session.history = self._history
+        with self._action(label):
+            self.opened, self._draft = opened, draft
         self.worker.submit(self._build)
 
-    def tell(self, notice: Notice) -> None:
-        """Tell the user something."""
-        self._listeners.tell(notice)
+    def record_saved(self, folder: Path, display: Mapping[str, Any] | None = None) -> None:
+        """Record that the session is saved in a folder.
 
-    def _set(self, **changes: object) -> None:
-        with self._lock:
-            self.state = replace(self.state, **changes)  # pyright: ignore[reportArgumentType]
-        self._listeners.changed()
+        Args:
+            display: the display settings saved there, to be used from now on.
+        """
+        if display:
+            self._set(display=Display(**{**display, "objects": tuple(display["objects"])}))
+        self._folder = folder
+        self._set(folder=folder, saved=True)
 
-    def _lay(self, desk: Desk, **changes: object) -> None:
-        """Lay something else on the desk."""
-        self._set(desk=desk, colors=self._colors(desk), **changes)
+    def record_command(self, command: str) -> None:
+        """Record the command line equal to the export just done."""
+        self._set(command=command)
 
-    def _colors(self, desk: Desk) -> dict[str, Color]:
-        """The colors of all objects, those without a prompt last."""
-        return self.session.colors | self._still_empty(desk.empty)
+    def notify(self, notice: Notice) -> None:
+        """Show a message to the user."""
+        self._listeners.notify(notice)
 
-    def _still_empty(self, empty: Mapping[str, Color]) -> dict[str, Color]:
-        return {name: color for name, color in empty.items() if not self.session.prompts(name)}
+    def report(self, event: Event) -> None:
+        """Show an event of the loop."""
+        if isinstance(event, RoundStarted):
+            self._visited, self._to_visit = 0, event.views
+            self._set(activity=f"{event.object}: round {event.round}", progress=0.0)
+        elif isinstance(event, ViewDone):
+            self._visited += 1
+            if event.outcome != "prompted":
+                self._attempted = None
+            progress = min(1.0, self._visited / max(1, self._to_visit))
+            outcome = f"{event.view}: {event.outcome}, {event.reason}"
+            self._set(last_view=outcome, progress=progress)
+            if time.monotonic() - self._shown_at > _SHOW_EVERY_S:
+                color = self.state.colors[event.object]
+                self._set(last_image=visited_thumbnail(self.opened, event, color))
+                self.refresh()
+        elif isinstance(event, Finished):
+            self.refresh()
+            self.notify(Notice("done", f"{event.object} is segmented", event.verdict))
 
-    def _prepare(self) -> None:
-        self.opened.prepare(lambda done: self._set(progress=(done.index + 1) / done.total))
-        self._set(ready=True)
-        self.refresh()
+    def refresh(self, *, build: bool = False) -> None:
+        """Bring the state up to date with the session, and show its objects.
+
+        Args:
+            build: also build the objects as solid space, which takes seconds.
+        """
+        self._shown_at = time.monotonic()
+        result = self.session.result()
+        last, following = self._history.last, self._history.next
+        self._set(
+            prompts={
+                name: tuple(prompt_description(prompt) for prompt in self.session.prompts(name))
+                for name in self.state.colors
+            },
+            verdicts={name: one.verdict for name, one in result.objects.items()},
+            unfinished=self.session.unfinished,
+            undo=last.label if last else "",
+            redo=following.label if following else "",
+        )
+        self._shown = (
+            shown_objects(self.scene, result, self._shown, build=build)
+            if result.objects and self.scene.is_prepared()
+            else None
+        )
+        self._listeners.show(self._shown, self.state.shown_display())
+
+    # Marks and prompts ---------------------------------------------------------------------------
+
+    def _add_mark(self, mark: Mark) -> None:
+        """Add a mark; a box replaces the one before."""
+        earlier = self._draft.marks
+        if mark.box_px is not None:
+            earlier = tuple(one for one in earlier if one.box_px is None)
+        with self._action("mark", keep_preview=True):
+            self._draft = replace(self._draft, marks=(*earlier, mark), candidate=None)
+        self._preview()
+
+    def _preview(self) -> None:
+        """Show what the marks select, and the candidates there are."""
+        found, draft = self.session.preview(self._new_prompts()), self._draft
+        color = self.state.colors[draft.selected]
+        self._set(preview=marks_preview(self.scene, found, draft.marks, color))
+
+    def _new_prompts(self) -> list[Prompt]:
+        draft = self._draft
+        return prompts_of(draft.marks, self.scene.views, draft.selected, draft.candidate)
+
+    def _views(self) -> list[int]:
+        """Return the views with marks or prompts of the selected object, the latest first."""
+        prompts = self.session.prompts(self._draft.selected)
+        prompted = [self.scene.view_index(prompt.view) for prompt in prompts]
+        marked = [mark.view for mark in self._draft.marks]
+        return list(dict.fromkeys(reversed([*prompted, *marked])))
 
     def _prepared_scene(self) -> Scene:
         if not self.scene.is_prepared():
             raise SA3DError("the scene is still being prepared: wait until the bar is full")
         return self.scene
 
-    def _known(self, *names: str) -> Desk:
+    def _check_known(self, *names: str) -> None:
         for name in names:
             if name not in self.state.colors:
                 there = ", ".join(self.state.colors)
                 raise SA3DError(f"no object {name!r} here; there are: {there}")
-        return self.state.desk
 
-    def _new_prompts(self) -> list[Prompt]:
-        desk, views = self.state.desk, self.scene.views
-        return prompts_of(desk.marks, views, desk.selected, desk.candidate)
+    def _check_free(self, name: str) -> None:
+        check_object_name(name)
+        if name in self.state.colors:
+            raise SA3DError(f"there is an object {name!r} already: choose another name")
 
-    def _add(self, mark: Mark) -> None:
-        desk = self.state.desk
-        earlier = (
-            desk.marks if mark.box_px is None else tuple(m for m in desk.marks if not m.box_px)
-        )
-        self._act("mark", replace(desk, marks=(*earlier, mark), candidate=None))
-        self._preview()
+    # State and history ---------------------------------------------------------------------------
 
-    def _preview(self) -> None:
-        """Show what the marks select, and the choice there is."""
-        seen, desk = self.session.preview(self._new_prompts()), self.state.desk
-        self._set(preview=preview_of(self.scene, seen, desk, self.state.colors[desk.selected]))
+    @contextmanager
+    def _action(self, label: str, *, keep_preview: bool = False) -> Iterator[None]:
+        """Make one undoable action of all changes to the session and the draft in the block.
 
-    def _act(
-        self, action: str, desk: Desk, session_steps: int = 0, opened: OpenScene | None = None
-    ) -> None:
-        """Note an action in the history; the session's own steps are done already.
-
-        Args:
-            opened: other objects, in place of these.
+        If the block raises, nothing is changed.
         """
-        state = self.state
-        self._history.remember(Step(action, state.desk, self.opened, session_steps, state.folder))
-        self.opened = opened or self.opened
-        self._lay(desk, saved=False)
+        with self._history.group(label):
+            self._history.remember(StudioChange(self, self._draft, self.opened, self._folder))
+            yield
+        preview = self.state.preview if keep_preview else None
+        self._publish(preview=preview, saved=False)
         self.refresh()
 
-    def _swap(self, step: Step, session_step: Callable[[Session], object]) -> Step:
-        """Put things in place as a step has them; how they were."""
-        state = self.state
-        was = replace(step, desk=state.desk, opened=self.opened, folder=state.folder)
-        for _ in range(step.session_steps):
-            session_step(self.session)
-        folder = state.folder if step.opened is self.opened else step.folder
-        self.opened = step.opened
-        self._lay(step.desk, folder=folder, preview=None, saved=False)
-        return was
+    def _swap(self, change: StudioChange) -> StudioChange:
+        """See ``StudioChange.swap``; the state follows with ``_publish``."""
+        reverse = StudioChange(self, self._draft, self.opened, self._folder)
+        if change.opened is not self.opened:  # saving elsewhere is not undone
+            self.opened, self._folder = change.opened, change.folder
+        self._draft = change.draft
+        return reverse
 
-    def _went(self, there_was_one: bool) -> None:
-        """Show where going back or forth led."""
-        if not there_was_one:
+    def _show_restored(self, restored: bool) -> None:
+        """Show what ``undo`` or ``redo`` restored."""
+        if not restored:
             raise SA3DError("there is nothing to undo or redo")
+        self._publish(preview=None, saved=False)
         self.refresh()
-        if self.state.desk.marks:
-            with suppress(Exception):  # what is wrong with them was told when they were made
+        if self._draft.marks:
+            with suppress(Exception):  # the user was notified when the marks were made
                 self._preview()
         self.worker.submit(self._build)
 
+    def _publish(self, **changes: object) -> None:
+        """Bring draft, colors and folder of the state up to date, with other changes at once."""
+        self._set(draft=self._draft, colors=self._colors(), folder=self._folder, **changes)
+
+    def _set(self, **changes: object) -> None:
+        with self._lock:
+            self.state = replace(self.state, **changes)  # pyright: ignore[reportArgumentType]
+        self._listeners.changed()
+
+    def _colors(self) -> dict[str, Color]:
+        """Return the colors of all objects, those without prompts last."""
+        return self.session.colors | self._without_prompts(self._draft.empty)
+
+    def _without_prompts(self, colors: Mapping[str, Color]) -> dict[str, Color]:
+        return {name: color for name, color in colors.items() if not self.session.prompts(name)}
+
+    # Segmenting ----------------------------------------------------------------------------------
+
+    def _begin(self, attempted: Action | None = None) -> None:
+        """Segment the objects that have new prompts.
+
+        Args:
+            attempted: the action to take back if its prompts select nothing.
+        """
+        self._cancelled, self._attempted = False, attempted
+        self._submit_segmenting()
+
+    def _submit_segmenting(self) -> None:
+        """Segment after the waiting jobs; only once, as two would pause for each other forever."""
+        if not self._segment_submitted:
+            self._segment_submitted = True
+            self.worker.submit(self._segment)
+
     def _segment(self) -> None:
-        """Segment what has new prompts; makes room for other commands between two views."""
-        self._segment_waits = False
-        if not self._attempt(self._visit) and self._tried and self._history.last is self._tried:
-            self._attempt(self._take_back)  # the marks were no good
-        self._set(busy="", progress=0.0)
+        """Segment what has new prompts, and pause for other commands between two views."""
+        self._segment_submitted = False
+        succeeded = self._attempt(self._visit_views)
+        if not succeeded and self._attempted and self._history.last is self._attempted:
+            self._attempt(self._take_back)
+        self._set(activity="", progress=0.0)
         self._build()
 
     def _take_back(self) -> None:
-        self._history.take_back(lambda step: self._swap(step, Session.take_back))
-        self._went(True)
+        self._history.take_back()
+        self._show_restored(True)
 
-    def _visit(self) -> None:
+    def _visit_views(self) -> None:
         for event in self.session.run():
-            self.follow(event)
+            self.report(event)
             if self._cancelled:
-                self.tell(Notice("done", "Stopped", "What was found so far is kept."))
+                self.notify(Notice("done", "Stopped", "What was found so far is kept."))
                 break
             if self.worker.waiting:
-                self._segment_soon()
+                self._submit_segmenting()
                 break
 
     def _build(self) -> None:
-        """Show how things stand, with what is cut out unless there is something else to do."""
+        """Show the objects as solid space, unless other jobs wait."""
         self._attempt(lambda: self.refresh(build=not self.worker.waiting))
 
-    def follow(self, event: Event) -> None:
-        """Tell what became of a view; for the worker's jobs only."""
-        if isinstance(event, RoundStarted):
-            self._visited = 0
-            self._set(busy=f"{event.object}: round {event.round}", progress=0.0)
-            self._to_visit = event.views
-        elif isinstance(event, ViewDone):
-            self._visited += 1
-            if event.outcome != "prompted":
-                self._tried = None
-            progress = min(1.0, self._visited / max(1, self._to_visit))
-            said = f"{event.view}: {event.outcome}, {event.reason}"
-            self._set(last_view=said, progress=progress)
-            if time.monotonic() - self._shown_at > _SHOW_EVERY_S:
-                color = self.state.colors[event.object]
-                self._set(last_picture=visited_picture(self.opened, event, color))
-                self.refresh()
-        elif isinstance(event, Finished):
-            self.refresh()
-            self.tell(Notice("done", f"{event.object} is segmented", event.verdict))
-
-    def refresh(self, *, build: bool = False) -> None:
-        """Tell how things stand, and show it; for the worker's jobs only.
-
-        Args:
-            build: also what is cut out of the scene, which takes seconds.
-        """
-        self._shown_at = time.monotonic()
-        result = self.session.result()
-        self._set(
-            prompts={
-                name: tuple(described(prompt) for prompt in self.session.prompts(name))
-                for name in self.state.colors
-            },
-            verdicts={name: one.verdict for name, one in result.objects.items()},
-            unfinished=self.session.unfinished,
-            undo=self._history.last.action if self._history.last else "",
-            redo=self._history.next.action if self._history.next else "",
-        )
-        nothing = not result.objects or not self.scene.is_prepared()
-        self._shown = (
-            None if nothing else shown_objects(self.scene, result, self._shown, build=build)
-        )
-        self._listeners.show(self._shown, self.state.shown_display())
+    def _attempt(self, job: Callable[[], None]) -> bool:
+        """Run a job; if it raises, notify the user and return False."""
+        try:
+            job()
+        except Exception as error:
+            self.notify(error_notice(error))
+            return False
+        return True

@@ -1,6 +1,6 @@
-"""Viser where Nerfstudio's elements end: pointer events, cameras, pictures, downloads, notices.
+"""Calls to viser: pointer events, cameras, markers, images, notices and downloads.
 
-Lengths in viser are ten times those of Nerfstudio's world, and its cameras look along +z (OpenCV).
+Lengths in viser are ten times those of the world frame, and its cameras look along +z (OpenCV).
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ from sa3d.geometry.camera import Camera
 from sa3d.objects.colors import Color
 
 _HEIGHT = 1000
-"""Rows of the image that a browser's camera is taken to have."""
-_MARK = 0.006
-"""Radius of a mark, as a share of its distance from the camera that set it."""
-_ON, _BESIDE = (60, 220, 90), (250, 60, 60)
+"""Height in pixels that a browser's camera is given."""
+_MARKER_RADIUS = 0.006
+"""Radius of a mark's ball, as a share of its distance from the photo's camera."""
+_POINT_SIZE = 0.02
+"""Of the points on the selected surface, in viser's units."""
+_ON_OBJECT, _BESIDE = (60, 220, 90), (250, 60, 60)
 _FLIP = np.diag([1.0, -1.0, -1.0])
-"""OpenCV's camera axes in OpenGL's."""
+"""Turns OpenCV's camera axes into OpenGL's and back."""
 
-Pointer = Callable[[Camera, tuple[tuple[float, float], ...]], None]
-"""Takes the camera of the browser, and where on its image (pixels) the pointer was."""
+OnPointer = Callable[[Camera, tuple[tuple[float, float], ...]], None]
+"""Called with the browser's camera, and the pixels of its image that the pointer marked."""
 
 
 def browser_camera(client: viser.ClientHandle) -> Camera:
-    """The camera a browser looks through, in Nerfstudio's world, 1000 pixels high."""
+    """Return the camera of a browser, in the world frame, 1000 pixels high."""
     rotation = vtf.SO3(client.camera.wxyz).as_matrix() @ _FLIP
     position = np.asarray(client.camera.position) / VISER_NERFSTUDIO_SCALE_RATIO
     width = max(1, round(_HEIGHT * client.camera.aspect))
@@ -53,7 +55,7 @@ def browser_camera(client: viser.ClientHandle) -> Camera:
 
 
 def look_through(client: viser.ClientHandle, camera: Camera) -> None:
-    """Put a browser where a photo was taken, with as much in view as the photo shows."""
+    """Move a browser's camera to a photo's, so that all of the photo is in view."""
     rotation = camera.c2w[:, :3].numpy().astype(np.float64) @ _FLIP
     tall = camera.height / 2 / camera.fy
     wide = camera.width / 2 / camera.fx / max(client.camera.aspect, 1e-3)
@@ -63,40 +65,43 @@ def look_through(client: viser.ClientHandle, camera: Camera) -> None:
         client.camera.wxyz = vtf.SO3.from_matrix(rotation).wxyz
 
 
-def begin_at(client: viser.ClientHandle, camera: Camera) -> None:
-    """Put a new browser where a photo was taken; again as long as its window takes shape."""
+def place_new_browser(client: viser.ClientHandle, camera: Camera) -> None:
+    """Move a new browser's camera to a photo's, again whenever its window changes shape.
+
+    That ends when the user moves the camera.
+    """
     look_through(client, camera)
     place = camera.position.numpy() * VISER_NERFSTUDIO_SCALE_RATIO
     fitted = [client.camera.aspect]
 
     @client.camera.on_update
     def _(seen: viser.CameraHandle) -> None:
-        stands_there = bool(np.allclose(seen.position, place, atol=1e-2))
-        if stands_there and abs(seen.aspect - fitted[-1]) > 1e-3:
+        unmoved = bool(np.allclose(seen.position, place, atol=1e-2))
+        if unmoved and abs(seen.aspect - fitted[-1]) > 1e-3:
             fitted.append(seen.aspect)
             look_through(client, camera)
 
 
 class PointerTool:
-    """What the pointer does in the scene; the same in all browsers."""
+    """The pointer in the scene; it does the same in all browsers."""
 
     def __init__(self, server: viser.ViserServer) -> None:
         self._server, self._listening = server, False
 
-    def use(self, kind: Literal["click", "rect-select"], act: Pointer) -> None:
-        """Give clicks, or rectangles dragged, to ``act`` instead of turning the camera."""
-        self.put_down()
+    def use(self, kind: Literal["click", "rect-select"], on_pointer: OnPointer) -> None:
+        """Call ``on_pointer`` with clicks, or dragged boxes, instead of turning the camera."""
+        self.stop()
 
-        def on_pointer(event: viser.ScenePointerEvent) -> None:
+        def on_event(event: viser.ScenePointerEvent) -> None:
             camera = browser_camera(event.client)
             size = np.array([camera.width, camera.height])
-            spots = [tuple((np.array(spot) * size - 0.5).tolist()) for spot in event.screen_pos]
-            act(camera, tuple(spots))  # pyright: ignore[reportArgumentType]
+            points = [tuple((np.array(point) * size - 0.5).tolist()) for point in event.screen_pos]
+            on_pointer(camera, tuple(points))  # pyright: ignore[reportArgumentType]
 
-        self._server.scene.on_pointer_event(kind)(on_pointer)
+        self._server.scene.on_pointer_event(kind)(on_event)
         self._listening = True
 
-    def put_down(self) -> None:
+    def stop(self) -> None:
         """Let the pointer turn the camera again."""
         if self._listening:
             self._server.scene.remove_pointer_callback()
@@ -104,7 +109,7 @@ class PointerTool:
 
 
 class Markers:
-    """The marks and what they select, in 3D."""
+    """Marks, and the surface that they select, in 3D."""
 
     def __init__(self, server: viser.ViserServer) -> None:
         self._server = server
@@ -125,17 +130,17 @@ class Markers:
             self._handles.append(
                 self._server.scene.add_icosphere(
                     f"/sa3d/mark_{number}",
-                    radius=_MARK
+                    radius=_MARKER_RADIUS
                     * float(np.linalg.norm(eye - point))
                     * VISER_NERFSTUDIO_SCALE_RATIO,
-                    color=_ON if mark.label else _BESIDE,
+                    color=_ON_OBJECT if mark.label else _BESIDE,
                     subdivisions=2,
                     position=point * VISER_NERFSTUDIO_SCALE_RATIO,
                 )
             )
 
-    def cover(self, points_world: np.ndarray | None, color: Color, size: float = 0.02) -> None:
-        """Show surface points [N, 3] in color; None takes them away."""
+    def show_selected(self, points_world: np.ndarray | None, color: Color) -> None:
+        """Show surface points [N, 3] in color, instead of those before; None shows none."""
         if self._cloud is not None:
             self._cloud.remove()
             self._cloud = None
@@ -144,22 +149,22 @@ class Markers:
                 "/sa3d/selected",
                 points_world * VISER_NERFSTUDIO_SCALE_RATIO,
                 color,
-                point_size=size,
+                point_size=_POINT_SIZE,
                 point_shape="circle",
             )
 
 
-def picture_markdown(picture: np.ndarray, caption: str) -> str:
-    """A picture, uint8 [h, w, 3], inside Markdown."""
+def image_markdown(image: np.ndarray, caption: str) -> str:
+    """Embed an image, uint8 [h, w, 3], in Markdown."""
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, format="JPEG", quality=85)
+    Image.fromarray(image).save(stream, format="JPEG", quality=85)
     data = base64.b64encode(stream.getvalue()).decode()
     return f"![{caption}](data:image/jpeg;base64,{data})"
 
 
-def tell(server: viser.ViserServer, notice: Notice) -> None:
+def show_notice(server: viser.ViserServer, notice: Notice) -> None:
     """Show a notice in all browsers; errors stay longer."""
     failed = notice.kind == "error"
     for client in server.get_clients().values():
@@ -172,5 +177,5 @@ def tell(server: viser.ViserServer, notice: Notice) -> None:
 
 
 def send_file(client: viser.ClientHandle, file: Path) -> None:
-    """Have a browser download a file."""
+    """Let a browser download a file."""
     client.send_file_download(file.name, file.read_bytes())

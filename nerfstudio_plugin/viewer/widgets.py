@@ -1,4 +1,4 @@
-"""Widgets that tell how things stand, choose what is shown, and walk along the photos."""
+"""The panel's widgets; each class builds some, connects them to a studio, and refreshes them."""
 
 from __future__ import annotations
 
@@ -9,119 +9,19 @@ import viser
 
 from nerfstudio_plugin.display.settings import MODES, Display
 from nerfstudio_plugin.viewer.files import SUFFIXES, Files
-from nerfstudio_plugin.viewer.marks import Tool, mark_described
-from nerfstudio_plugin.viewer.state import Preview, StudioState
+from nerfstudio_plugin.viewer.marks import Tool, mark_description
+from nerfstudio_plugin.viewer.state import StudioState
 from nerfstudio_plugin.viewer.studio import Studio
+from nerfstudio_plugin.viewer.thumbnails import Preview
 from nerfstudio_plugin.viewer.viser_scene import (
     Markers,
     PointerTool,
-    begin_at,
+    image_markdown,
     look_through,
-    picture_markdown,
+    place_new_browser,
     send_file,
 )
 from sa3d.geometry.camera import Camera
-
-
-class StatusWidgets:
-    """What is being done, how far it is, the view visited last, and a way to stop."""
-
-    def __init__(self, server: viser.ViserServer, studio: Studio) -> None:
-        gui = server.gui
-        self._text = gui.add_markdown("Opening the scene…")
-        self._bar = gui.add_progress_bar(0.0, visible=False)
-        self._cancel = gui.add_button(
-            "Stop", icon=viser.Icon.PLAYER_STOP, color="red", visible=False
-        )
-        self._go_on = gui.add_button("Go on", icon=viser.Icon.PLAYER_PLAY, visible=False)
-        self._view = gui.add_markdown("", image_root=Path(), visible=False)
-        self._go_on.on_click(lambda _: studio.go_on())
-        self._cancel.on_click(lambda _: studio.cancel())
-        self._picture: object = None
-
-    def refresh(self, state: StudioState) -> None:
-        """Show how things stand."""
-        self._text.content = f"**{state.busy}…**" if state.busy else _idle_text(state)
-        self._bar.visible = state.progress > 0
-        self._bar.value = 100 * state.progress
-        segmenting = bool(state.busy) and state.ready
-        self._cancel.visible = segmenting
-        self._go_on.visible = state.unfinished and not state.busy
-        self._view.visible = segmenting and state.last_picture is not None
-        if self._view.visible and state.last_picture is not self._picture:
-            assert state.last_picture is not None
-            self._picture = state.last_picture
-            self._view.content = picture_markdown(state.last_picture, "") + "\n\n" + state.last_view
-
-
-def _idle_text(state: StudioState) -> str:
-    if not state.ready:
-        return "Opening the scene…"
-    verdict = state.verdicts.get(state.desk.selected)
-    if verdict is None:
-        return f"Ready: mark **{state.desk.selected}**."
-    return f"**{state.desk.selected}**: {verdict}"
-
-
-class ShowWidgets:
-    """How objects are shown, and from which probability on something is object."""
-
-    def __init__(self, server: viser.ViserServer, studio: Studio) -> None:
-        self._studio, gui = studio, server.gui
-        with gui.add_folder("Show"):
-            self._mode = gui.add_dropdown("Show", MODES, initial_value="overlay")
-            self._only = gui.add_checkbox("Only this object", False)
-            self._threshold = gui.add_slider(
-                "Threshold", 0.05, 0.95, 0.01, 0.5, hint="what share of the votes makes it object"
-            )
-        for widget in (self._mode, self._only, self._threshold):
-            widget.on_update(lambda _: self._apply())
-
-    def _apply(self) -> None:
-        display = Display(mode=self._mode.value, threshold=self._threshold.value)
-        self._studio.display(display, self._only.value)
-
-    def refresh(self, state: StudioState) -> None:
-        """Show how things stand."""
-        if self._mode.value != state.display.mode:
-            self._mode.value = state.display.mode
-        if self._threshold.value != state.display.threshold:
-            self._threshold.value = state.display.threshold
-        if self._only.value != state.only_selected:
-            self._only.value = state.only_selected
-
-
-class PhotoWidgets:
-    """Puts the camera where a photo was taken."""
-
-    def __init__(
-        self, server: viser.ViserServer, studio: Studio, hide_photos: Callable[[], None]
-    ) -> None:
-        self._studio, self._hide_photos, gui = studio, hide_photos, server.gui
-        views = studio.scene.views
-        with gui.add_folder("Photos", expand_by_default=False):
-            self._photo = gui.add_dropdown("Photo", [view.name for view in views])
-            before = gui.add_button("Previous", icon=viser.Icon.ARROW_LEFT, color="gray")
-            after = gui.add_button("Next", icon=viser.Icon.ARROW_RIGHT, color="gray")
-        server.on_client_connect(lambda client: begin_at(client, views[0].camera))
-        self._photo.on_update(self._go)
-        before.on_click(lambda event: self._step(event, -1))
-        after.on_click(lambda event: self._step(event, 1))
-
-    def _step(self, event: viser.GuiEvent, by: int) -> None:
-        options = self._photo.options
-        self._photo.value = options[(options.index(self._photo.value) + by) % len(options)]
-        self._go(event)
-
-    def _go(self, event: viser.GuiEvent) -> None:
-        scene = self._studio.scene
-        if event.client is not None:
-            self._hide_photos()  # the photo's own frame would stand in the way
-            look_through(event.client, scene.views[scene.view_index(self._photo.value)].camera)
-
-    def refresh(self, state: StudioState) -> None:
-        """Nothing changes here."""
-
 
 TOOLS: dict[str, Tool] = {
     "turns the view": "look",
@@ -129,7 +29,7 @@ TOOLS: dict[str, Tool] = {
     "clicks beside it": "remove",
     "drags a box": "box",
 }
-"""What the pointer does, in the panel's words."""
+"""The pointer's tools by their names in the panel."""
 
 _HINTS: dict[Tool, str] = {
     "look": "Let the pointer click on an object, or drag a box around it.",
@@ -138,33 +38,74 @@ _HINTS: dict[Tool, str] = {
     "box": "Drag a rectangle around the object.",
 }
 _BEST = "best"
-_TAKE: tuple[str, ...] = (_BEST, "1", "2", "3")
+_CANDIDATES: tuple[str, ...] = (_BEST, "1", "2", "3")
+_NO_OBJECT = "–"
+
+
+class StatusWidgets:
+    """The work in progress, the view visited last, and buttons to stop and to continue."""
+
+    def __init__(self, server: viser.ViserServer, studio: Studio) -> None:
+        gui = server.gui
+        self._text = gui.add_markdown("Opening the scene…")
+        self._bar = gui.add_progress_bar(0.0, visible=False)
+        self._cancel = gui.add_button(
+            "Stop", icon=viser.Icon.PLAYER_STOP, color="red", visible=False
+        )
+        self._continue = gui.add_button("Continue", icon=viser.Icon.PLAYER_PLAY, visible=False)
+        self._view = gui.add_markdown("", image_root=Path(), visible=False)
+        self._continue.on_click(lambda _: studio.continue_segmenting())
+        self._cancel.on_click(lambda _: studio.cancel())
+        self._shown_image: object = None
+
+    def refresh(self, state: StudioState) -> None:
+        """Show a state."""
+        self._text.content = f"**{state.activity}…**" if state.activity else _idle_text(state)
+        self._bar.visible = state.progress > 0
+        self._bar.value = 100 * state.progress
+        segmenting = bool(state.activity) and state.ready
+        self._cancel.visible = segmenting
+        self._continue.visible = state.unfinished and not state.activity
+        self._view.visible = segmenting and state.last_image is not None
+        if self._view.visible and state.last_image is not self._shown_image:
+            assert state.last_image is not None
+            self._shown_image = state.last_image
+            self._view.content = image_markdown(state.last_image, "") + "\n\n" + state.last_view
+
+
+def _idle_text(state: StudioState) -> str:
+    if not state.ready:
+        return "Opening the scene…"
+    verdict = state.verdicts.get(state.draft.selected)
+    if verdict is None:
+        return f"Ready: mark **{state.draft.selected}**."
+    return f"**{state.draft.selected}**: {verdict}"
 
 
 class MarkWidgets:
-    """Object, tool, preview with its candidates, and the buttons that segment."""
+    """The selected object, the pointer's tool, the preview, prompts, and the main buttons."""
 
     def __init__(self, server: viser.ViserServer, studio: Studio) -> None:
         self._studio, gui = studio, server.gui
-        self._pointer, self._markers = PointerTool(server), Markers(server)
+        self._pointer_tool, self._markers = PointerTool(server), Markers(server)
         self._object = gui.add_dropdown("Object", ["object"], hint="the object you mark")
-        self._color = gui.add_rgb("Color", studio.state.colors[studio.state.desk.selected])
+        self._color = gui.add_rgb("Color", studio.state.colors[studio.state.draft.selected])
         self._name = gui.add_text("New name", "", hint="name of another object")
         self._new = gui.add_button("New object", icon=viser.Icon.PLUS, color="gray")
-        self._pointer_does = gui.add_dropdown("Pointer", list(TOOLS))
+        self._pointer = gui.add_dropdown("Pointer", list(TOOLS))
         self._hint = gui.add_markdown(_HINTS["look"])
         self._words = gui.add_text("In words", "", hint="such as: the red mug", visible=False)
         self._find = gui.add_button("Find", icon=viser.Icon.SEARCH, visible=False)
         self._preview = gui.add_markdown("", image_root=Path(), visible=False)
         self._candidates: viser.GuiDropdownHandle[str] = gui.add_dropdown(
-            "Take", _TAKE, visible=False, hint="which of the masks is meant"
+            "Mask", _CANDIDATES, visible=False, hint="which of the masks you mean"
         )
         self._segment = gui.add_button("Segment in 3D", icon=viser.Icon.CUBE, disabled=True)
         self._clear = gui.add_button(
             "Clear marks", icon=viser.Icon.ERASER, color="gray", visible=False
         )
         self._prompts = gui.add_dropdown("Prompts", ["none"], visible=False)
-        self._forget = gui.add_button("Delete the prompt", color="gray", visible=False)
+        self._delete_prompt = gui.add_button("Delete the prompt", color="gray", visible=False)
         self._delete = gui.add_button(
             "Delete the object", icon=viser.Icon.TRASH, color="gray", visible=False
         )
@@ -180,130 +121,130 @@ class MarkWidgets:
 
     def _connect(self) -> None:
         studio = self._studio
-        self._object.on_update(lambda _: self._select())
-        self._color.on_update(lambda _: self._paint())
-        self._new.on_click(lambda _: self._begin_object())
-        self._pointer_does.on_update(lambda _: self._take(TOOLS[self._pointer_does.value]))
-        self._find.on_click(lambda _: studio.find(self._words.value))
-        self._candidates.on_update(lambda _: self._choose())
-        self._segment.on_click(lambda _: self._lift())
+        self._object.on_update(lambda _: self._on_object())
+        self._color.on_update(lambda _: self._on_color())
+        self._new.on_click(lambda _: self._on_new_object())
+        self._pointer.on_update(lambda _: self._use_tool(TOOLS[self._pointer.value]))
+        self._find.on_click(lambda _: studio.find_words(self._words.value))
+        self._candidates.on_update(lambda _: self._on_candidate())
+        self._segment.on_click(lambda _: self._on_segment())
         self._clear.on_click(lambda _: studio.clear_marks())
-        self._forget.on_click(lambda _: self._forget_prompt())
-        self._delete.on_click(lambda _: studio.remove_object(studio.state.desk.selected))
+        self._delete_prompt.on_click(lambda _: self._on_delete_prompt())
+        self._delete.on_click(lambda _: studio.remove_object(studio.state.draft.selected))
         self._undo.on_click(lambda _: studio.undo())
         self._redo.on_click(lambda _: studio.redo())
 
-    def _take(self, tool: Tool) -> None:
+    def _use_tool(self, tool: Tool) -> None:
         if tool == "look":
-            self._pointer.put_down()
+            self._pointer_tool.stop()
         elif tool == "box":
-            self._pointer.use("rect-select", self._dragged)
+            self._pointer_tool.use("rect-select", self._on_box)
         else:
             label = int(tool == "add")
-            self._pointer.use("click", lambda eye, spots: self._studio.click(eye, spots[0], label))
+            self._pointer_tool.use(
+                "click", lambda camera, points: self._studio.click(camera, points[0], label)
+            )
         self._hint.content = _HINTS[tool]
 
-    def _dragged(self, camera: Camera, corners: tuple[tuple[float, float], ...]) -> None:
+    def _on_box(self, camera: Camera, corners: tuple[tuple[float, float], ...]) -> None:
         (x0, y0), (x1, y1) = corners
         self._studio.box(camera, (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)))
 
-    def _lift(self) -> None:
-        self._pointer_does.value = next(iter(TOOLS))  # the view turns again
+    def _on_segment(self) -> None:
+        self._pointer.value = next(iter(TOOLS))  # the pointer turns the view again
         self._studio.segment()
 
-    def _select(self) -> None:
-        if self._object.value != self._studio.state.desk.selected:
+    def _on_object(self) -> None:
+        if self._object.value != self._studio.state.draft.selected:
             self._studio.select(self._object.value)
 
-    def _paint(self) -> None:
-        self._studio.set_color(self._studio.state.desk.selected, self._color.value)
+    def _on_color(self) -> None:
+        self._studio.set_color(self._studio.state.draft.selected, self._color.value)
 
-    def _begin_object(self) -> None:
-        names = self._studio.state.colors
-        fallback = f"object {len(names) + 1}"
-        self._studio.new_object(self._name.value.strip() or fallback)
+    def _on_new_object(self) -> None:
+        default = f"object {len(self._studio.state.colors) + 1}"
+        self._studio.new_object(self._name.value.strip() or default)
         self._name.value = ""
 
-    def _choose(self) -> None:
+    def _on_candidate(self) -> None:
         chosen = self._candidates.value
         candidate = None if chosen == _BEST else int(chosen) - 1
-        if candidate != self._studio.state.desk.candidate:
+        if candidate != self._studio.state.draft.candidate:
             self._studio.choose_candidate(candidate)
 
-    def _forget_prompt(self) -> None:
-        """Prompts come first in the list, then the marks that were not segmented yet."""
+    def _on_delete_prompt(self) -> None:
+        """Delete the chosen entry: prompts come first in the list, then marks."""
         state = self._studio.state
         position = list(self._prompts.options).index(self._prompts.value)
-        prompts = len(state.prompts.get(state.desk.selected, ()))
+        prompts = len(state.prompts.get(state.draft.selected, ()))
         if position < prompts:
-            self._studio.remove_prompt(state.desk.selected, position)
+            self._studio.remove_prompt(state.draft.selected, position)
         else:
             self._studio.remove_mark(position - prompts)
 
     def refresh(self, state: StudioState) -> None:
-        """Show how things stand."""
-        desk = state.desk
+        """Show a state."""
+        draft = state.draft
         names = list(state.colors)
         if list(self._object.options) != names:
             self._object.options = names
-        if self._object.value != desk.selected:
-            self._object.value = desk.selected
-        self._words.visible = self._find.visible = self._studio.knows_words
-        self._segment.disabled = not (state.ready and desk.marks)
-        segmented = desk.selected in state.verdicts
-        self._clear.visible = bool(desk.marks)
-        self._delete.visible = segmented or len(names) > 1
-        views = self._studio.scene.views
-        said = [*state.prompts.get(desk.selected, ())]
-        said += [f"{mark_described(mark, views)} (new)" for mark in desk.marks]
-        prompts = [f"{number}. {one}" for number, one in enumerate(said, start=1)]
-        self._prompts.visible = self._forget.visible = bool(prompts)
-        if prompts and list(self._prompts.options) != prompts:
-            self._prompts.options = prompts
-            self._prompts.value = prompts[-1]
+        if self._object.value != draft.selected:
+            self._object.value = draft.selected
+        self._words.visible = self._find.visible = self._studio.can_find_words
+        self._segment.disabled = not (state.ready and draft.marks)
+        self._clear.visible = bool(draft.marks)
+        self._delete.visible = draft.selected in state.verdicts or len(names) > 1
+        self._refresh_prompts(state)
         self._undo.disabled, self._redo.disabled = not state.undo, not state.redo
         history = [f"undo: {state.undo}"] if state.undo else []
         history += [f"redo: {state.redo}"] if state.redo else []
         self._history.content = " · ".join(history)
-        if self._color.value != state.colors[desk.selected]:
-            self._color.value = state.colors[desk.selected]
+        if self._color.value != state.colors[draft.selected]:
+            self._color.value = state.colors[draft.selected]
         self._refresh_preview(state)
 
-    def _refresh_preview(self, state: StudioState) -> None:
-        desk, preview = state.desk, state.preview
+    def _refresh_prompts(self, state: StudioState) -> None:
         views = self._studio.scene.views
-        eyes = [views[mark.view].camera.position.numpy() for mark in desk.marks]
-        self._markers.show(desk.marks, eyes)
-        taken = _BEST if desk.candidate is None else str(desk.candidate + 1)
-        if self._candidates.value != taken:
-            self._candidates.value = taken
+        entries = [*state.prompts.get(state.draft.selected, ())]
+        entries += [f"{mark_description(mark, views)} (new)" for mark in state.draft.marks]
+        options = [f"{number}. {entry}" for number, entry in enumerate(entries, start=1)]
+        self._prompts.visible = self._delete_prompt.visible = bool(options)
+        if options and list(self._prompts.options) != options:
+            self._prompts.options = options
+            self._prompts.value = options[-1]
+
+    def _refresh_preview(self, state: StudioState) -> None:
+        draft, preview = state.draft, state.preview
+        views = self._studio.scene.views
+        eyes = [views[mark.view].camera.position.numpy() for mark in draft.marks]
+        self._markers.show(draft.marks, eyes)
+        chosen = _BEST if draft.candidate is None else str(draft.candidate + 1)
+        if self._candidates.value != chosen:
+            self._candidates.value = chosen
         if preview is self._shown_preview:
             return
         self._shown_preview = preview
         self._preview.visible = preview is not None
         self._candidates.visible = preview is not None and len(preview.scores) > 1
         points = None if preview is None else preview.points_world
-        self._markers.cover(points, state.colors[desk.selected])
+        self._markers.show_selected(points, state.colors[draft.selected])
         if preview is not None:
-            self._preview.content = _preview_text(preview, desk.candidate)
+            self._preview.content = _preview_text(preview, draft.candidate)
 
 
 def _preview_text(preview: Preview, candidate: int | None) -> str:
-    taken = "the best mask" if candidate is None else f"candidate {candidate + 1}"
-    said = f"In **{preview.view}**: {taken}, predicted IoU {preview.scores[0]:.2f}."
+    chosen = "the best mask" if candidate is None else f"candidate {candidate + 1}"
+    text = f"In **{preview.view}**: {chosen}, predicted IoU {preview.scores[0]:.2f}."
     if len(preview.scores) > 1:
         candidates = ", ".join(f"{score:.2f}" for score in preview.scores[1:])
-        said += f" Candidates 1, 2, 3: {candidates}."
+        text += f" Candidates 1, 2, 3: {candidates}."
     if preview.uncertain:
-        said += " Much larger than what was there: the views around decide whether it is taken."
-    return picture_markdown(preview.picture, preview.view) + "\n\n" + said
-
-
-_NONE = "–"
+        text += " Much larger than the object so far: the other views decide if it is accepted."
+    return image_markdown(preview.image, preview.view) + "\n\n" + text
 
 
 class ObjectsWidgets:
-    """A name, another object, and what can be done with them."""
+    """Buttons to rename, split and merge objects."""
 
     def __init__(self, server: viser.ViserServer, studio: Studio) -> None:
         self._studio, gui = studio, server.gui
@@ -313,24 +254,89 @@ class ObjectsWidgets:
             split = gui.add_button(
                 "Split off what is marked", color="gray", hint="mark the part first"
             )
-            self._other = gui.add_dropdown("With", [_NONE])
+            self._other = gui.add_dropdown("With", [_NO_OBJECT])
             merge = gui.add_button("Merge with that object", color="gray")
         rename.on_click(lambda _: studio.rename_object(self._selected(), self._name.value.strip()))
         split.on_click(lambda _: studio.split(self._name.value.strip()))
         merge.on_click(lambda _: self._merge())
 
     def _selected(self) -> str:
-        return self._studio.state.desk.selected
+        return self._studio.state.draft.selected
 
     def _merge(self) -> None:
         names = (self._selected(), self._other.value)
         self._studio.merge_objects(names, self._selected())
 
     def refresh(self, state: StudioState) -> None:
-        """Show how things stand."""
-        others = [name for name in state.colors if name != state.desk.selected] or [_NONE]
+        """Show a state."""
+        others = [name for name in state.colors if name != state.draft.selected] or [_NO_OBJECT]
         if list(self._other.options) != others:
             self._other.options = others
+
+
+class DisplayWidgets:
+    """The display's mode, objects and threshold."""
+
+    def __init__(self, server: viser.ViserServer, studio: Studio) -> None:
+        self._studio, gui = studio, server.gui
+        with gui.add_folder("Show"):
+            self._mode = gui.add_dropdown("Show", MODES, initial_value="overlay")
+            self._only_selected = gui.add_checkbox("Only this object", False)
+            self._threshold = gui.add_slider(
+                "Threshold",
+                0.05,
+                0.95,
+                0.01,
+                0.5,
+                hint="share of the votes that makes it object",
+            )
+        for widget in (self._mode, self._only_selected, self._threshold):
+            widget.on_update(lambda _: self._apply())
+
+    def _apply(self) -> None:
+        display = Display(mode=self._mode.value, threshold=self._threshold.value)
+        self._studio.set_display(display, self._only_selected.value)
+
+    def refresh(self, state: StudioState) -> None:
+        """Show a state."""
+        if self._mode.value != state.display.mode:
+            self._mode.value = state.display.mode
+        if self._threshold.value != state.display.threshold:
+            self._threshold.value = state.display.threshold
+        if self._only_selected.value != state.only_selected:
+            self._only_selected.value = state.only_selected
+
+
+class PhotoWidgets:
+    """Buttons that move the browser's camera to the place of a photo."""
+
+    def __init__(
+        self, server: viser.ViserServer, studio: Studio, hide_photos: Callable[[], None]
+    ) -> None:
+        self._studio, self._hide_photos, gui = studio, hide_photos, server.gui
+        views = studio.scene.views
+        with gui.add_folder("Photos", expand_by_default=False):
+            self._photo = gui.add_dropdown("Photo", [view.name for view in views])
+            before = gui.add_button("Previous", icon=viser.Icon.ARROW_LEFT, color="gray")
+            after = gui.add_button("Next", icon=viser.Icon.ARROW_RIGHT, color="gray")
+        server.on_client_connect(lambda client: place_new_browser(client, views[0].camera))
+        self._photo.on_update(self._look)
+        before.on_click(lambda event: self._step(event, -1))
+        after.on_click(lambda event: self._step(event, 1))
+
+    def _step(self, event: viser.GuiEvent, by: int) -> None:
+        options = self._photo.options
+        self._photo.value = options[(options.index(self._photo.value) + by) % len(options)]
+        self._look(event)
+
+    def _look(self, event: viser.GuiEvent) -> None:
+        scene = self._studio.scene
+        if event.client is not None:
+            self._hide_photos()  # the photo's own frame would hide the scene
+            look_through(event.client, scene.views[scene.view_index(self._photo.value)].camera)
+
+    def refresh(self, state: StudioState) -> None:
+        """Do nothing: the photos do not change."""
 
 
 class FilesWidgets:
@@ -340,7 +346,7 @@ class FilesWidgets:
         self._studio, self._files, gui = studio, files, server.gui
         with gui.add_folder("Export"):
             self._kind = gui.add_dropdown("What", list(SUFFIXES))
-            self._every = gui.add_checkbox("All objects", False)
+            self._every_object = gui.add_checkbox("All objects", False)
             self._output = gui.add_text("To", "", hint="file, or folder for all objects and masks")
             self._overwrite = gui.add_checkbox("Overwrite", False)
             self._export = gui.add_button("Export", icon=viser.Icon.PACKAGE_EXPORT)
@@ -352,38 +358,38 @@ class FilesWidgets:
             self._unsaved = gui.add_markdown("")
             self._open = gui.add_button("Open", icon=viser.Icon.FOLDER_OPEN)
         self._suggested = ""
-        self._suggest()
-        for widget in (self._kind, self._every):
-            widget.on_update(lambda _: self._suggest())
-        self._export.on_click(lambda _: self._run(None))
-        self._download.on_click(lambda event: self._run(event.client))
+        self._suggest_output()
+        for widget in (self._kind, self._every_object):
+            widget.on_update(lambda _: self._suggest_output())
+        self._export.on_click(lambda _: self._on_export(None))
+        self._download.on_click(lambda event: self._on_export(event.client))
         self._save.on_click(lambda _: files.save(Path(self._folder.value).expanduser()))
         self._open.on_click(lambda _: files.open(Path(self._folder.value).expanduser()))
 
-    def _run(self, client: viser.ClientHandle | None) -> None:
+    def _on_export(self, client: viser.ClientHandle | None) -> None:
         self._files.export(
             self._kind.value,
             Path(self._output.value).expanduser(),
-            every_object=self._every.value,
+            every_object=self._every_object.value,
             overwrite=self._overwrite.value,
             deliver=None if client is None else lambda file: send_file(client, file),
         )
 
-    def _suggest(self) -> None:
-        """Propose a name, unless the user has typed one."""
+    def _suggest_output(self) -> None:
+        """Suggest a file or folder, unless the user has typed one."""
         if self._output.value not in ("", self._suggested):
             return
         suffix = SUFFIXES[self._kind.value]
-        name = "objects" if self._every.value else self._studio.state.desk.selected
-        if self._every.value:
+        name = "objects" if self._every_object.value else self._studio.state.draft.selected
+        if self._every_object.value:
             suffix = "" if suffix.startswith(".") else suffix
         self._suggested = str(Path("exports") / (name + suffix))
         if self._output.value != self._suggested:
             self._output.value = self._suggested
 
     def refresh(self, state: StudioState) -> None:
-        """Show how things stand."""
-        self._suggest()
+        """Show a state."""
+        self._suggest_output()
         self._export.disabled = self._download.disabled = not state.verdicts
         self._save.disabled = not state.verdicts
         unsaved = bool(state.verdicts) and not state.saved

@@ -1,7 +1,7 @@
 """A studio on the analytic scene."""
 
 import pytest
-from desktop import Desktop, middle_of, oracle_of
+from studio_driver import StudioDriver, middle_of, oracle_of
 
 
 @pytest.fixture(autouse=True)
@@ -11,18 +11,18 @@ def no_blocks(monkeypatch) -> None:
 
 
 @pytest.fixture
-def desktop(still_life, tmp_path) -> Desktop:
+def driver(still_life, tmp_path) -> StudioDriver:
     """Nothing marked yet."""
-    return Desktop(still_life.scene, oracle_of(still_life), tmp_path / "session")
+    return StudioDriver(still_life.scene, oracle_of(still_life), tmp_path / "session")
 
 
 @pytest.fixture
-def ball_desktop(desktop, still_life) -> Desktop:
+def ball_driver(driver, still_life) -> StudioDriver:
     """The ball is segmented, by one click, as "object"."""
-    desktop.click(0, middle_of(still_life.masks["ball"][0]))
-    (told,) = desktop.segment()
+    driver.click(0, middle_of(still_life.masks["ball"][0]))
+    (told,) = driver.segment()
     assert told.title == "object is segmented"
-    return desktop
+    return driver
 
 
 @pytest.fixture
@@ -37,10 +37,10 @@ def crate_at(still_life):
 
 
 @pytest.fixture
-def two(ball_desktop, crate_at):
+def two(ball_driver, crate_at):
     """The ball is "object", the crate "crate"."""
-    ball_desktop.studio.new_object("crate")
-    ball_desktop.work()
-    ball_desktop.click(3, crate_at(3))
-    ball_desktop.segment()
-    return ball_desktop
+    ball_driver.studio.new_object("crate")
+    ball_driver.work()
+    ball_driver.click(3, crate_at(3))
+    ball_driver.segment()
+    return ball_driver

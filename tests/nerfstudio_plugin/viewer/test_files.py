@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from desktop import Desktop, assert_same, middle_of, oracle_of
+from studio_driver import StudioDriver, assert_same, middle_of, oracle_of
 
 import sa3d
 from nerfstudio_plugin.cli import main
@@ -20,18 +20,18 @@ from sa3d.objects.checkpoint import load_segmentation
 
 @dataclass
 class Panel:
-    desktop: Desktop
+    driver: StudioDriver
     files: Files
 
     def opens(self, folder):
         self.files.open(folder)
-        assert self.desktop.work() == []
+        assert self.driver.work() == []
 
     def export(self, kind, output, *, every_object=False, overwrite=False, deliver=None):
         self.files.export(
             kind, Path(output), every_object=every_object, overwrite=overwrite, deliver=deliver
         )
-        return self.desktop.work()
+        return self.driver.work()
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def new_panel(command_line, ball, photographed):
     def make():
         opened = sa3d.open("config.yml", settings)
         folder = Path("segmentations/viewer")
-        desktop = Desktop(opened.scene, oracle_of(photographed), folder, run=opened.run)
-        return Panel(desktop, Files(desktop.studio))
+        driver = StudioDriver(opened.scene, oracle_of(photographed), folder, run=opened.run)
+        return Panel(driver, Files(driver.studio))
 
     return make
 
@@ -57,89 +57,89 @@ def panel(new_panel, ball):
 
 
 def test_what_the_command_line_segmented_is_opened(panel, ball):
-    state = panel.desktop.state
+    state = panel.driver.state
     assert list(state.verdicts) == ["ball"]
-    assert state.desk.selected == "ball"
+    assert state.draft.selected == "ball"
     assert state.saved
     assert state.folder == ball
-    result, saved = panel.desktop.studio.session.result(), load_segmentation(ball).segmentation
+    result, saved = panel.driver.studio.session.result(), load_segmentation(ball).segmentation
     assert result.labels().equal(saved.labels())
     for view, record in saved.object("ball").views.items():
         assert np.array_equal(result.object("ball").views[view].mask, record.mask)
-    panel.desktop.studio.undo()
-    panel.desktop.work()
-    assert panel.desktop.state.verdicts == {}
-    panel.desktop.studio.redo()
-    panel.desktop.work()
-    assert list(panel.desktop.state.verdicts) == ["ball"]
+    panel.driver.studio.undo()
+    panel.driver.work()
+    assert panel.driver.state.verdicts == {}
+    panel.driver.studio.redo()
+    panel.driver.work()
+    assert list(panel.driver.state.verdicts) == ["ball"]
 
 
 def test_everything_comes_back(panel, new_panel, photographed, tmp_path):
-    desktop, studio = panel.desktop, panel.desktop.studio
+    driver, studio = panel.driver, panel.driver.studio
     studio.set_color("ball", (1, 2, 3))
     studio.new_object("crate")
     studio.select("ball")
-    studio.display(Display(mode="outline", threshold=0.7), False)
-    desktop.work()
-    assert not desktop.state.saved
+    studio.set_display(Display(mode="outline", threshold=0.7), False)
+    driver.work()
+    assert not driver.state.saved
     panel.files.save(tmp_path / "kept")
-    (told,) = desktop.work()
+    (told,) = driver.work()
     assert told.title == "Saved"
-    assert desktop.state.saved
-    assert desktop.state.folder == tmp_path / "kept"
+    assert driver.state.saved
+    assert driver.state.folder == tmp_path / "kept"
     again = new_panel()
     again.opens(tmp_path / "kept")
-    assert_same(again.desktop.studio.session.result(), studio.session.result())
-    assert again.desktop.state.desk == desktop.state.desk
-    assert again.desktop.state.colors == desktop.state.colors
-    assert again.desktop.state.display == desktop.state.display
-    assert again.desktop.shown[-1][1] == desktop.shown[-1][1]
+    assert_same(again.driver.studio.session.result(), studio.session.result())
+    assert again.driver.state.draft == driver.state.draft
+    assert again.driver.state.colors == driver.state.colors
+    assert again.driver.state.display == driver.state.display
+    assert again.driver.shown[-1][1] == driver.shown[-1][1]
     middle = middle_of(photographed.masks["ball"][6])
-    for one in (desktop, again.desktop):  # and both go on alike
+    for one in (driver, again.driver):  # and both go on alike
         one.click(6, middle)
         assert [notice.kind for notice in one.segment()] == ["done"]
-    assert_same(again.desktop.studio.session.result(), studio.session.result())
+    assert_same(again.driver.studio.session.result(), studio.session.result())
 
 
 def test_what_was_renamed_in_a_terminal_meanwhile_is_opened(panel, new_panel, ball, capsys):
     panel.files.save(ball)
-    panel.desktop.work()
+    panel.driver.work()
     assert main(["objects", "rename", "ball", "orb", "--segmentation", str(ball)]) == 0, capsys
     again = new_panel()
     again.opens(ball)
-    assert again.desktop.state.desk.selected == "orb"
+    assert again.driver.state.draft.selected == "orb"
 
 
 def test_opening_puts_marks_and_their_preview_away(panel, ball, photographed):
-    desktop = panel.desktop
-    desktop.click(6, middle_of(photographed.masks["ball"][6]))
-    assert desktop.state.preview is not None
+    driver = panel.driver
+    driver.click(6, middle_of(photographed.masks["ball"][6]))
+    assert driver.state.preview is not None
     panel.opens(ball)
-    assert (desktop.state.preview, desktop.state.desk.marks) == (None, ())
-    shown, _ = desktop.shown[-1]
+    assert (driver.state.preview, driver.state.draft.marks) == (None, ())
+    shown, _ = driver.shown[-1]
     assert shown.blocks["ball"] == "built"  # what is cut out is there at once
 
 
 def test_other_folders_are_neither_opened_nor_replaced(panel, tmp_path):
     panel.files.open(tmp_path / "nothing")
-    assert "nothing" in panel.desktop.fails()
+    assert "nothing" in panel.driver.fails()
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "letter.txt").write_text("dear")
     panel.files.save(mine)
-    assert "mine" in panel.desktop.fails()
+    assert "mine" in panel.driver.fails()
     assert (mine / "letter.txt").read_text() == "dear"
-    assert list(panel.desktop.state.verdicts) == ["ball"]
+    assert list(panel.driver.state.verdicts) == ["ball"]
 
 
 def test_after_undoing_an_opening_the_opened_folder_is_not_written_to(panel, ball):
-    panel.desktop.studio.undo()
-    panel.desktop.work()
-    assert panel.desktop.state.folder == Path("segmentations/viewer")
+    panel.driver.studio.undo()
+    panel.driver.work()
+    assert panel.driver.state.folder == Path("segmentations/viewer")
 
 
 def test_a_session_of_another_scene_is_refused(ball, still_life, tmp_path):
-    other = Desktop(still_life.scene, oracle_of(still_life), tmp_path / "other")
+    other = StudioDriver(still_life.scene, oracle_of(still_life), tmp_path / "other")
     Files(other.studio).open(ball)
     assert "another scene" in other.fails()
     assert other.state.verdicts == {}
@@ -158,7 +158,7 @@ def test_an_export_is_the_one_of_the_command_line(panel, kind, output, capsys):
     mine = Path("mine") / output
     mine.parent.mkdir()
     Path(output).rename(mine)
-    words = shlex.split(panel.desktop.state.command)
+    words = shlex.split(panel.driver.state.command)
     assert words[0] == "sa3d"
     assert main(words[1:]) == 0, capsys.readouterr().err
     if kind == "masks":
@@ -183,10 +183,10 @@ def test_what_exists_is_replaced_only_on_request(panel):
         "or overwrite it (--overwrite; in Python overwrite=True).",
     )
     assert Path("ball.ply").read_bytes() == b"mine"
-    assert panel.desktop.state.command == ""
+    assert panel.driver.state.command == ""
     (told,) = panel.export("pointcloud", "ball.ply", overwrite=True)
     assert told.kind == "done"
-    assert panel.desktop.state.command.endswith("--overwrite")
+    assert panel.driver.state.command.endswith("--overwrite")
     assert Path("ball.ply").read_bytes()[:3] == b"ply"
 
 
@@ -209,8 +209,8 @@ def test_nothing_to_export(new_panel, panel):
     (told,) = empty.export("mesh", "x.glb", every_object=True)
     assert told.text == "No object is segmented yet."
     empty.files.save(Path("x"))
-    assert "Nothing is segmented yet" in empty.desktop.fails()
-    panel.desktop.studio.new_object("mug")
+    assert "Nothing is segmented yet" in empty.driver.fails()
+    panel.driver.studio.new_object("mug")
     (told,) = panel.export("mesh", "x.glb")
     assert told.text == "Object 'mug' is not segmented yet."
     assert not Path("x.glb").exists()

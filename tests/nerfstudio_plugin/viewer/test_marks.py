@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nerfstudio_plugin.viewer.marks import Mark, described, prompts_of
+from nerfstudio_plugin.viewer.marks import Mark, prompt_description, prompts_of
 from sa3d.objects.prompts import Prompt
 from sa3d.voting.photo_prompts import PhotoBox, PhotoPoint
 
@@ -57,4 +57,4 @@ def test_the_last_box_of_a_photo_counts(still_life):
     ],
 )
 def test_prompts_in_words(prompt, words):
-    assert described(prompt).startswith(words)
+    assert prompt_description(prompt).startswith(words)

@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 import torch
 import viser
-from desktop import Desktop, oracle_of
 from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.viewer.render_state_machine import RenderAction, RenderStateMachine
 from nerfstudio.viewer.viewer import VISER_NERFSTUDIO_SCALE_RATIO, Viewer
 from nerfstudio.viewer.viewer_elements import ViewerControl, ViewerElement
 from ns_commands import free_port
+from studio_driver import StudioDriver, oracle_of
 from viewer_client import CAMERA
 from websockets.sync.client import connect
 
 from nerfstudio_plugin.train.config import sa3d_method
-from nerfstudio_plugin.viewer.files import Files, Opened
-from nerfstudio_plugin.viewer.panel import SegmentPanel
+from nerfstudio_plugin.viewer.files import Files
+from nerfstudio_plugin.viewer.panel import PanelBackend, SegmentPanel
 from nerfstudio_plugin.viewer.viser_scene import PointerTool, browser_camera, look_through
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -150,8 +150,8 @@ def test_a_pointer_gives_its_pixels(server, browser, kind, sent, expected):
     camera, spots = got[0]
     assert (camera.width, camera.height) == (1300, 1000)
     np.testing.assert_allclose(spots, expected)
-    tool.put_down()
-    tool.put_down()
+    tool.stop()
+    tool.stop()
     browser.messages.clear()
     assert not browser.hears("ScenePointerEnableMessage")[-1]["enable"]
 
@@ -159,15 +159,15 @@ def test_a_pointer_gives_its_pixels(server, browser, kind, sent, expected):
 class Scenery(torch.nn.Module):
     """As much of a pipeline as Nerfstudio's viewer looks at, with the panel in it."""
 
-    def __init__(self, desktop: Desktop, folder: Path) -> None:
+    def __init__(self, driver: StudioDriver, folder: Path) -> None:
         super().__init__()
         self.datamanager = SimpleNamespace(includes_time=False)
         self.model = torch.nn.Identity()
-        files = Files(desktop.studio)
+        files = Files(driver.studio)
         self.begun = 0
         self.control = ViewerControl()
         self.panel = SegmentPanel(
-            lambda _: Opened(desktop.studio, files, self._begin), lambda *_: None, self.control
+            lambda _: PanelBackend(driver.studio, files, self._begin), lambda *_: None, self.control
         )
 
     def _begin(self) -> None:
@@ -178,7 +178,7 @@ class Scenery(torch.nn.Module):
 def viewer(server, still_life, tmp_path, monkeypatch):
     """Nerfstudio's own viewer with the panel; its port is taken by another server already."""
     monkeypatch.setattr(RenderStateMachine, "start", lambda _: None)  # there is no model to render
-    desktop = Desktop(still_life.scene, oracle_of(still_life), tmp_path)
+    driver = StudioDriver(still_life.scene, oracle_of(still_life), tmp_path)
     with warnings.catch_warnings():
         # Nerfstudio leaves the sockets open that it looks for a free port with.
         warnings.simplefilter("ignore", ResourceWarning)
@@ -186,7 +186,7 @@ def viewer(server, still_life, tmp_path, monkeypatch):
             ViewerConfig(websocket_host="127.0.0.1", websocket_port_default=server.get_port()),
             log_filename=tmp_path / "viewer.log",
             datapath=tmp_path,
-            pipeline=Scenery(desktop, tmp_path),  # type: ignore[arg-type]
+            pipeline=Scenery(driver, tmp_path),  # type: ignore[arg-type]
             train_lock=threading.Lock(),  # type: ignore[arg-type]
         )
     yield viewer
@@ -210,5 +210,5 @@ def test_the_panel_is_installed_at_the_top(viewer, server):
     assert len(others) > 3  # Nerfstudio's
     assert segment["order"] < min(one["order"] for one in others)
     labels = {one["label"] for one in buttons}
-    assert labels >= {"Segment in 3D", "Undo", "Redo", "Export", "Stop", "Go on", "Save", "Open"}
+    assert labels >= {"Segment in 3D", "Undo", "Redo", "Export", "Stop", "Continue", "Save", "Open"}
     browser.close()

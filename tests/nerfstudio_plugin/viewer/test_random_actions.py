@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from desktop import Desktop, assert_same, edges_of, middle_of, oracle_of
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -18,6 +17,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from studio_driver import StudioDriver, assert_same, edges_of, middle_of, oracle_of
 
 from nerfstudio_plugin.display.settings import MODES, Display
 from nerfstudio_plugin.viewer.files import Files
@@ -52,8 +52,8 @@ class PanelActions(RuleBasedStateMachine):
     def open(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
         scene = self.analytic.scene
-        self.desk = Desktop(scene, oracle_of(self.analytic, Oracle), self.folder / "session")
-        self.studio = self.desk.studio
+        self.driver = StudioDriver(scene, oracle_of(self.analytic, Oracle), self.folder / "session")
+        self.studio = self.driver.studio
         self.files = Files(self.studio)
 
     def teardown(self) -> None:
@@ -69,11 +69,11 @@ class PanelActions(RuleBasedStateMachine):
 
     @rule(view=views, thing=things, label=st.sampled_from((1, 1, 0)))
     def click(self, view, thing, label):
-        self.studio.click(self.desk.camera(view), self.spot(view, thing), label)
+        self.studio.click(self.driver.camera(view), self.spot(view, thing), label)
 
     @rule(view=views, thing=st.sampled_from(("ball", "crate")))
     def box(self, view, thing):
-        self.studio.box(self.desk.camera(view), edges_of(self.analytic.masks[thing][view]))
+        self.studio.box(self.driver.camera(view), edges_of(self.analytic.masks[thing][view]))
 
     @rule(candidate=st.sampled_from((None, 0, 1, 2)))
     def choose_candidate(self, candidate):
@@ -87,7 +87,7 @@ class PanelActions(RuleBasedStateMachine):
     def segment(self, again):
         self.studio.segment()
         if again:
-            self.studio.go_on()
+            self.studio.continue_segmenting()
 
     @rule(view=views, thing=st.sampled_from(("ball", "crate")), new=names)
     def segment_new(self, view, thing, new):
@@ -109,14 +109,14 @@ class PanelActions(RuleBasedStateMachine):
             if not left[0]:
                 self.studio.cancel()
 
-        self.desk.on_change = on_change
+        self.driver.on_change = on_change
         self.studio.segment()
-        self.desk.work()
-        self.desk.on_change = lambda _: None
+        self.driver.work()
+        self.driver.on_change = lambda _: None
 
     @rule()
     def go_on(self):
-        self.studio.go_on()
+        self.studio.continue_segmenting()
 
     @rule(times=st.integers(1, 3))
     def undo(self, times):
@@ -158,41 +158,41 @@ class PanelActions(RuleBasedStateMachine):
 
     @rule(mode=st.sampled_from(MODES), threshold=st.floats(0.05, 0.95), only=st.booleans())
     def display(self, mode, threshold, only):
-        self.studio.display(Display(mode=mode, threshold=threshold), only)
+        self.studio.set_display(Display(mode=mode, threshold=threshold), only)
 
-    @precondition(lambda self: hasattr(self, "desk") and not self.studio.session.unfinished)
+    @precondition(lambda self: hasattr(self, "driver") and not self.studio.session.unfinished)
     @rule()
     def save_and_open(self):
-        self.desk.work()
+        self.driver.work()
         before, state = self.studio.session.result(), self.studio.state
         if not before.objects:
             return
         self.files.save(self.folder / "saved")
         self.files.open(self.folder / "saved")
-        self.desk.work()
+        self.driver.work()
         assert_same(self.studio.session.result(), before)
         assert self.studio.state.preview is None
         assert self.studio.state.colors == state.colors
-        assert self.studio.state.desk.selected == state.desk.selected
+        assert self.studio.state.draft.selected == state.draft.selected
         assert self.studio.state.display == state.display
 
     @invariant()
     def everything_is_consistent(self):
-        if not hasattr(self, "desk"):
+        if not hasattr(self, "driver"):
             return
-        told = self.desk.work()
+        told = self.driver.work()
         assert not [one for one in told if one.title not in ("That did not work", *_GOOD)], told
         state, session = self.studio.state, self.studio.session
         assert not self.studio.worker.waiting
-        assert (state.busy, state.progress) == ("", 0)
+        assert (state.activity, state.progress) == ("", 0)
         objects = list(session.result().objects)
         assert set(objects) <= set(state.colors)
         assert len(set(state.colors.values())) == len(state.colors)
-        assert state.desk.selected in state.colors
+        assert state.draft.selected in state.colors
         assert list(state.verdicts) == objects
         for name in state.colors:
             assert len(state.prompts[name]) == len(session.prompts(name))
-        assert (state.preview is None) or state.desk.marks
+        assert (state.preview is None) or state.draft.marks
         self.undo_and_redo_change_nothing()
 
     def undo_and_redo_change_nothing(self) -> None:
@@ -200,9 +200,9 @@ class PanelActions(RuleBasedStateMachine):
         if state.undo:
             self.studio.undo()
             self.studio.redo()
-            assert self.desk.work() == []
+            assert self.driver.work() == []
             assert_same(self.studio.session.result(), before)
-            assert self.studio.state.desk == state.desk
+            assert self.studio.state.draft == state.draft
             assert (self.studio.state.undo, self.studio.state.redo) == (state.undo, state.redo)
 
 

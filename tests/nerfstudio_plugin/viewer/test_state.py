@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nerfstudio_plugin.viewer.state import problem
+from nerfstudio_plugin.viewer.state import error_notice
 from sa3d.base.errors import SA3DError
 
 
@@ -20,7 +20,7 @@ from sa3d.base.errors import SA3DError
     ],
 )
 def test_what_went_wrong_and_what_to_do(error, title, text):
-    told = problem(error)
+    told = error_notice(error)
     assert told.kind == "error"
     assert title in told.title
     assert text in told.text

@@ -1,6 +1,6 @@
 """What the panel's buttons do, on an analytic scene, with a segmenter that knows the answers."""
 
-from desktop import edges_of, mean_iou
+from studio_driver import edges_of, mean_iou
 
 from nerfstudio_plugin.display.settings import Display
 from sa3d.evaluation.stages import mean_iou_over_views
@@ -9,91 +9,101 @@ from sa3d.results.final_masks import final_mask
 # Segmenting and correcting ------------------------------------------------------------------------
 
 
-def test_a_click_becomes_an_object_in_3d(ball_desktop, still_life, ball_at):
-    desktop = ball_desktop
-    assert mean_iou(desktop, still_life, "object", "ball") > 0.85
-    state = desktop.state
-    assert (state.desk.marks, state.preview, state.busy, state.progress) == ((), None, "", 0)
+def test_a_click_becomes_an_object_in_3d(ball_driver, still_life, ball_at):
+    driver = ball_driver
+    assert mean_iou(driver, still_life, "object", "ball") > 0.85
+    state = driver.state
+    assert (state.draft.marks, state.preview, state.activity, state.progress) == ((), None, "", 0)
     assert state.prompts == {"object": ("frame_00000.png: 1 click",)}
     assert "after 1 round" in state.verdicts["object"]
     assert state.undo == "segment object"
     assert not state.saved
-    objects, _ = desktop.shown[-1]
+    objects, _ = driver.shown[-1]
     assert objects.names == ["object"]
     assert objects.blocks["object"] == "built"  # cut out, not only tinted
     assert objects.colors == state.colors
 
 
-def test_a_correction_goes_on_from_what_is_there(ball_desktop, still_life, ball_at, crate_at):
-    desktop = ball_desktop
-    before = desktop.studio.session.result()
-    desktop.click(4, ball_at(4))
-    desktop.click(4, crate_at(4), label=0)
-    assert desktop.state.desk.marks[-1].label == 0
-    (told,) = desktop.segment()
+def test_a_correction_goes_on_from_what_is_there(ball_driver, still_life, ball_at, crate_at):
+    driver = ball_driver
+    before = driver.studio.session.result()
+    driver.click(4, ball_at(4))
+    driver.click(4, crate_at(4), label=0)
+    assert driver.state.draft.marks[-1].label == 0
+    (told,) = driver.segment()
     assert told.kind == "done"
-    after = desktop.studio.session.result()
-    assert desktop.state.prompts["object"][1] == "frame_00004.png: 1 click, 1 beside it"
+    after = driver.studio.session.result()
+    assert driver.state.prompts["object"][1] == "frame_00004.png: 1 click, 1 beside it"
     assert after.object("object").views[4].outcome == "prompted"
     assert after.object("object").rounds[0] == before.object("object").rounds[0]
-    assert mean_iou(desktop, still_life, "object", "ball") > 0.85
+    assert mean_iou(driver, still_life, "object", "ball") > 0.85
 
 
-def test_undo_and_redo_bring_the_session_back_bit_for_bit(ball_desktop, ball_at, crate_at):
-    desktop = ball_desktop
-    studio = desktop.studio
-    first, desk = studio.session.result(), desktop.state.desk
-    desktop.click(4, ball_at(4))
-    desktop.click(4, crate_at(4), label=0)
-    desktop.segment()
+def test_undo_and_redo_bring_the_session_back_bit_for_bit(ball_driver, ball_at, crate_at):
+    driver = ball_driver
+    studio = driver.studio
+    first, draft = studio.session.result(), driver.state.draft
+    driver.click(4, ball_at(4))
+    driver.click(4, crate_at(4), label=0)
+    driver.segment()
     corrected = studio.session.result()
     studio.undo()
-    desktop.work()
-    desktop.session_is(first)
-    assert len(desktop.state.desk.marks) == 2  # back on the desk, to be changed
-    assert desktop.state.redo == "segment object"
+    driver.work()
+    driver.session_is(first)
+    assert len(driver.state.draft.marks) == 2  # drafted again, to be changed
+    assert driver.state.redo == "segment object"
     for _ in range(2):
         studio.undo()
-    desktop.work()
-    assert desktop.state.desk == desk
+    driver.work()
+    assert driver.state.draft == draft
     for _ in range(3):
         studio.redo()
-    desktop.work()
-    desktop.session_is(corrected)
-    assert desktop.state.redo == ""
+    driver.work()
+    driver.session_is(corrected)
+    assert driver.state.redo == ""
     studio.redo()
-    assert "nothing to undo or redo" in desktop.fails()
+    assert "nothing to undo or redo" in driver.fails()
 
 
-def test_after_undo_the_object_that_is_cut_out_is_the_one_before(ball_desktop, crate_at):
-    desktop = ball_desktop
-    shown, _ = desktop.shown[-1]
-    desktop.click(4, crate_at(4))
-    desktop.studio.segment()
-    desktop.work()
-    changed, _ = desktop.shown[-1]
+def test_session_and_draft_have_one_history(ball_driver, ball_at):
+    driver, history = ball_driver, ball_driver.studio.session.history
+    assert history.last.label == "segment object"
+    driver.click(4, ball_at(4))
+    assert history.last.label == "mark"
+    driver.studio.undo()
+    driver.work()
+    assert (history.last.label, history.next.label) == ("segment object", "mark")
+
+
+def test_after_undo_the_object_that_is_cut_out_is_the_one_before(ball_driver, crate_at):
+    driver = ball_driver
+    shown, _ = driver.shown[-1]
+    driver.click(4, crate_at(4))
+    driver.studio.segment()
+    driver.work()
+    changed, _ = driver.shown[-1]
     assert not changed.built["object"].equal(shown.built["object"])
-    desktop.studio.undo()
-    desktop.work()
-    again, _ = desktop.shown[-1]
+    driver.studio.undo()
+    driver.work()
+    again, _ = driver.shown[-1]
     assert again.built["object"].equal(shown.built["object"])
 
 
-def test_a_prompt_taken_back_undoes_what_it_did(ball_desktop, ball_at):
-    desktop = ball_desktop
-    desktop.click(4, ball_at(4))
-    desktop.segment()
-    desktop.studio.remove_prompt("object", 1)
-    (told,) = desktop.work()
+def test_a_prompt_taken_back_undoes_what_it_did(ball_driver, ball_at):
+    driver = ball_driver
+    driver.click(4, ball_at(4))
+    driver.segment()
+    driver.studio.remove_prompt("object", 1)
+    (told,) = driver.work()
     assert told.kind == "done"
-    assert desktop.state.prompts["object"] == ("frame_00000.png: 1 click",)
-    assert desktop.studio.session.result().object("object").views[4].outcome != "prompted"
-    desktop.studio.remove_prompt("object", 7)
-    assert "has 1 prompts, none at 7" in desktop.fails()
-    desktop.studio.remove_prompt("object", 0)
-    desktop.work()
-    assert desktop.state.verdicts == {}
-    assert list(desktop.state.colors) == ["object"]
+    assert driver.state.prompts["object"] == ("frame_00000.png: 1 click",)
+    assert driver.studio.session.result().object("object").views[4].outcome != "prompted"
+    driver.studio.remove_prompt("object", 7)
+    assert "has 1 prompts, none at 7" in driver.fails()
+    driver.studio.remove_prompt("object", 0)
+    driver.work()
+    assert driver.state.verdicts == {}
+    assert list(driver.state.colors) == ["object"]
 
 
 # Several objects ----------------------------------------------------------------------------------
@@ -103,15 +113,15 @@ def test_each_object_has_a_name_a_color_and_its_own_marks(two, still_life, crate
     state = two.state
     assert list(state.verdicts) == ["object", "crate"]
     assert len(set(state.colors.values())) == 2
-    assert state.desk.selected == "crate"
+    assert state.draft.selected == "crate"
     assert mean_iou(two, still_life, "crate", "crate") > 0.8
     two.click(5, crate_at(5))
     two.studio.select("object")
     two.work()
-    assert (two.state.desk.selected, two.state.desk.marks) == ("object", ())
+    assert (two.state.draft.selected, two.state.draft.marks) == ("object", ())
     two.studio.undo()
     two.work()
-    assert (two.state.desk.selected, len(two.state.desk.marks)) == ("crate", 1)
+    assert (two.state.draft.selected, len(two.state.draft.marks)) == ("crate", 1)
 
 
 def test_a_color_is_shown_undone_and_redone(two):
@@ -136,16 +146,16 @@ def test_a_color_is_shown_undone_and_redone(two):
     assert two.state.colors == painted
 
 
-def test_what_is_segmented_keeps_the_color_it_was_given_before(desktop, ball_at):
-    desktop.studio.set_color("object", (1, 2, 3))
-    desktop.work()
-    desktop.click(0, ball_at(0))
-    desktop.segment()
-    assert desktop.state.desk.empty == {}
-    assert desktop.studio.session.result().colors == {"object": (1, 2, 3)}
-    desktop.studio.remove_prompt("object", 0)
-    desktop.work()
-    assert desktop.state.desk.empty == {"object": (1, 2, 3)}
+def test_what_is_segmented_keeps_the_color_it_was_given_before(driver, ball_at):
+    driver.studio.set_color("object", (1, 2, 3))
+    driver.work()
+    driver.click(0, ball_at(0))
+    driver.segment()
+    assert driver.state.draft.empty == {}
+    assert driver.studio.session.result().colors == {"object": (1, 2, 3)}
+    driver.studio.remove_prompt("object", 0)
+    driver.work()
+    assert driver.state.draft.empty == {"object": (1, 2, 3)}
 
 
 def test_names_are_checked(two):
@@ -160,7 +170,7 @@ def test_names_are_checked(two):
 
 
 def test_an_object_is_forgotten_and_brought_back(two):
-    before, desk = two.studio.session.result(), two.state.desk
+    before, draft = two.studio.session.result(), two.state.draft
     two.studio.remove_object("object")
     two.work()
     assert list(two.state.colors) == list(two.state.verdicts) == ["crate"]
@@ -171,16 +181,16 @@ def test_an_object_is_forgotten_and_brought_back(two):
         two.studio.undo()
     two.work()
     two.session_is(before)
-    assert two.state.desk == desk
+    assert two.state.draft == draft
 
 
-def test_the_last_object_forgotten_leaves_an_empty_one(ball_desktop):
-    ball_desktop.studio.rename_object("object", "ball")
-    ball_desktop.studio.remove_object("ball")
-    ball_desktop.work()
-    assert list(ball_desktop.state.colors) == ["object"]
-    assert ball_desktop.state.desk.selected == "object"
-    assert ball_desktop.shown[-1][0] is None
+def test_the_last_object_forgotten_leaves_an_empty_one(ball_driver):
+    ball_driver.studio.rename_object("object", "ball")
+    ball_driver.studio.remove_object("ball")
+    ball_driver.work()
+    assert list(ball_driver.state.colors) == ["object"]
+    assert ball_driver.state.draft.selected == "object"
+    assert ball_driver.shown[-1][0] is None
 
 
 def test_rename(two, crate_at):
@@ -189,15 +199,15 @@ def test_rename(two, crate_at):
     two.studio.rename_object("crate", "box")
     assert two.work() == []
     assert list(two.state.colors) == list(two.state.verdicts) == ["object", "box"]
-    assert (two.state.desk.selected, len(two.state.desk.marks)) == ("box", 1)
+    assert (two.state.draft.selected, len(two.state.draft.marks)) == ("box", 1)
     two.studio.undo()
     two.work()
     two.session_is(before)
-    assert two.state.desk.selected == "crate"
+    assert two.state.draft.selected == "crate"
     two.studio.new_object("empty")
     two.studio.rename_object("empty", "cup")
     assert two.work() == []
-    assert two.state.desk.selected == "cup"
+    assert two.state.draft.selected == "cup"
 
 
 def test_merge(two, still_life):
@@ -230,28 +240,28 @@ def test_split(two, still_life, crate_at):
     two.studio.split("lid")
     assert {notice.kind for notice in two.work()} == {"done"}
     assert list(two.state.verdicts) == ["object", "lid"]
-    assert two.state.desk.selected == "lid"
+    assert two.state.draft.selected == "lid"
     assert len(set(two.state.colors.values())) == 2
     assert mean_iou(two, still_life, "lid", "crate") > 0.7
     assert mean_iou(two, still_life, "object", "ball") > 0.7
     two.studio.undo()
     two.work()
     two.session_is(before)
-    assert len(two.state.desk.marks) == 1
+    assert len(two.state.draft.marks) == 1
 
 
 # What is shown ------------------------------------------------------------------------------------
 
 
-def test_display_and_threshold_run_nothing(ball_desktop):
-    desktop, shown = ball_desktop, len(ball_desktop.shown)
-    before = desktop.studio.session.result()
-    desktop.studio.display(Display(mode="outline", threshold=0.8), True)
-    assert not desktop.studio.worker.waiting
-    objects, display = desktop.shown[-1]
-    assert len(desktop.shown) == shown + 1
-    assert objects is desktop.shown[-2][0]
+def test_display_and_threshold_run_nothing(ball_driver):
+    driver, shown = ball_driver, len(ball_driver.shown)
+    before = driver.studio.session.result()
+    driver.studio.set_display(Display(mode="outline", threshold=0.8), True)
+    assert not driver.studio.worker.waiting
+    objects, display = driver.shown[-1]
+    assert len(driver.shown) == shown + 1
+    assert objects is driver.shown[-2][0]
     assert (display.mode, display.threshold, display.objects) == ("outline", 0.8, ("object",))
-    desktop.session_is(before)
-    desktop.studio.display(Display(), False)
-    assert desktop.shown[-1][1].objects == ()
+    driver.session_is(before)
+    driver.studio.set_display(Display(), False)
+    assert driver.shown[-1][1].objects == ()

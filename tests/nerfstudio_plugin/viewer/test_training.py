@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from desktop import a_run, opened_scene
+from studio_driver import a_run, opened_scene
 
 from nerfstudio_plugin.train.steps import SegmentingSteps
 from nerfstudio_plugin.viewer.files import Files
@@ -36,7 +36,7 @@ def crate_marked(still_life, studio):
     point = tuple(still_life.scene.prepared(0).points_world[ys[middle], xs[middle]].tolist())
     mark = Mark(0, 1, (float(xs[middle]), float(ys[middle])), None, point)
     studio.new_object("crate")
-    studio.do("", lambda: studio._add(mark))
+    studio.submit("", lambda: studio._add_mark(mark))
     studio.segment()
 
 
@@ -50,6 +50,7 @@ def test_the_panel_follows_the_training(panel):
     assert studio.state.prompts["ball"] == ("frame_00000.png: 1 click",)
     assert any("accepted" in said for said in seen)
     assert studio.state.verdicts["ball"] == studio.opened["ball"].verdict
+    assert studio.state.undo == ""  # the trainer's prompts are not the user's to undo
 
 
 def test_what_the_user_marks_meanwhile_is_segmented_too(panel, still_life):

@@ -32,7 +32,7 @@ ONE_ROUND = LoopConfig(convergence=ConvergenceConfig(max_rounds=1))
 
 
 @dataclass
-class Desktop:
+class StudioDriver:
     """A studio, and all that it told.
 
     Attributes:
@@ -148,8 +148,8 @@ def oracle_of(
     )
 
 
-def mean_iou(desktop: Desktop, analytic: AnalyticScene, name: str, truth: str) -> float:
+def mean_iou(driver: StudioDriver, analytic: AnalyticScene, name: str, truth: str) -> float:
     """Of an object's masks in all photos with the exact ones of ``truth``."""
-    result, scene = desktop.studio.session.result(), desktop.scene
+    result, scene = driver.studio.session.result(), driver.scene
     masks = [final_mask(scene, result, name, i)[0] for i in range(len(scene.views))]
     return mean_iou_over_views(masks, list(analytic.masks[truth]))
