@@ -1,1 +1,1 @@
-"""Objects found without a click: everything that stands out, or what words name."""
+"""Search for objects without a click: all objects of a scene, or the object that words name."""

@@ -1,4 +1,4 @@
-"""Settings of finding objects: everything in a scene, or what words name."""
+"""Settings for the search for objects: all of a scene, or the object that words name."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ from sa3d.surfaces.config import StandingOutConfig
 
 @dataclass
 class ProposalConfig:
-    """How objects are proposed."""
+    """Settings for proposing objects."""
 
     views: int = 6
-    """Views in which masks are proposed, spread over the scene."""
+    """Number of views in which masks are proposed, spread over the scene."""
     min_views: int = 2
-    """An object is proposed only if it was found in this many of them."""
+    """An object is proposed if it is found in at least this many of these views."""
     min_overlap: float = 0.5
-    """Masks of two views are the same object if their IoU in 3D is this."""
+    """Masks of two views show the same object if their IoU in 3D is at least this."""
     min_share: float = 0.0015
-    """A cluster is proposed in a view if it fills this share of the image."""
+    """A cluster is proposed in a view if it fills at least this share of the image."""
     min_height: float = 0.3
-    """A smaller share of a mask off all planes (table, floor, wall) is a bump or a stain."""
+    """A mask is dropped if a smaller share of it is off all planes (table, floor, wall)."""
     prompted_views: int = 2
-    """An object's loop starts from its masks in this many views."""
+    """Number of views whose masks prompt the loop of an object."""
     standing_out: StandingOutConfig = field(default_factory=StandingOutConfig)
     masks: MaskGeneratorConfig = field(default_factory=MaskGeneratorConfig)
 
 
 @dataclass
 class EverythingConfig:
-    """With --everything: what counts as an object in the end."""
+    """Settings for finding all objects: which of the proposed objects are kept."""
 
     min_agreement: float = 0.6
-    """Objects whose views agree less (mean IoU, 0 to 1) are dropped."""
+    """Objects with a lower agreement of their views (mean IoU, 0 to 1) are dropped."""
     min_seen: float = 0.3
     """Objects found in a smaller share of the views are dropped: they are background."""
     max_shared: float = 0.5
-    """Of two objects that share more of the smaller one's elements, the one with the better
-    agreement stays."""
+    """If two objects share more than this part of the smaller one's elements, only the one with the
+    better agreement is kept."""
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
 
 
 @dataclass
 class WordsConfig:
-    """How things named in words are found."""
+    """Settings for finding an object by words."""
 
     views: int = 5
-    """How many views are searched; spread over the scene, the one named by --view among them."""
+    """Number of views to search, spread over the scene; the prompt's own view is one of them."""
     threshold: float | None = None
-    """Score from which a detection counts; the detector's own if left out."""
+    """Lowest score of a detection that counts; by default the detector's own."""
     most: int = 8
-    """At most this many detections of a view are followed."""
+    """Number of detections of a view that are compared, at most."""

@@ -37,7 +37,7 @@ from sa3d.voting.self_prompting import self_prompt
 
 @dataclass(frozen=True)
 class ProposedMask:
-    """A mask [H, W] bool in view ``view`` and how good it looks, in [0, 1]."""
+    """A mask, bool [H, W], in view ``view``, and its expected quality in [0, 1]."""
 
     view: int
     mask: np.ndarray
@@ -46,7 +46,7 @@ class ProposedMask:
 
 @dataclass(frozen=True)
 class ObjectProposal:
-    """One object: its masks in several views, best first, and their mean IoU in 3D."""
+    """A proposed object: its masks in several views, best first, and their mean IoU in 3D."""
 
     masks: list[ProposedMask]
     agreement: float
@@ -54,7 +54,7 @@ class ObjectProposal:
 
 @dataclass(frozen=True)
 class _Lifted:
-    """A mask's elements: ids int64 [n] its view sees, light [n], and which are object, [n] bool."""
+    """The elements that a mask's view sees: ids, int64 [n]; light, [n]; inside it, bool [n]."""
 
     proposed: ProposedMask
     ids: Tensor
@@ -63,7 +63,11 @@ class _Lifted:
 
 
 class ObjectProposer:
-    """Proposes the objects of a prepared scene; see the module."""
+    """A search for objects in a prepared scene; see the module.
+
+    Attributes:
+        masks: the masks proposed so far, in all views.
+    """
 
     def __init__(
         self, scene: Scene, segmenter: PromptableSegmenter, config: ProposalConfig
@@ -72,7 +76,7 @@ class ObjectProposer:
         self.masks: list[ProposedMask] = []
 
     def run(self) -> Iterator[MasksProposed]:
-        """Search the views one by one; ``masks`` fills."""
+        """Search the views one by one, and add to ``masks``."""
         standing_out = find_standing_out(self.scene, self.config.standing_out)
         chosen = spread_views(self.scene, self.config.views)
         for position, index in enumerate(chosen):
@@ -85,16 +89,19 @@ class ObjectProposer:
             yield MasksProposed(position, len(chosen), self.scene.views[index].name, len(found))
 
     def objects(self) -> list[ObjectProposal]:
-        """The objects the masks found so far mean, the best supported first."""
+        """Return the objects that the masks found so far show, the best supported first."""
         lifted = [self._lift(one) for one in self.masks]
         groups = group_by_overlap(overlaps(lifted), [m.view for m in self.masks], self.config)
         return [
-            ObjectProposal(sorted((self.masks[i] for i in group), key=_rank, reverse=True), mean)
+            ObjectProposal(
+                sorted((self.masks[i] for i in group), key=lambda mask: mask.quality, reverse=True),
+                mean,
+            )
             for group, mean in groups
         ]
 
     def _from_clusters(self, index: int, clusters: Tensor) -> list[ProposedMask]:
-        """Clusters [h, w] large enough in a view, each refined by the segmenter."""
+        """Return masks of the clusters [h, w] that are large enough, refined by the segmenter."""
         sizes = torch.bincount(clusters[clusters >= 0], minlength=1)
         wanted = torch.nonzero(sizes >= self.config.min_share * clusters.numel())[:, 0]
         found = []
@@ -104,7 +111,7 @@ class ObjectProposer:
         return found
 
     def _refined(self, index: int, cluster: Tensor) -> ProposedMask:
-        """A cluster [h, w] as the segmenter sees it; as it is where the segmenter disagrees."""
+        """Refine a cluster [h, w] by the segmenter, unless the two overlap too little."""
         camera = self.scene.views[index].camera
         prepared = self.scene.prepared(index)
         size = (camera.width, camera.height)
@@ -128,7 +135,7 @@ class ObjectProposer:
     def _from_clicks(
         self, index: int, off_planes: np.ndarray, found: Sequence[ProposedMask]
     ) -> list[ProposedMask]:
-        """The segmenter's masks at grid points off the planes and off the masks found already."""
+        """Return the segmenter's masks at grid points off the planes and the masks ``found``."""
         camera = self.scene.views[index].camera
         size = (camera.width, camera.height)
         points = grid_points(*size, self.config.masks.points_per_side)
@@ -143,7 +150,7 @@ class ObjectProposer:
         ]
 
     def _off_planes(self, index: int, standing_out: StandingOut) -> np.ndarray:
-        """Pixels [H, W] bool that see a surface off all planes and in many views' frames."""
+        """Select the pixels, bool [H, W], with surface off all planes and in many views' images."""
         prepared = self.scene.prepared(index)
         off = prepared.render.accumulation.cpu() > 0.5
         for plane in standing_out.planes:
@@ -172,9 +179,10 @@ def spread_views(scene: Scene, count: int) -> list[int]:
 
 
 def overlaps(lifted: Sequence[_Lifted]) -> Tensor:
-    """IoU in 3D of all pairs of masks, [M, M], by the light on elements that both views see.
+    """Return the IoU in 3D of all pairs of masks, [M, M].
 
-    0 where two views see nothing of either mask in common.
+    The IoU is over the elements that both views see, weighted by their light; 0 if there are none
+    in either mask.
     """
     result = torch.eye(len(lifted))
     for i, one in enumerate(lifted):
@@ -193,9 +201,9 @@ def overlaps(lifted: Sequence[_Lifted]) -> Tensor:
 def group_by_overlap(
     overlap: Tensor, views: Sequence[int], config: ProposalConfig
 ) -> list[tuple[list[int], float]]:
-    """Masks that mean the same object, at most one of each view.
+    """Group masks that show the same object, at most one of each view.
 
-    The mask that most views support goes first and takes from every other view the mask that
+    The mask that most views support is first, and is joined by the mask of every other view that
     overlaps it most.
 
     Args:
@@ -203,7 +211,8 @@ def group_by_overlap(
         views: the view of each mask, M of them.
 
     Returns:
-        Groups (indices of masks, mean overlap with the first), the best supported first.
+        Per group, the indices of its masks and their mean overlap with the first one; the best
+        supported group first.
     """
     free = set(range(len(views)))
     groups = []
@@ -230,13 +239,8 @@ def _members(
 
 
 def _share(where: np.ndarray, mask: np.ndarray) -> float:
-    """Share of a mask [H, W] that lies ``where`` [H, W]; 0 if it is empty."""
+    """Return the share of a mask [H, W] that is ``where`` [H, W]; 0 if the mask is empty."""
     return int((mask & where).sum()) / max(int(mask.sum()), 1)
-
-
-def _rank(one: ProposedMask) -> float:
-    """Good masks go first."""
-    return one.quality
 
 
 @dataclass(frozen=True)
@@ -244,11 +248,11 @@ class FoundObject:
     """A row of the table of objects.
 
     Attributes:
-        name: ``object_1`` and so on where they were found without a prompt.
-        views: how many views the object was found in.
-        size: longest side of its extent, in scene units.
-        agreement: mean IoU of its views' masks with what all other views say there.
-        elements: how many elements carry its label.
+        name: ``object_1`` and so on if the objects were found without a prompt.
+        views: number of views in which the object was found.
+        size: longest side of its extent, in world units.
+        agreement: mean agreement of its views in the last round, in [0, 1].
+        elements: number of elements with its label.
     """
 
     name: str
@@ -259,10 +263,16 @@ class FoundObject:
 
 
 class EverythingSearch:
-    """Finds and segments all objects of a prepared scene, without a prompt.
+    """A search that finds and segments all objects of a prepared scene, without a prompt.
 
     Attributes:
         finished: names of the proposed objects whose loop has finished.
+
+    Example:
+        >>> search = EverythingSearch(scene, segmenter)
+        >>> for event in search.run():
+        ...     print(event)
+        >>> segmentation = search.result()
     """
 
     def __init__(
@@ -279,17 +289,17 @@ class EverythingSearch:
         self.finished: set[str] = set()
 
     def run(self) -> Iterator[MasksProposed | ObjectsProposed | Event]:
-        """Search the views, then run the loop of every object proposed.
+        """Search the views, then run the loop of every proposed object.
 
         Raises:
-            SA3DError: nothing was proposed.
+            SA3DError: no object was proposed.
         """
         yield from self.proposer.run()
         proposals = self.proposer.objects()
         if not proposals:
             raise SA3DError(
-                "no object found that several views agree on: mark one yourself, with --view and "
-                "--points, --box or --mask"
+                "found no object that several views agree on: prompt an object with 'points', "
+                "'box' or 'mask'"
             )
         self._session.add_prompts(
             [p for i, one in enumerate(proposals) for p in self._prompts(f"object_{i + 1}", one)]
@@ -301,12 +311,12 @@ class EverythingSearch:
             yield event
 
     def result(self) -> Segmentation:
-        """The objects that hold, with exclusive labels, named by falling size.
+        """Return the objects that are kept, with exclusive labels, named by falling size.
 
-        Objects whose loop has not finished do not count, so this may be asked for at any time.
+        Objects whose loop has not finished are left out, so this can be called at any time.
 
         Raises:
-            SA3DError: none holds.
+            SA3DError: no object is kept.
         """
         whole = self._session.result()
         finished = {n: one for n, one in whole.objects.items() if n in self.finished}
@@ -314,8 +324,8 @@ class EverythingSearch:
         kept = self._without_doubles(replace(whole, objects=good)) if good else []
         if not kept:
             raise SA3DError(
-                "the proposed objects fell apart, their views do not agree: mark an object "
-                "yourself, with --view and --points, --box or --mask"
+                "the views do not agree on any of the proposed objects: prompt an object with "
+                "'points', 'box' or 'mask'"
             )
         final = replace(whole, objects={name: whole.objects[name] for name in kept})
         renamed = {}
@@ -333,7 +343,7 @@ class EverythingSearch:
         return seen >= self.config.min_seen and _agreement(one) >= self.config.min_agreement
 
     def _without_doubles(self, segmentation: Segmentation) -> list[str]:
-        """Names, best agreement first, of objects that are not mostly within one before."""
+        """Return the objects' names, best agreement first, without those mostly inside another."""
         kept: dict[str, Tensor] = {}
         by_agreement = sorted(segmentation.objects.values(), key=_agreement, reverse=True)
         for one in by_agreement:
@@ -344,7 +354,7 @@ class EverythingSearch:
 
 
 def found_objects(segmentation: Segmentation) -> list[FoundObject]:
-    """The table of a segmentation's objects, in their order."""
+    """Return the table of a segmentation's objects, in their order."""
     labels, positions = segmentation.labels(), segmentation.elements.positions_world
     rows = []
     for label, (name, one) in enumerate(segmentation.objects.items()):
@@ -365,6 +375,6 @@ def _agreement(one: ObjectResult) -> float:
 
 
 def _contained(one: Tensor, other: Tensor) -> float:
-    """Share of the smaller of two sets of elements, bool [N], that both have."""
+    """Return the share of the smaller of two sets of elements, bool [N], that is in both."""
     smaller = torch.minimum(one.sum(), other.sum()).clamp_min(1)
     return float((one & other).sum() / smaller)

@@ -26,26 +26,26 @@ from sa3d.voting.mask_rendering import agreement, render_mask
 Box = tuple[float, float, float, float]
 
 MIN_SEEN = 0.1
-"""A view counts if it sees this share of a candidate's pixels, or more."""
+"""A view counts if it sees at least this share of a candidate's pixels."""
 
 UNCHECKED = 0.5
-"""What a candidate that no other view sees is worth: more than a refuted one, less than a
-confirmed one."""
+"""Factor on the score of a candidate that no other view sees: more than for a refuted candidate,
+less than for a confirmed one."""
 
 SAME = 0.5
-"""Candidates whose masks overlap by more than this IoU, seen from one view, are one object."""
+"""Candidates are one object if their masks in one view have an IoU above this."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A detection of one view, with its mask.
+    """A detection in one view, with its mask.
 
     Attributes:
         view: index in the scene.
-        box: x0, y0, x1, y1, pixel indices, corners included.
-        score: the detector's.
-        mask: [H, W] bool at the photo's size.
-        own_mask: whether the mask is the detector's.
+        box: (x0, y0, x1, y1), pixel indices, corners included.
+        score: of the detector.
+        mask: bool [H, W], at the size of the photo.
+        own_mask: True if the mask is from the detector, False if from the segmenter.
     """
 
     view: int
@@ -55,7 +55,7 @@ class Found:
     own_mask: bool
 
     def obeys(self, points: Sequence[tuple[float, float]], labels: Sequence[int]) -> bool:
-        """Whether all points on the object lie in box and mask, and none beside it in the mask."""
+        """Return True if points on the object are in box and mask, and points beside it are not."""
         x0, y0, x1, y1 = self.box
         for (x, y), label in zip(points, labels, strict=True):
             inside = bool(self.mask[int(y), int(x)])
@@ -66,13 +66,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the other views say of a detection.
+    """A detection compared with the detections of the other views.
 
     Attributes:
-        total: in [0, 1]: the mean, over the views that see it, of detection score times agreement.
-        agreement: mean IoU, over the other views that see it, with what they find; None if no
-            other view sees it.
-        checked: how many other views see it.
+        total: mean of detection score times agreement, over the views that see it, in [0, 1].
+        agreement: mean IoU with the detections of the other views that see it; None if no other
+            view sees it.
+        checked: number of other views that see it.
         same: the detections that show the same object.
     """
 
@@ -88,7 +88,7 @@ def find_in_view(
     segmenter: PromptableSegmenter,
     detections: Detections,
 ) -> list[Found]:
-    """Detections with masks: the detector's own, or the segmenter's for the box."""
+    """Return detections with masks: the detector's own, or the segmenter's for the box."""
     camera = scene.views[index].camera
     if len(detections) and detections.masks is None:
         scene.encode(index, segmenter)
@@ -107,7 +107,7 @@ def find_in_view(
 
 
 def pixel_box(edges: np.ndarray, width: int, height: int) -> Box:
-    """A box of edges (the whole image is 0, 0, W, H) as indices of its corner pixels."""
+    """Convert a box of edges (0, 0, W, H is the whole image) to indices of its corner pixels."""
     left, top, right, bottom = (round(float(edge)) for edge in edges)
     x0, y0 = min(max(left, 0), width - 2), min(max(top, 0), height - 2)
     x1, y1 = min(max(right - 1, x0 + 1), width - 1), min(max(bottom - 1, y0 + 1), height - 1)
@@ -117,10 +117,13 @@ def pixel_box(edges: np.ndarray, width: int, height: int) -> Box:
 def judge(
     scene: Scene, candidate: Found, found: Mapping[int, Sequence[Found]], config: LoopConfig
 ) -> Judgement:
-    """Lift a candidate into 3D, and compare it in every other view with what was found there.
+    """Lift a candidate into 3D, and compare it in every other view with the detections there.
 
     Args:
-        found: what was found, for every view looked at.
+        scene: prepared.
+        candidate: a detection in one of the views.
+        found: the detections of every searched view, by view index.
+        config: settings of the loop: the prior.
     """
     mine = _at_rays(scene, candidate)
     evidence = Evidence.none(len(scene.elements), scene.device)
@@ -156,15 +159,15 @@ def _at_rays(scene: Scene, found: Found) -> Tensor:
 
 @dataclass(frozen=True)
 class Candidate:
-    """An object that may be meant.
+    """An object that the words may name.
 
     Attributes:
-        view: where it was detected.
-        box: x0, y0, x1, y1, pixel indices.
-        score: the detector's.
+        view: name of the view it was detected in.
+        box: (x0, y0, x1, y1), pixel indices.
+        score: of the detector.
         agreement: mean IoU with the detections of the other views that see it; None if none does.
-        checked: how many other views see it.
-        total: what it was chosen by; see ``Judgement``.
+        checked: number of other views that see it.
+        total: the value by which candidates are ranked; see ``Judgement``.
     """
 
     view: str
@@ -177,7 +180,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class WordsChoice:
-    """What became of words: the candidates, best first, and the prompt made of the first."""
+    """Result of a search by words: the candidates, best first, and the prompt from the first."""
 
     object: str
     text: str
@@ -186,7 +189,7 @@ class WordsChoice:
     prompt: Prompt
 
     def to_json(self) -> dict[str, Any]:
-        """As reports hold it."""
+        """Return plain values for a report."""
         return {
             "object": self.object,
             "text": self.text,
@@ -196,16 +199,22 @@ class WordsChoice:
 
 
 def needs_words(prompt: Prompt) -> bool:
-    """Whether a detector has to find what the prompt names.
+    """Return True if a detector has to find the object of a prompt.
 
-    Beside a box or a mask words are a note. Beside points they are not: the points then choose
-    among what is detected.
+    Words beside a box or a mask are only a note. Points beside words choose among the detections.
     """
     return bool(prompt.text) and prompt.box is None and prompt.mask is None
 
 
 class WordSearch:
-    """Finds the object that one prompt names, in a prepared scene."""
+    """A search for the object that the words of one prompt name, in a prepared scene.
+
+    Example:
+        >>> search = WordSearch(scene, segmenter, detector, Prompt(None, "mug", text="red mug"))
+        >>> for event in search.run():
+        ...     print(event)
+        >>> prompt = search.result().prompt
+    """
 
     def __init__(
         self,
@@ -216,10 +225,10 @@ class WordSearch:
         config: WordsConfig | None = None,
         loop: LoopConfig | None = None,
     ) -> None:
-        """Nothing is searched yet.
+        """Check the prompt, and choose the views to search.
 
         Args:
-            prompt: with words; its view, if it names one, becomes the prompted one.
+            prompt: with words. If it has a view, the object is prompted there.
 
         Raises:
             SA3DError: no words, an unknown view, or points without a view or outside of it.
@@ -239,11 +248,11 @@ class WordSearch:
 
     @property
     def views(self) -> tuple[str, ...]:
-        """The views that are searched."""
+        """Names of the views to search."""
         return tuple(self.scene.views[index].name for index in self._views)
 
     def run(self) -> Iterator[LookedAt]:
-        """Search view after view.
+        """Search the views one by one.
 
         Raises:
             SA3DError: see ``TextDetector.detect``.
@@ -260,10 +269,10 @@ class WordSearch:
             yield LookedAt(number, total, self.text, name, len(self._found[index]), best)
 
     def result(self) -> WordsChoice:
-        """The choice, once ``run`` has come to its end.
+        """Return the choice, after ``run`` has ended.
 
         Raises:
-            SA3DError: nothing fits the words, or nothing that does lies at the points.
+            SA3DError: no detection fits the words, or none of those fits the points.
         """
         places = [self._named] if self._named is not None else self._views
         found = [one for index in places for one in self._found[index]]
@@ -275,7 +284,7 @@ class WordSearch:
             scores = ", ".join(f"{one.score:.2f}" for one in found[:3])
             raise SA3DError(
                 f"{self.detector.name} finds {self.text!r} in {prompt.view!r} (scores {scores}),"
-                " but nothing that the points fit: leave out the words or the points"
+                " but none of them fits the points: leave out the words or the points"
             )
         ranked = self._ranked(obeying)
         best = ranked[0][0]
@@ -289,13 +298,13 @@ class WordSearch:
         return WordsChoice(prompt.object, self.text, self.detector.name, candidates, chosen)
 
     def _ranked(self, found: list[Found]) -> list[tuple[Found, Judgement]]:
-        """One detection of each object, best first."""
+        """Return one detection of each object, best first."""
         judged = [(one, judge(self.scene, one, self._found, self.loop)) for one in found]
         judged.sort(key=lambda pair: -pair[1].total)
         kept: list[tuple[Found, Judgement]] = []
         taken: set[int] = set()
         for one, judgement in judged:
-            # Two sides of an object may share no pixel, but what a view between them finds.
+            # Two sides of an object may share no pixel, but one view may show both.
             mine = {id(one), *(id(other) for other in judgement.same)}
             if not mine & taken:
                 kept.append((one, judgement))
@@ -313,27 +322,26 @@ class WordSearch:
         )
 
     def _nothing_found(self) -> str:
-        """What was looked for and where, and how near the nearest scores came."""
+        """Return the error text: the words, the searched views, and the nearest scores."""
         names = {index: self.scene.views[index].name for index in self._views}
         scores = [(score, names[i]) for i, several in self._scores.items() for score in several]
         nearest = ", ".join(f"{score:.2f} in {name}" for score, name in sorted(scores)[:-4:-1])
         elsewhere = [names[index] for index in self._views if self._found[index]]
-        if elsewhere:  # only with a named view, which is the first
+        if elsewhere:  # only if the prompt names a view, which is the first
             return (
                 f"{self.detector.name} finds no {self.text!r} in {names[self._views[0]]}, but in"
-                f" {', '.join(elsewhere)} (nearest scores: {nearest}): leave out --view, or name"
-                " one of those"
+                f" {', '.join(elsewhere)} (nearest scores: {nearest}): leave out 'view', or"
+                " name one of those"
             )
         return (
             f"{self.detector.name} finds no {self.text!r} in {', '.join(names.values())}; nearest"
             f" scores: {nearest or 'none'}, {self.threshold:.2f} is needed: use other words, lower"
-            " --words.threshold, search more --words.views, or mark the object with --points or"
-            " --box"
+            " 'words.threshold', raise 'words.views', or prompt with 'points' or 'box'"
         )
 
 
 def check_words(scene: Scene, prompt: Prompt) -> None:
-    """Check a prompt with words against a scene; nothing has to be prepared.
+    """Check a prompt with words against a scene, which need not be prepared.
 
     Raises:
         SA3DError: no words, an unknown view, or points without a view or outside of it.
@@ -343,4 +351,4 @@ def check_words(scene: Scene, prompt: Prompt) -> None:
         camera = scene.views[scene.view_index(prompt.view)].camera
         prompt.check_against(camera.width, camera.height)
     elif prompt.points:
-        raise SA3DError(f"prompt for {prompt.object!r} has points: say in which view they are")
+        raise SA3DError(f"the prompt for {prompt.object!r} has points but no view: name the view")

@@ -1,1 +1,1 @@
-"""What the geometry of a scene tells by itself: connected surfaces and what stands out."""
+"""The geometry of a scene without masks: connected surfaces, and what stands out."""

@@ -24,22 +24,25 @@ from sa3d.surfaces.config import StandingOutConfig
 
 @dataclass(frozen=True)
 class Plane:
-    """Points with ``normal @ x == offset``; the cameras are where it is greater."""
+    """A plane, the points with ``normal @ x == offset``; the cameras are on the greater side."""
 
     normal: Tensor
     offset: float
 
     def height(self, points: Tensor) -> Tensor:
-        """Signed distance [...] of points [..., 3], world units."""
+        """Return the signed distance [...] of points [..., 3], in world units."""
         return points @ self.normal - self.offset
 
 
 @dataclass(frozen=True)
 class StandingOut:
-    """Planes, and per view the cluster seen in each pixel, int64 [h, w], -1 for none.
+    """Large planes, and the clusters of surface in front of them.
 
-    Clusters are numbered from 0 by falling number of pixels, the same in all views. What is less
-    than ``thickness`` (world units) in front of a plane lies on it.
+    Attributes:
+        planes: the planes, largest first.
+        thickness: surface less than this (world units) in front of a plane is on the plane.
+        clusters: per view, the cluster seen in each pixel, int64 [h, w], -1 for none. Clusters have
+            the same numbers in all views, from 0 by falling number of pixels.
     """
 
     planes: list[Plane]
@@ -48,7 +51,7 @@ class StandingOut:
 
 
 def find_standing_out(scene: Scene, config: StandingOutConfig) -> StandingOut:
-    """Planes and clusters of a prepared scene."""
+    """Find the large planes of a prepared scene, and the clusters of surface in front of them."""
     views = [scene.prepared(index) for index in range(len(scene.views))]
     points = [view.points_world.cpu().reshape(-1, 3) for view in views]
     footprint = float(
@@ -91,8 +94,9 @@ def find_planes(
     2.3 s for its import, and finds other planes at every call (its seed is global).
 
     Args:
-        points: [N, 3] surface points; each counts the same.
-        cameras: [V, 3] positions.
+        points: [N, 3], on surfaces.
+        cameras: [V, 3], positions of the cameras.
+        config: settings.
         footprint: the unit of the configured lengths, world units.
     """
     random = torch.Generator().manual_seed(0)
@@ -116,7 +120,7 @@ def find_planes(
         if front < 0.5:
             plane, front = Plane(-plane.normal, -plane.offset), 1 - front
         behind = plane.height(sample) < near
-        if front < 0.95:  # seen from both sides: no support of anything
+        if front < 0.95:  # cameras on both sides: no support
             behind = plane.height(sample).abs() < near
         else:
             planes.append(plane)
@@ -125,7 +129,7 @@ def find_planes(
 
 
 def _refined(points: Tensor, plane: Plane, near: float) -> Plane:
-    """The least-squares plane through the points near a plane, three times over."""
+    """Fit a plane to the points near it by least squares, three times in turn."""
     for _ in range(3):
         inliers = points[plane.height(points).abs() < near]
         if len(inliers) < 3:
@@ -138,7 +142,7 @@ def _refined(points: Tensor, plane: Plane, near: float) -> Plane:
 
 
 def in_many_frames(scene: Scene, points: Tensor) -> Tensor:
-    """Share of the views in whose frame points [N, 3] lie, hidden or not: [N]."""
+    """Return the share of the views in whose image points [N, 3] are, hidden or not: [N]."""
     inside = torch.zeros(len(points))
     for view in scene.views:
         inside += view.camera.in_image(points)
@@ -153,7 +157,7 @@ def _surface(
     cell: float,
     thickness: float,
 ) -> Surface:
-    """What the views tell about a lattice's cells; the support is the plane most cells are near."""
+    """Gather the cells' properties; the support is the plane that most cells are near."""
     positions = lattice.mean(points)
     near = [plane.height(positions) < thickness + 3 * cell for plane in planes]
     heights, columns = torch.zeros(lattice.size), torch.arange(lattice.size)
@@ -174,7 +178,7 @@ def _surface(
 
 
 def _by_size(of_cell: Tensor, of_point: Tensor) -> Tensor:
-    """Cluster of each point, numbered by falling number of points; -1 where there is none."""
+    """Return the cluster of each point, numbered by falling number of points; -1 for none."""
     if not len(of_cell):
         return of_point
     found = torch.where(of_point >= 0, of_cell[of_point.clamp_min(0)], -1)
@@ -185,7 +189,7 @@ def _by_size(of_cell: Tensor, of_point: Tensor) -> Tensor:
 
 
 def _normals(view: PreparedView) -> Tensor:
-    """Surface normals [R, 3] towards the camera; zero at the frame's border."""
+    """Return surface normals [R, 3] towards the camera; zero at the border of the image."""
     points = view.points_world.cpu()
     across, down = points[1:-1, 2:] - points[1:-1, :-2], points[2:, 1:-1] - points[:-2, 1:-1]
     normals = torch.nn.functional.normalize(torch.linalg.cross(across, down), dim=-1)
@@ -195,7 +199,7 @@ def _normals(view: PreparedView) -> Tensor:
 
 
 def _firm(scene: Scene, index: int, max_step: float) -> Tensor:
-    """Pixels [R] bool that see a surface, and not the gap between two."""
+    """Select the pixels, bool [R], that see one surface and not the edge between two."""
     view = scene.prepared(index)
     firm = view.render.accumulation.cpu() > 0.5
     points, footprint = view.points_world.cpu(), view.render.depth.cpu() / view.camera.fx
@@ -209,22 +213,22 @@ def _firm(scene: Scene, index: int, max_step: float) -> Tensor:
 
 
 _CELLS = 1 << 20
-"""Cells along each side of the lattice; what lies outside is left out."""
+"""Cells along each side of the lattice; points outside are left out."""
 
 _VALLEY = -0.05
-"""A cell lies in a valley if normals turn towards each other by more than this per step."""
+"""A cell is in a valley if normals turn towards each other by more than this per step."""
 
 _SMOOTHING = 2
-"""How often normals are averaged with their neighbours'."""
+"""Number of times that normals are averaged with those of neighbouring cells."""
 
 _MIN_CELLS = 50
 """A cluster of fewer cells is not cut."""
 
 _MIN_PART = 0.1
-"""Nor is a part with a smaller share of the cluster's cells cut off."""
+"""A part with a smaller share of the cluster's cells is not cut off."""
 
 _CARRIED = 0.25
-"""A part with a larger share of its cells above another part is carried by that."""
+"""A part with a larger share of its cells above other parts is carried by them."""
 
 _OWN_COLOR = 0.15
 """Colors (RGB in [0, 1]) further apart than this are different."""
@@ -232,7 +236,7 @@ _OWN_COLOR = 0.15
 
 @dataclass(frozen=True)
 class Lattice:
-    """Occupied cells, and which of them touch (at corners too).
+    """Occupied cells, and the pairs of them that touch (at corners too).
 
     Attributes:
         of_point: int64 [N], the cell of each point, -1 for none.
@@ -245,7 +249,7 @@ class Lattice:
     size: int
 
     def mean(self, values: Tensor) -> Tensor:
-        """Mean over each cell's points of values [N, K]: [size, K]."""
+        """Average values [N, K] over the points of each cell: [size, K]."""
         inside = self.of_point >= 0
         summed = values.new_zeros(self.size, values.shape[1])
         summed.index_add_(0, self.of_point[inside], values[inside])
@@ -253,7 +257,7 @@ class Lattice:
         return summed / counts[:, None]
 
     def components(self, kept: Tensor) -> Tensor:
-        """Connected components of the cells ``kept`` [size] bool: int64 [size], -1 elsewhere."""
+        """Number the connected parts of the cells ``kept`` [size] bool: int64 [size], -1 outside."""
         from scipy.sparse import coo_matrix
         from scipy.sparse.csgraph import connected_components
 
@@ -265,14 +269,14 @@ class Lattice:
 
 @dataclass(frozen=True)
 class Surface:
-    """What is known of a lattice's cells.
+    """Properties of the cells of a lattice.
 
     Attributes:
-        positions: [size, 3], world units.
-        normals: [size, 3], towards the cameras, unit length or less.
+        positions: [size, 3], world frame.
+        normals: [size, 3], towards the cameras, of unit length or less.
         colors: [size, 3], RGB in [0, 1].
-        heights: [size], above the support.
-        columns: int64 [size], the same for cells above one another.
+        heights: [size], above the support, world units.
+        columns: int64 [size], equal for cells above one another.
         grounded: bool [size], near a support.
     """
 
@@ -287,12 +291,12 @@ class Surface:
 def build_lattice(
     points: Tensor, solid: Tensor, view_ids: Tensor, cell: float, min_views: int
 ) -> Lattice:
-    """The cells that enough views see a surface in.
+    """Build the lattice of the cells in which enough views see a surface.
 
     Args:
-        points: [N, 3], world units.
+        points: [N, 3], world frame.
         solid: [N] bool, the points that count.
-        view_ids: int64 [N], the view each point is seen in.
+        view_ids: int64 [N], the view that sees each point.
         cell: side of a cell, world units.
         min_views: cells with points of fewer views are left out.
     """
@@ -314,7 +318,13 @@ def build_lattice(
 
 
 def clusters(lattice: Lattice, surface: Surface) -> Tensor:
-    """Cells that belong together, int64 [size]: components, parted where two things touch."""
+    """Cluster the cells, int64 [size]: connected parts, cut where two things touch.
+
+    The surface of one thing is mostly convex, and there is a valley where two things touch. A
+    part is cut along its valleys, but only into large pieces that each stand on the support: a
+    handle in the air stays with its mug. A piece without a foot, which a NeRF may lack, counts as
+    standing if nothing else can carry it and its color differs from the others'.
+    """
     if not lattice.size:
         return torch.empty(0, dtype=torch.int64)
     whole = lattice.components(torch.ones(lattice.size, dtype=torch.bool))
@@ -341,7 +351,7 @@ def clusters(lattice: Lattice, surface: Surface) -> Tensor:
 
 
 def _stands(part: Tensor, parts: Iterable[Tensor], surface: Surface) -> bool:
-    """Whether a part [size] bool, one of ``parts``, is a thing of its own."""
+    """Return whether a part, bool [size], one of ``parts``, stands by itself."""
     if bool((part & surface.grounded).any()):
         return True
     others = torch.stack(list(parts)).any(dim=0) & ~part
@@ -356,7 +366,7 @@ def _stands(part: Tensor, parts: Iterable[Tensor], surface: Surface) -> bool:
 
 
 def _valleys(lattice: Lattice, normals: Tensor, positions: Tensor) -> Tensor:
-    """Cells [size] bool in which the surface is concave."""
+    """Select the cells, bool [size], in which the surface is concave."""
     one, other = lattice.pairs
     for _ in range(_SMOOTHING):
         summed = normals.clone()
@@ -368,7 +378,7 @@ def _valleys(lattice: Lattice, normals: Tensor, positions: Tensor) -> Tensor:
     total = turn.new_zeros(lattice.size).index_add_(0, one, turn).index_add_(0, other, turn)
     degree = torch.bincount(lattice.pairs.reshape(-1), minlength=lattice.size)
     deep = total / degree.clamp_min(1) < _VALLEY
-    wide = deep.clone()  # cells touch at corners: one cell's width of valley would leak
+    wide = deep.clone()  # cells touch at corners: a valley one cell wide would leak
     wide[one[deep[other]]] = True
     wide[other[deep[one]]] = True
     return wide
@@ -407,24 +417,28 @@ def _touching_pairs(cells: Tensor) -> Tensor:
 
 
 _BINS = 16
-"""Per color channel."""
+"""Bins of the color histograms, per channel."""
 
 _AROUND = 0.5
-"""Surroundings reach this far beyond a cluster's box, as a share of its size."""
+"""Width of the surroundings of a cluster's box, as a share of its longer side."""
 
 
 def grow_clusters(
     clusters: Sequence[Tensor], rgb: Sequence[Tensor], doubtful: Sequence[Tensor]
 ) -> list[Tensor]:
-    """Clusters with the doubtful pixels that look like them and touch them.
+    """Add to clusters the doubtful pixels that are connected with them and have their colors.
+
+    Geometry cannot decide some pixels: depth at an object's outline is between two surfaces, and a
+    flat foot is no higher than the bumps that a NeRF gives a table. Such a pixel joins a cluster
+    that it is connected with if its color is more common on the cluster than around it.
 
     Args:
-        clusters: per view int64 [h, w], -1 for none.
-        rgb: per view [h, w, 3] in [0, 1].
-        doubtful: per view bool [h, w], pixels that may join; the others stay as they are.
+        clusters: per view, int64 [h, w], -1 for none.
+        rgb: per view, [h, w, 3] in [0, 1].
+        doubtful: per view, bool [h, w], the pixels that may join; the others do not change.
 
     Returns:
-        Clusters as they came in, grown.
+        The grown clusters, per view, int64 [h, w].
     """
     number = max((int(one.max()) for one in clusters), default=-1) + 1
     if number == 0:
@@ -448,13 +462,13 @@ def grow_clusters(
 
 
 def _bins(rgb: Tensor) -> Tensor:
-    """The histogram bin of each color, int64 [h, w]."""
+    """Return the histogram bin of each color [h, w, 3]: int64 [h, w]."""
     r, g, b = (rgb * _BINS).long().clamp(0, _BINS - 1).unbind(dim=-1)
     return (r * _BINS + g) * _BINS + b
 
 
 def _smoothed(histograms: Tensor) -> Tensor:
-    """Histograms [K, bins] blurred by a bin along each channel, each with sum 1."""
+    """Blur histograms [K, bins] by one bin along each channel, and scale each to sum 1."""
     cube = histograms.reshape(-1, 1, _BINS, _BINS, _BINS)
     kernel = torch.tensor([1.0, 2.0, 1.0])
     kernel = kernel[:, None, None] * kernel[None, :, None] * kernel
@@ -463,7 +477,11 @@ def _smoothed(histograms: Tensor) -> Tensor:
 
 
 def _grown(labels: Tensor, likeness: Tensor, doubtful: Tensor) -> Tensor:
-    """One view's clusters [h, w] grown; ``likeness`` [K, h, w]: how much a color is each's."""
+    """Grow the clusters [h, w] of one view.
+
+    Args:
+        likeness: [K, h, w], share of each cluster in the pixel's color.
+    """
     from skimage.measure import label
 
     grown = labels.clone()
@@ -485,7 +503,7 @@ def _grown(labels: Tensor, likeness: Tensor, doubtful: Tensor) -> Tensor:
 
 
 def _padded_box(mask: Tensor) -> Tensor:
-    """The mask's box, padded by ``_AROUND`` of its longer side: bool [h, w]."""
+    """Return the box of a mask, padded by ``_AROUND`` of its longer side: bool [h, w]."""
     y, x = torch.nonzero(mask, as_tuple=True)
     pad = int(_AROUND * int(max(y.max() - y.min(), x.max() - x.min()))) + 2
     box = torch.zeros_like(mask)

@@ -91,7 +91,7 @@ def test_points_choose_among_what_is_found(still_life: AnalyticScene) -> None:
     assert choice.prompt.box == box_of(still_life, "crate", name)
     assert choice.prompt.points == ((x, y),)
     nowhere = Prompt(name, "it", points=((0, 0),), labels=(1,), text="ball")
-    with pytest.raises(SA3DError, match="nothing that the points fit"):
+    with pytest.raises(SA3DError, match="none of them fits the points"):
         search(still_life, nowhere)
 
 
@@ -108,7 +108,7 @@ def test_nothing_found_names_the_nearest_scores(still_life: AnalyticScene) -> No
 
 def test_found_elsewhere_only(still_life: AnalyticScene) -> None:
     name = still_life.scene.views[3].name
-    with pytest.raises(SA3DError, match=f"in {name}, but in .*leave out --view"):
+    with pytest.raises(SA3DError, match=f"in {name}, but in .*leave out 'view'"):
         search(still_life, Prompt(name, "it", text="ball"), missed=[name])
 
 
@@ -117,7 +117,7 @@ def test_found_elsewhere_only(still_life: AnalyticScene) -> None:
     [
         (Prompt("", text=" .. "), "the text is empty"),
         (Prompt("nowhere.png", text="ball"), "no view is called"),
-        (Prompt("", points=((1, 1),), labels=(1,), text="ball"), "in which view"),
+        (Prompt("", points=((1, 1),), labels=(1,), text="ball"), "no view: name the view"),
     ],
 )
 def test_words_that_cannot_be(still_life: AnalyticScene, prompt: Prompt, message: str) -> None:
