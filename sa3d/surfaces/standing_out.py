@@ -257,7 +257,7 @@ class Lattice:
         return summed / counts[:, None]
 
     def components(self, kept: Tensor) -> Tensor:
-        """Number the connected parts of the cells ``kept`` [size] bool: int64 [size], -1 outside."""
+        """Number connected parts of the cells ``kept`` [size] bool: int64 [size], -1 outside."""
         from scipy.sparse import coo_matrix
         from scipy.sparse.csgraph import connected_components
 
