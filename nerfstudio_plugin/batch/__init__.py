@@ -1,1 +1,1 @@
-"""Many jobs from a file, in one process or several."""
+"""Batches: runs many jobs from a file, in one process or several."""

@@ -1,4 +1,4 @@
-"""``jobs.json``: read, and checked to the last option before anything is run."""
+"""Reads ``jobs.json``, and checks all of it before a job runs."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from sa3d.segmenters.loading import check_segmenter
 from sa3d.segmenters.registry import AUTO
 
 SCHEMA = Path(__file__).with_name("batch.schema.json")
-"""The format, in JSON Schema: editors check and complete by it."""
+"""The format, as JSON Schema; editors use it to check and complete."""
 RESULTS = "results.jsonl"
-"""In the output folder, beside the jobs' folders."""
+"""File of all results, in the output folder beside the jobs' folders."""
 SEGMENTATION = "segmentation"
-"""In a job's folder, beside its exports."""
+"""Folder of the segmentation, in a job's folder beside its exports."""
 
 
 @dataclass(frozen=True)
 class SceneEntry:
-    """A trained run; see ``open``."""
+    """A trained run; the fields are keywords of ``sa3d.open``."""
 
     load_config: Path
     data: Path | None = None
@@ -39,7 +39,7 @@ class SceneEntry:
 
 @dataclass(frozen=True)
 class ExportEntry:
-    """A file or folder to make of a job; ``output`` lies below the job's own folder."""
+    """An export of a job; ``output`` lies below the job's own folder."""
 
     kind: str | None
     output: Path
@@ -47,30 +47,39 @@ class ExportEntry:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def below(self, folder: Path, origin: str) -> ExportOptions:
-        """The export as it is written, in a job's folder; replaces what is there.
+        """Return the export with its output in a job's folder; it replaces existing files.
+
+        Args:
+            folder: the job's own.
+            origin: place of the entry, for messages.
 
         Raises:
             SA3DError: there is no such kind or option, or a value is of the wrong kind.
         """
         place = folder / self.output
-        with _told_at(origin):
+        with _errors_name(origin):
             plain = export_class(self.kind, self.output)(output=place, overwrite=True)
         fixed = sorted({"output", "overwrite"} & set(self.options))
         if fixed:
-            raise SA3DError(f"{origin}: {fixed[0]!r} is no option of an export here: leave it out")
+            raise SA3DError(f"{origin}: a batch sets the option {fixed[0]!r} itself: leave it out")
         export = with_values(plain, self.options, origin)
-        with _told_at(origin):
+        with _errors_name(origin):
             type(export).check(replace(export, output=place))
         return export
 
 
 @dataclass(frozen=True)
 class Job:
-    """One segmentation and what is made of it.
+    """One segmentation and its exports.
 
     Attributes:
-        prompts: what is marked; none: everything is segmented.
-        key: hash of all that is written about it, to know it again.
+        name: name of the job and of its folder.
+        scene: name of the scene that it is in.
+        prompts: mark the objects; without prompts, everything is segmented.
+        exports: made of the segmentation.
+        settings: how the scene is prepared and segmented.
+        detector: name of the text detector.
+        key: hash of the job's and its scene's entries in the file; differs when they change.
     """
 
     name: str
@@ -84,13 +93,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Batch:
-    """All jobs of a file, and the scenes they are in, by name."""
+    """All jobs of a file, and their scenes by name."""
 
     scenes: Mapping[str, SceneEntry]
     jobs: tuple[Job, ...]
 
     def absent_files(self) -> list[Path]:
-        """Files and folders it names that are not there (yet)."""
+        """Return the files and folders that the jobs name and that do not exist (yet)."""
         named = [path for scene in self.scenes.values() for path in (scene.load_config, scene.data)]
         named += [prompt.mask for job in self.jobs for prompt in job.prompts]
         paths = dict.fromkeys(path for path in named if isinstance(path, Path))
@@ -101,7 +110,8 @@ def read_batch(path: Path) -> Batch:
     """Read ``jobs.json``.
 
     Raises:
-        SA3DError: it cannot be read, or something in it is wrong: where, and what is expected.
+        SA3DError: the file cannot be read, or an entry is invalid; the message names the place and
+            what is expected there.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
@@ -126,15 +136,15 @@ def read_batch(path: Path) -> Batch:
             raise SA3DError(
                 f"{origin}: no scene {entry['scene']!r}; there are: {', '.join(scenes)}"
             )
-        told = {**content.get("defaults", {}), **entry}
-        digest = hashlib.sha256(json.dumps([told, content["scenes"][entry["scene"]]]).encode())
-        jobs[entry["name"]] = _job(told, folder, origin, digest.hexdigest()[:16])
+        full = {**content.get("defaults", {}), **entry}
+        digest = hashlib.sha256(json.dumps([full, content["scenes"][entry["scene"]]]).encode())
+        jobs[entry["name"]] = _job(full, folder, origin, digest.hexdigest()[:16])
     return Batch(scenes, tuple(jobs.values()))
 
 
 @contextmanager
-def _told_at(origin: str) -> Iterator[None]:
-    """Errors raised within name the place in the file."""
+def _errors_name(origin: str) -> Iterator[None]:
+    """Make errors that are raised within begin with the place in the file."""
     try:
         yield
     except SA3DError as error:
@@ -142,13 +152,13 @@ def _told_at(origin: str) -> Iterator[None]:
 
 
 def _no_number(name: str) -> None:
-    """Refuse what Python would read although JSON does not have it: NaN and infinities."""
-    raise ValueError(f"{name} is no number")
+    """Refuse NaN and infinities, which Python reads although JSON does not have them."""
+    raise ValueError(f"{name} is not a number")
 
 
 def _job(entry: Mapping[str, Any], folder: Path, origin: str, key: str) -> Job:
     preset = entry.get("config", "default")
-    with _told_at(origin):
+    with _errors_name(origin):
         prompts = [prompt_from_json(prompt, folder) for prompt in entry.get("prompts", ())]
         _check_prompts(prompts)
         settings = load_settings(str(folder / preset) if preset.endswith(".toml") else preset)
@@ -169,7 +179,7 @@ def _job(entry: Mapping[str, Any], folder: Path, origin: str, key: str) -> Job:
         _check_objects(export, prompts, where)
     settings = replace(settings, segmenter=entry.get("segmenter", settings.segmenter))
     detector = entry.get("detector", AUTO)
-    with _told_at(origin):
+    with _errors_name(origin):
         check_segmenter(settings.segmenter)
         check_detector(detector)
     return Job(
@@ -184,7 +194,7 @@ def _job(entry: Mapping[str, Any], folder: Path, origin: str, key: str) -> Job:
 
 
 def _check_prompts(prompts: Sequence[Prompt]) -> None:
-    """Check the prompts that are for one object in one view, as far as can be without the view."""
+    """Check the prompts for each object in each view, as far as is possible without the view."""
     by_words = {prompt.object for prompt in prompts if needs_words(prompt)}
     together: dict[tuple[str, str], list[Prompt]] = {}
     for prompt in prompts:
@@ -196,11 +206,11 @@ def _check_prompts(prompts: Sequence[Prompt]) -> None:
 
 
 def _check_place(export: ExportEntry, others: Sequence[ExportEntry], where: str) -> None:
-    """Check that an export has a place of its own in the job's folder."""
+    """Check that an export's output in the job's folder is not used otherwise."""
     parts = export.output.parts
     if not parts or parts[0] == SEGMENTATION:
         raise SA3DError(
-            f"{where}: {str(export.output)!r} is where the segmentation lies: give another output"
+            f"{where}: {str(export.output)!r} is the segmentation's folder: give another output"
         )
     if any(part.endswith(MANIFEST_SUFFIX) for part in parts):
         raise SA3DError(
@@ -209,20 +219,20 @@ def _check_place(export: ExportEntry, others: Sequence[ExportEntry], where: str)
         )
     if export.output in [other.output for other in others]:
         raise SA3DError(
-            f"{where}: {str(export.output)!r} is the output of an export before: give another"
+            f"{where}: {str(export.output)!r} is the output of an earlier export: give another"
         )
 
 
 def _check_objects(export: ExportEntry, prompts: Sequence[Prompt], where: str) -> None:
-    """Check that the objects are marked, where it is known before what there will be."""
-    there = dict.fromkeys(prompt.object for prompt in prompts)
+    """Check that the prompts mark the export's objects; without prompts they are not known yet."""
+    marked = dict.fromkeys(prompt.object for prompt in prompts)
     for name in export.objects if prompts else ():
-        if name not in there:
-            raise SA3DError(f"{where}: no object {name!r} in this job: {', '.join(there)}")
+        if name not in marked:
+            raise SA3DError(f"{where}: no object {name!r} in this job: {', '.join(marked)}")
 
 
 def _check(content: Any, path: Path) -> None:
-    """Check against the schema; the message says where, what, and what is expected there."""
+    """Check against the schema; errors name the place, the problem, and what is expected there."""
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
 
@@ -235,8 +245,8 @@ def _check(content: Any, path: Path) -> None:
     where = error.json_path.removeprefix("$").removeprefix(".") or "the whole file"
     if error.validator == "oneOf":
         raise SA3DError(f'{path.name}, {where}: give either "prompts" or "everything": true')
-    said = error.message if len(error.message) < 200 else f"{error.message[:200]}..."
+    problem = error.message if len(error.message) < 200 else f"{error.message[:200]}..."
     expected = error.schema.get("description") if isinstance(error.schema, Mapping) else None
     raise SA3DError(
-        f"{path.name}, {where}: {said}" + (f"; expected: {expected}" if expected else "")
+        f"{path.name}, {where}: {problem}" + (f"; expected: {expected}" if expected else "")
     )

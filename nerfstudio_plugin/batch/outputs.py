@@ -1,4 +1,4 @@
-"""What a job has written in its folder, and what of it is to go when the job is run again."""
+"""Files that a job wrote to its folder; those no longer wanted are removed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from sa3d.export.manifest import manifest_path
 
 
 def written_places(place: Path, folder: Path) -> list[str]:
-    """A file or folder that was exported, its manifest, and the files beside it that belong to it.
+    """Return the paths of an export: the file or folder, its manifest, and files beside it.
 
     Args:
+        place: the exported file or folder.
         folder: the job's own; the paths are relative to it.
     """
     manifest = manifest_path(place)
@@ -22,14 +23,15 @@ def written_places(place: Path, folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in places]
 
 
-def remove_places(folder: Path, before: Iterable[str], now: Iterable[str]) -> None:
-    """Remove what was written before and is not any more; folders that are then empty, too.
+def remove_places(folder: Path, before: Iterable[str], current: Iterable[str]) -> None:
+    """Remove files that an earlier run wrote and this one did not; also folders left empty.
 
     Args:
-        folder: the job's own. Nothing outside it is touched.
-        before, now: as ``written_places`` tells them.
+        folder: the job's own. Nothing outside it is removed.
+        before: paths that earlier runs wrote, as ``written_places`` returns them.
+        current: paths that this run wrote.
     """
-    root, kept = folder.resolve(), {(folder / one).resolve() for one in now}
+    root, kept = folder.resolve(), {(folder / one).resolve() for one in current}
     for one in before:
         path = (folder / one).resolve()
         if root not in path.parents or any(path in (new, *new.parents) for new in kept):
@@ -42,7 +44,7 @@ def remove_places(folder: Path, before: Iterable[str], now: Iterable[str]) -> No
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what a killed process has left half-written below a job's folder."""
+    """Remove partly written files that a killed process left below a job's folder."""
     for path in list(folder.rglob(".partial-*")):
         _remove(path)
 

@@ -1,8 +1,8 @@
-"""Runs the jobs of a batch: each once, whatever fails or is killed, by any number of processes.
+"""Runs the jobs of a batch, each once, in any number of processes.
 
-What is done is a line in ``results.jsonl``, added when all of a job lies in its folder: so a job
-that was killed half way is run again, and one that is finished is not. Processes share the jobs by
-locks that the system lets go of when their holder dies.
+A finished job adds a line to ``results.jsonl`` when all its files are in its folder. So a job that
+was killed runs again, and a finished one does not. A failed job does not stop the others. Processes
+share the jobs by file locks, which the system releases when a process dies.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LOCKS = ".locks"
 _TRACEBACK_LINES = 12
 
 Watch = Callable[[Job], AbstractContextManager[Progress]]
-"""Entered while a job is prepared and segmented; gives who is told its events."""
+"""Context of a job while it is prepared and segmented; gives a callback for its events."""
 
 
 def run_batch(
@@ -40,13 +40,15 @@ def run_batch(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     watch: Watch | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Run all jobs that are not done and that no other process is at; yield their results.
+    """Run all jobs that are not done and that no other process runs; yield their results.
 
-    What another process has tried since this one began is left as it is, failed or not.
+    A job that another process finished since this call began is not run again, even if it failed.
 
     Args:
+        batch: the jobs.
         output: folder for ``<job>/`` and ``results.jsonl``.
-        watch: who is told how each job goes.
+        device: where to compute; "auto" takes a GPU if there is one.
+        watch: reports the events of each job.
 
     Raises:
         SA3DError: the folder cannot be written to.
@@ -64,23 +66,23 @@ def _run(
     for job in batch.jobs:
         try:
             with FileLock(output / _LOCKS / f"{job.name}.lock", timeout=0):
-                now = read_results(output)
-                if is_done(job, now) or now.get(job.name) != before.get(job.name):
+                results = read_results(output)
+                if is_done(job, results) or results.get(job.name) != before.get(job.name):
                     continue
                 result = worker.run(job)
                 _append(output / RESULTS, result)
         except Timeout:
-            continue  # another process is at it
+            continue  # another process runs it
         yield result
 
 
 def read_results(output: Path) -> dict[str, dict[str, Any]]:
-    """The last result of every job, by its name; what was half written is passed over."""
+    """Return the last result of every job by its name; skips lines that are cut short."""
     return {result["job"]: result for result in _lines(output)}
 
 
 def _lines(output: Path) -> Iterator[dict[str, Any]]:
-    """All results ever written there, in their order."""
+    """Yield all results that were ever written to a folder, in their order."""
     path = output / RESULTS
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
@@ -92,7 +94,7 @@ def _lines(output: Path) -> Iterator[dict[str, Any]]:
 
 
 def is_done(job: Job, results: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a job was finished as it is written now."""
+    """Return whether a job was finished, and has not changed in the file since."""
     result = results.get(job.name, {})
     return result.get("status") == "done" and result.get("key") == job.key
 
@@ -113,14 +115,14 @@ class _Worker:
         self._models: Models | None = None
 
     def run(self, job: Job) -> dict[str, Any]:
-        """Run one job; what goes wrong becomes its result."""
+        """Run one job and return its result; errors become results, too."""
         started = time.perf_counter()
         result: dict[str, Any] = {"job": job.name, "scene": job.scene, "key": job.key}
         try:
             result |= {"status": "done", **self._results(job)}
         except SA3DError as error:
             result |= {"status": "failed", "error": " ".join(str(error).split())}
-        except Exception as error:  # the other jobs go on, whatever it is
+        except Exception as error:  # whatever it is, the other jobs run
             last = traceback.format_exc().splitlines()[-_TRACEBACK_LINES:]
             result |= {"status": "failed", "error": repr(error), "traceback": last}
         result["seconds"] = round(time.perf_counter() - started, 2)
@@ -129,7 +131,7 @@ class _Worker:
         return result
 
     def _results(self, job: Job) -> dict[str, Any]:
-        """Do it, and tell what came out."""
+        """Segment, save and export a job; return its result."""
         stages: dict[str, float] = {}
         with self._watch(job) if self._watch else nullcontext() as progress:
             opened = self._segmented(job, stages, progress)
@@ -154,11 +156,11 @@ class _Worker:
     def _segmented(
         self, job: Job, stages: dict[str, float], progress: Progress | None
     ) -> OpenScene:
-        """The job's scene with its objects."""
+        """Return the job's scene with its objects segmented."""
         with _timed(stages, "prepare"):
             opened = self._open(job)
             opened.scene.cache.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{opened.scene.cache}.lock"):  # others wait, and then only read
+            with FileLock(f"{opened.scene.cache}.lock"):  # other processes wait, then only read
                 opened.prepare(progress)
         with _timed(stages, "segment"):
             if job.prompts:
@@ -169,10 +171,10 @@ class _Worker:
         return opened
 
     def _exported(self, job: Job, opened: OpenScene, folder: Path) -> list[dict[str, Any]]:
-        """Write the job's exports, and remove those it made before and does not ask for any more.
+        """Write the job's exports, and remove those that only earlier runs made.
 
         Returns:
-            What there is to know of each, as JSON holds it.
+            A report of each, as JSON.
         """
         made = replace(opened.export_source, folder=folder / SEGMENTATION)
         exports: list[dict[str, Any]] = []
@@ -188,7 +190,7 @@ class _Worker:
         return exports
 
     def _open(self, job: Job) -> OpenScene:
-        """The job's scene with no objects in it yet."""
+        """Return the job's scene without objects."""
         key = (job.scene, asdict(job.settings.prepare))
         if self._opened is None or self._opened[0] != key:
             self._opened = None  # frees the last scene before the next one is read
@@ -215,7 +217,7 @@ class _Worker:
 
 
 def _places(results: Iterable[Mapping[str, Any]]) -> list[str]:
-    """All that results say was written, relative to the job's folder."""
+    """Return all paths in results, relative to the job's folder."""
     exports = [export for result in results for export in result.get("exports", ())]
     return [place for export in exports for place in export.get("places", ())]
 
@@ -228,17 +230,17 @@ def _timed(stages: dict[str, float], name: str) -> Iterator[None]:
 
 
 def _append(path: Path, result: Mapping[str, Any]) -> None:
-    """Add a line at once, so that lines of several processes never mix.
+    """Append a line by a single write, so that lines of several processes never mix.
 
     Raises:
-        SA3DError: it cannot be written.
+        SA3DError: the file cannot be written.
     """
     text = json.dumps(result, default=str) + "\n"
     try:
         with path.open("ab+") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":  # half a line of a process that was killed
+                if file.read(1) != b"\n":  # a killed process left half a line
                     text = "\n" + text
             file.write(text.encode())
     except OSError as error:

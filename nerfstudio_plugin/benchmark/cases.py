@@ -1,17 +1,17 @@
-"""What the benchmark measures: objects with frozen prompts and exact masks, by data set.
+"""Objects with frozen prompts and exact masks, read from data sets.
 
 Layouts:
 
-- *demo*: the scenes that come with the program, with their own prompts.
-- *folders*: ``<data>/<scene>/masks_gt/[<object>/]<image stem>.png``. The view that shows most of
-  the object is the reference, the box of its exact mask the prompt.
+- *demo*: the scenes that come with the program, with their prompts.
+- *folders*: ``<data>/<scene>/masks_gt/[<object>/]<image stem>.png``. The view in which
+  the object is largest is the reference; the box of its exact mask is the prompt.
 - *nvos*: Ren et al., "Neural Volumetric Object Selection" (CVPR 2022), labels for LLFF scenes:
   ``masks/<scene>/<target>_mask.png`` beside the target's photo,
   ``reference_image/<scene>/<image>``, ``scribbles/<scene>/pos_*.png`` and ``neg_*.png``, all below
   ``<data>`` or its ``labels/llff``.
 - *spin-nerf*: Mirzaei et al., "SPIn-NeRF" (CVPR 2023), ``<data>/<scene>/<image stem>.png``, other
   files beside them named ``...cutout...`` and ``...pseudo...``. The first annotated view is the
-  reference, the box of its exact mask the prompt.
+  reference; the box of its exact mask is the prompt.
 """
 
 from __future__ import annotations
@@ -30,25 +30,26 @@ from sa3d.objects.prompts import Prompt
 from sa3d.scene.views import View
 
 HOLD_OUT = 8
-"""One in so many annotated views is a target, as every eighth image of LLFF scenes is for tests;
-where that leaves only the prompted one, all others are."""
+"""One of this many annotated views is a target, as every eighth photo of LLFF scenes is for tests.
+If that leaves only the prompted view, all others are targets."""
 SCRIBBLE_SHARES = {1: 0.02, 0: 0.005}
-"""Of a scribble's skeleton, the share of pixels that become clicks, on the object and beside it: as
-SA3D's authors sample NVOS (lib/load_nvos.py of their code)."""
+"""Share of a scribble's skeleton pixels that become points, by label; from SA3D's authors' sampling
+of NVOS (lib/load_nvos.py of their code)."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One object to segment.
+    """One object to segment and to compare.
 
     Attributes:
-        scene: its name.
-        object: its name.
-        load_config: the trained run; ``data``: its images, if they are not where the run says.
-        masks: files of exact masks by the stem of their image.
-        reference: stem of the image that is prompted.
-        targets: stems of the images that are strictly unseen in that protocol.
-        prompts: made of the run's views: they know the size that pixels count in.
+        scene: name of the scene.
+        object: name of the object.
+        load_config: the trained run.
+        data: its photos and cameras, if they are not where its config says.
+        masks: files of exact masks by the stem of their photo.
+        reference: stem of the photo that is prompted.
+        targets: stems of the photos that the protocol "unseen" never uses.
+        prompts: returns the prompts for the run's views, whose size they need.
     """
 
     scene: str
@@ -61,10 +62,10 @@ class Case:
     prompts: Callable[[Sequence[View]], list[Prompt]]
 
     def exact_masks(self, views: Sequence[View]) -> dict[int, np.ndarray]:
-        """Exact masks, bool [H, W] at the photos' size, by index of the view.
+        """Return the exact masks, bool [H, W] at the photos' size, by index of the view.
 
         Raises:
-            SA3DError: a mask is of no view, or cannot be read.
+            SA3DError: a mask belongs to no view, or cannot be read.
         """
         return {
             (index := view_of(views, stem)): read_mask(path, views[index])
@@ -73,35 +74,35 @@ class Case:
 
 
 def view_of(views: Sequence[View], stem: str) -> int:
-    """Index of the view whose image has this stem; leading zeros may differ.
+    """Return the index of the view whose photo has this stem; leading zeros may differ.
 
     Raises:
-        SA3DError: there is none.
+        SA3DError: there is no such view.
     """
     stems = [Path(view.name).stem.lstrip("0") for view in views]
     if stem.lstrip("0") not in stems:
         raise SA3DError(
-            f"the run has no image {stem!r}, as the annotations call one: it was trained on "
+            f"the run has no photo {stem!r}, which the annotations name: it was trained on "
             f"{views[0].name} and {len(views) - 1} others"
         )
     return stems.index(stem.lstrip("0"))
 
 
 def read_mask(path: Path, view: View) -> np.ndarray:
-    """A mask, bool [H, W], at the size of the view; the nearest pixel where it is of another.
+    """Read a mask, bool [H, W], and resize it to the view's size by nearest pixels.
 
     Raises:
-        SA3DError: it cannot be read.
+        SA3DError: the file cannot be read.
     """
     values = _read_grey(path, (view.camera.width, view.camera.height))
     return values > (127 if values.max() > 127 else 0)
 
 
 def demo_cases(objects: Mapping[str, Sequence[str]]) -> list[Case]:
-    """Cases of the demo scenes.
+    """Return the cases of the demo scenes.
 
     Args:
-        objects: names of objects by scene; all of a scene where there are none.
+        objects: names of objects by scene; an empty list takes all of the scene.
 
     Raises:
         SA3DError: there is no such object.
@@ -130,18 +131,22 @@ def demo_cases(objects: Mapping[str, Sequence[str]]) -> list[Case]:
 
 
 def data_cases(layout: Layout, data: Path, runs: Path, seed: int) -> list[Case]:
-    """Cases of a data set on disk; scenes without a trained run are left out.
+    """Return the cases of a data set on disk; skips scenes without a trained run.
 
     Args:
+        layout: see the module.
+        data: folder of the data set.
         runs: holds ``<scene>/.../config.yml``.
-        seed: of the clicks sampled from scribbles.
+        seed: for points sampled from scribbles.
 
     Raises:
-        SA3DError: a folder is not there, nothing in it is in the layout, or no scene has a run.
+        SA3DError: a folder does not exist, it is not in the layout, or no scene has a run.
     """
     for folder in (data, runs):
         if not folder.is_dir():
-            raise SA3DError(f"{folder} is no folder: give the data set's, and that of its runs")
+            raise SA3DError(
+                f"{folder} is not a folder: give 'data', the data set, and 'runs', its runs"
+            )
     find = {"folders": _folders, "nvos": _nvos, "spin-nerf": _spin_nerf}[layout]
     cases = find(data, runs, seed)
     if not cases:
@@ -199,7 +204,7 @@ def _nvos(data: Path, runs: Path, seed: int) -> list[Case]:
 def _boxed(
     scene: str, name: str, run: Path, data: Path | None, masks: Mapping[str, Path], reference: str
 ) -> Case:
-    """A case whose prompt is the box of the reference's exact mask."""
+    """Return a case whose prompt is the box of the reference's exact mask."""
 
     def prompts(views: Sequence[View]) -> list[Prompt]:
         view = views[view_of(views, reference)]
@@ -211,21 +216,21 @@ def _boxed(
 def _scribbled(
     reference: str, scribbles: Sequence[Path], seed: int
 ) -> Callable[[Sequence[View]], list[Prompt]]:
-    """Clicks on the skeletons of scribbles; ``pos`` and ``neg`` begin their files' names."""
+    """Return prompts with points on the skeletons of scribbles, files ``pos*`` and ``neg*``."""
 
     def prompts(views: Sequence[View]) -> list[Prompt]:
         from skimage.morphology import skeletonize
 
         view = views[view_of(views, reference)]
         generator = np.random.default_rng(seed)
-        clicks: list[tuple[tuple[float, float], int]] = []
+        marked: list[tuple[tuple[float, float], int]] = []
         for path in scribbles:
             label = int(path.stem.startswith("pos"))
             y, x = np.nonzero(skeletonize(read_mask(path, view)))
             count = max(1, round(SCRIBBLE_SHARES[label] * len(x)))
             for i in generator.permutation(len(x))[:count]:
-                clicks.append(((float(x[i]), float(y[i])), label))
-        points, labels = zip(*clicks, strict=True)
+                marked.append(((float(x[i]), float(y[i])), label))
+        points, labels = zip(*marked, strict=True)
         return [Prompt(view.name, "object", points, labels)]
 
     return prompts
@@ -237,7 +242,7 @@ def _held_out(masks: Mapping[str, Path], reference: str) -> tuple[str, ...]:
 
 
 def _run_of(runs: Path, scene: str) -> Path | None:
-    """The newest run of a scene, by the names Nerfstudio gives them."""
+    """Return the newest run of a scene, by the names that Nerfstudio gives them."""
     return max((runs / scene).glob("**/config.yml"), default=None)
 
 
@@ -254,7 +259,7 @@ def _area(path: Path) -> int:
 
 
 def _read_grey(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
-    """A picture in grey, uint8 [H, W], at its own size or at another one, (W, H)."""
+    """Read an image in grey, uint8 [H, W], at its own size or resized to (W, H)."""
     from PIL import Image
 
     try:

@@ -1,9 +1,9 @@
 """Measures segmentations of one object at a time, by two protocols.
 
-*visible*: all photos may be used; the final masks of the annotated views are compared, the
-prompted ones left out. *unseen*: the target views' photos are never given to the segmenter, do
-not vote and are not looked at afterwards: their masks are rendered from the 3D segmentation alone.
-(The NeRF itself may have been trained on them: that depends on the run.)
+*visible*: all photos may be used. The final masks of the annotated views are compared, except the
+prompted ones. *unseen*: the photos of the target views are never given to the segmenter, cast no
+votes, and are not used afterwards: their masks are rendered from the 3D segmentation alone. (The
+field may have been trained on them; that depends on the run.)
 """
 
 from __future__ import annotations
@@ -27,25 +27,31 @@ from sa3d.objects.prompts import Prompt
 from sa3d.results.final_masks import final_mask, rendered_probability
 
 Masks = Mapping[int, np.ndarray]
-"""By index of the view, bool [H, W] at the photo's size."""
+"""Masks by index of the view, bool [H, W] at the photo's size."""
 
 BORDER_TOLERANCE = 0.008
-"""Of a picture's diagonal: how far borders may lie apart and still agree, as in DAVIS."""
+"""Distance at which borders still agree, as a share of the photo's diagonal; from DAVIS."""
 GOAL = 0.95
-"""Mean IoU with which the simulated user is content."""
+"""Mean IoU at which the simulated user stops."""
 
 
 @dataclass
 class Measured:
-    """One row.
+    """Result of one case.
 
     Attributes:
-        iou, accuracy, boundary: means over the views measured; pixels right of all for accuracy.
-        worst: the IoU of the worst view.
-        views: measured.
-        clicks: the prompt's points, and two for a box; then the corrections.
+        scene: name of the scene.
+        object: name of the object.
+        protocol: which views were used.
+        iou: mean IoU over the views measured.
+        accuracy: mean share of pixels that are right.
+        boundary: mean boundary F.
+        worst: IoU of the worst view.
+        views: number of views measured.
+        clicks: the prompt's points, two for a box, and the corrections.
         seconds: by stage.
-        error: why there is nothing to measure.
+        verdict: the loop's.
+        error: the reason if nothing could be measured.
     """
 
     scene: str
@@ -63,11 +69,14 @@ class Measured:
 
 
 def measure(opened: OpenScene, case: Case, protocol: Protocol, corrections: int = 0) -> Measured:
-    """Segment a case in its prepared scene, by one protocol, and compare.
+    """Segment a case in its prepared scene by one protocol, and compare with the exact masks.
 
     Args:
-        corrections: with *visible*, so many clicks at most by a simulated user, each in the middle
-            of the largest error in the worst of the measured views; none above ``GOAL``.
+        opened: the prepared scene.
+        case: the object.
+        protocol: which views may be used.
+        corrections: with *visible*, at most this many clicks of a simulated user, each in the
+            middle of the largest error in the worst measured view; none above ``GOAL``.
 
     Raises:
         SA3DError: the annotations do not fit the scene.
@@ -109,7 +118,7 @@ def measure(opened: OpenScene, case: Case, protocol: Protocol, corrections: int 
 
 
 def _corrected(session: Session, name: str, exact: Masks, row: Measured, clicks: int) -> Masks:
-    """The final masks of views after up to so many clicks of a simulated user."""
+    """Return the final masks of views after at most ``clicks`` clicks of a simulated user."""
     while True:
         result = session.result()
         masks = {index: final_mask(session.scene, result, name, index)[0] for index in exact}
@@ -118,7 +127,7 @@ def _corrected(session: Session, name: str, exact: Masks, row: Measured, clicks:
             return masks
         worst = min(ious, key=lambda index: ious[index])
         click = next_click(masks[worst], exact[worst])
-        assert click is not None  # below the goal something is wrong somewhere
+        assert click is not None  # below the goal there is an error
         view = session.scene.views[worst].name
         clicks -= 1
         row.clicks += 1
@@ -126,13 +135,13 @@ def _corrected(session: Session, name: str, exact: Masks, row: Measured, clicks:
             session.add_prompts([Prompt(view, name, points=(click[0],), labels=(click[1],))])
             for _ in session.run():
                 pass
-        except SA3DError:  # nothing is found at the click: the user takes it back
+        except SA3DError:  # nothing is found at the click: the user undoes it
             session.undo()
             return masks
 
 
 def _compare(row: Measured, masks: Masks, exact: Masks) -> None:
-    """Put the means over views into the row; views that neither show nor claim it do not count."""
+    """Set the row's means; skips views in which both masks are empty."""
     counted = [index for index in exact if masks[index].any() or exact[index].any()]
     if not counted:
         row.error = "no view that is measured shows the object"

@@ -1,4 +1,4 @@
-"""A trained nerfacto model as a ``RadianceField``."""
+"""Wraps a trained nerfacto model as a ``RadianceField``."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _RENDERING_OPTIONS = (
     "use_average_appearance_embedding",
     "use_same_proposal_network",
 )
-"""The options of ``NerfactoModelConfig`` that shape what a given set of weights renders."""
+"""The options of ``NerfactoModelConfig`` that change what given weights render."""
 
 _POINTS_PER_CHUNK = 1 << 18
 
 
 class NerfactoRadianceField:
-    """A frozen nerfacto model, seen through its own sampler and density, in evaluation mode.
+    """A frozen nerfacto model in evaluation mode, rendered with its own sampler and density.
 
     Rays start at the camera (Nerfstudio drops the near plane outside training) and end at the
     model's far plane. Depth is nerfacto's ``depth`` output, the *median*: the distance at which
@@ -53,9 +53,9 @@ class NerfactoRadianceField:
     does, so the camera index has no influence.
 
     Args:
-        model: in evaluation mode, on its device; used as it is and never changed.
-        rays_per_chunk: rays evaluated at once; bounds memory, does not change results. None takes
-            what is fastest: few on a CPU (its caches hold them), many on a GPU.
+        model: in evaluation mode, on its device; never changed.
+        rays_per_chunk: rays evaluated at once; limits memory, does not change results. None takes
+            the fastest number: few on a CPU (its caches hold them), many on a GPU.
     """
 
     def __init__(self, model: NerfactoModel, *, rays_per_chunk: int | None = None) -> None:
@@ -70,7 +70,7 @@ class NerfactoRadianceField:
 
     @property
     def device(self) -> torch.device:
-        """Where the field is evaluated and its results lie."""
+        """The device of the model, and of all results."""
         return self._model.device
 
     @property
@@ -80,10 +80,10 @@ class NerfactoRadianceField:
 
     @property
     def bounds(self) -> Bounds:
-        """The space nerfacto's hash grid lives in.
+        """The space of nerfacto's hash grid.
 
-        With scene contraction the model contracts raw world positions to [-2, 2]^3; its scene box
-        plays no part. Without, the box is the space, and there is no density outside.
+        With scene contraction the model contracts world positions to [-2, 2]^3 and ignores its
+        scene box. Without it, the box is the space, and there is no density outside.
         """
         return self._bounds
 
@@ -100,13 +100,13 @@ class NerfactoRadianceField:
 
         Args:
             rays: R rays, world frame, any device.
-            camera_index: without influence (see the class).
+            camera_index: ignored (see the class).
 
         Returns:
             The rendering on the field's device; all rays have the same number of samples.
 
         Raises:
-            SA3DError: the field's density is not a number somewhere along the rays.
+            SA3DError: the density is NaN somewhere along the rays.
         """
         chunks = [
             self._render_chunk(rays[start : start + self._rays_per_chunk])
@@ -148,17 +148,17 @@ class NerfactoRadianceField:
         keep: Callable[[Tensor], Tensor] | None = None,
         background: Tensor | None = None,
     ) -> FieldRender:
-        """Render Nerfstudio's own rays, all at once; where near and far ends are set, they hold.
+        """Render Nerfstudio's own rays, all at once; near and far ends are kept if they are set.
 
         Args:
             bundle: R rays on the field's device.
-            keep: how much of the density stays at positions [..., 3], as a factor [...]; samples
-                are placed by what stays, so what a removed part hid is sampled as finely as the
-                rest. None keeps everything.
-            background: [3] in [0, 1], behind everything; None takes the model's own.
+            keep: returns a factor [...] for the density at positions [..., 3]. Samples are placed
+                by the remaining density, so surfaces behind a removed part are sampled as finely
+                as others. None keeps everything.
+            background: RGB [3] in [0, 1] behind everything; None takes the model's own.
 
         Raises:
-            SA3DError: the field's density is not a number somewhere along the rays.
+            SA3DError: the density is NaN somewhere along the rays.
         """
         model = self._model
         density_fns = model.density_fns
@@ -188,10 +188,10 @@ class NerfactoRadianceField:
 
     @torch.no_grad()
     def density(self, positions_world: Tensor) -> Tensor:
-        """Volume density [N], per world unit, at positions [N, 3].
+        """Return the volume density [N], per world unit, at positions [N, 3] in the world frame.
 
         Raises:
-            SA3DError: the density is not a number somewhere.
+            SA3DError: the density is NaN at a position.
         """
         positions = positions_world.to(self.device, torch.float32)
         parts = [
@@ -234,6 +234,6 @@ def _scaled(
 def _reject_nan(density: Tensor) -> None:
     if torch.isnan(density).any():
         raise SA3DError(
-            "the NeRF has NaN densities: its training diverged; open an earlier checkpoint, or "
+            "the field has NaN densities: its training diverged; open an earlier checkpoint, or "
             "train again with a smaller learning rate"
         )

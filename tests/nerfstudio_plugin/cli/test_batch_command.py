@@ -271,7 +271,7 @@ def without(job, key):
         ([{**BALL, "prompts": [{**CLICK, "labels": [2]}]}], {}, "1 on the object, 0 beside it"),
         ([{**BALL, "prompts": [BESIDE]}], {}, r"jobs\[0\]: .*background points only"),
         ([{**BALL, "prompts": [CLICK, BESIDE]}], {}, r"jobs\[0\]: .*both object and background"),
-        ([{**BALL, "prompts": [{**CLICK, "points": [[np.nan, 1]]}]}], {}, "NaN is no number"),
+        ([{**BALL, "prompts": [{**CLICK, "points": [[np.nan, 1]]}]}], {}, "NaN is not a number"),
         ([{**BALL, "prompts": [{**CLICK, "candidate": 3}]}], {}, "candidate: 3 .*: 0, 1 or 2"),
         ([{**BALL, "prompts": [{**CLICK, "labels": [1, 0]}]}], {}, r"jobs\[0\].*1 points but 2"),
         ([{**BALL, "name": "../up"}], {}, r"jobs\[0\]\.name: .*expected: letters"),
@@ -308,16 +308,20 @@ def without(job, key):
         (
             [{**BALL, "exports": [{"output": "a", "options": {"overwrite": True}}]}],
             {},
-            "'overwrite' is no option",
+            "sets the option 'overwrite' itself",
         ),
         *(
-            ([{**BALL, "exports": [{"output": one, "kind": "masks"}]}], {}, "segmentation lies")
+            (
+                [{**BALL, "exports": [{"output": one, "kind": "masks"}]}],
+                {},
+                "is the segmentation's folder",
+            )
             for one in (".", "segmentation", "segmentation/masks")
         ),
         (
             [{**BALL, "exports": [{"output": "a.glb"}, {"output": "./a.glb"}]}],
             {},
-            r"exports\[1\]: 'a.glb' is the output of an export before",
+            r"exports\[1\]: 'a.glb' is the output of an earlier export",
         ),
         (
             [{**BALL, "exports": [{"output": "a.glb"}, {"output": "a.glb.manifest.json"}]}],

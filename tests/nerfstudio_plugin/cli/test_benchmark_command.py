@@ -231,7 +231,7 @@ def test_what_does_not_fit_is_refused(small_demo, nvos, runs):
     assert "nothing to measure" in small_demo.refuses("benchmark", *with_runs, nvos)
     for layout in ("spin-nerf", "folders"):
         absent = ("--layout", layout, "--data", "absent", "--runs", runs)
-        assert "absent is no folder" in small_demo.refuses("benchmark", *absent)
+        assert "absent is not a folder" in small_demo.refuses("benchmark", *absent)
     line = small_demo.refuses("benchmark", *with_runs, runs, "--scenes", "attic")
     assert "no scene 'attic' to measure; there are: ball_left" in line
     line = small_demo.refuses("benchmark", "--quick", "--scenes", "garden")
