@@ -475,7 +475,7 @@ class SegmentedObject:
 
     @property
     def converged(self) -> bool:
-        """Whether the last round changed (almost) nothing."""
+        """True if the last round changed (almost) nothing."""
         return self.segmentation.converged
 
     @property

@@ -16,7 +16,7 @@ from sa3d.segmenters.registry import AUTO
 
 @dataclass(kw_only=True)
 class PromptOptions:
-    """What to segment: pixels of the photo at its own size, (0, 0) top left."""
+    """The prompt, in pixels of the photo at its own size, (0, 0) top left."""
 
     view: str | None = None
     """The view the prompt is in, by its photo's file name."""

@@ -9,4 +9,4 @@ Layout = Literal["demo", "folders", "nvos", "spin-nerf"]
 
 
 Protocol = Literal["visible", "unseen"]
-"""Which views may be used; see ``protocols``."""
+"""A rule for the views that may be used; see ``protocols``."""

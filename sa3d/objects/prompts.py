@@ -292,10 +292,10 @@ def load_prompts(path: Path) -> list[Prompt]:
 
 
 def prompts_in_views(prompts: Sequence[Prompt], views: Sequence[View]) -> list[Prompt]:
-    """The prompts, with their views' own names.
+    """Check prompts against their views, and return them with the views' full names.
 
     Raises:
-        SA3DError: there is none, or one does not fit its view.
+        SA3DError: there is no prompt, or one does not fit its view.
     """
     if not prompts:
         raise SA3DError("no prompt given: mark the object in at least one view")
@@ -312,7 +312,7 @@ def prompts_in_views(prompts: Sequence[Prompt], views: Sequence[View]) -> list[P
 
 
 def check_marks_object(prompts: Sequence[Prompt]) -> None:
-    """Check that the prompts of one view say where the object is, not only where it is not.
+    """Check that the prompts for one object in one view mark it, not only what is beside it.
 
     Raises:
         SA3DError: there are background points only.
@@ -336,12 +336,12 @@ def check_together(prompts: Sequence[Prompt]) -> None:
             if seen.setdefault(point, label) != label:
                 raise SA3DError(
                     f"prompt for {prompt.object!r} in {prompt.view!r}: point {point} is both"
-                    " object and background: take one back"
+                    " object and background: remove one of the two"
                 )
 
 
 def _mask_values(image: Image) -> np.ndarray:
-    """Grey values [H, W] uint8 of an image; if any of it is transparent, where it is not, bool."""
+    """Return an image in grey, uint8 [H, W], or if it is partly transparent, its opaque pixels."""
     if image.has_transparency_data:
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))
         if (alpha < 255).any():
@@ -353,14 +353,14 @@ def _check_on_mask(prompt: Prompt, mask: np.ndarray | None) -> None:
     """Check that points do not contradict the mask [H, W] of the same prompt, if it has one.
 
     Raises:
-        SA3DError: one does.
+        SA3DError: a point contradicts the mask.
     """
     for (x, y), label in prompt.labeled_points:
         if mask is not None and mask[int(y), int(x)] != label:
-            said, drawn = ("object", "background") if label else ("background", "object")
+            point, drawn = ("object", "background") if label else ("background", "object")
             raise SA3DError(
                 f"prompt for {prompt.object!r} in {prompt.view!r}: point ({x:g}, {y:g}) is both"
-                f" {said} and, in the mask, {drawn}: take it back, or give it after the mask"
+                f" {point} and, in the mask, {drawn}: remove it, or give it in a prompt of its own"
             )
 
 

@@ -48,8 +48,8 @@ def test_three_lines(command_line, scene):
     centre = trimesh.load_mesh(place).bounds.mean(axis=0)
     x, y, z = 2 * np.array(BALL.center) - [0.1, 0.2, 0.3]  # p = (R q + t) / 2
     np.testing.assert_allclose(centre, [y, -x, z], atol=0.12)
-    told = json.loads((command_line.folder / "ball.glb.manifest.json").read_text())
-    assert (told["kind"], told["source"]["segmentation"]) == ("mesh", None)
+    manifest = json.loads((command_line.folder / "ball.glb.manifest.json").read_text())
+    assert (manifest["kind"], manifest["source"]["segmentation"]) == ("mesh", None)
 
 
 def test_an_object_shows_masks_probability_and_verdict(ball, scene, photographed):
@@ -71,7 +71,7 @@ def test_the_command_gives_the_same(ball, saved_ball):
     assert torch.equal(ball.probability, calibrated_probability(saved, "ball"))
 
 
-def test_where_a_click_helps_most(ball, scene):
+def test_next_views_are_ranked(ball, scene):
     ranked = ball.next_views()
     assert len(ranked) == 5
     assert ball.next_views(count=2) == ranked[:2]
@@ -83,15 +83,15 @@ def test_where_a_click_helps_most(ball, scene):
         ball.next_views(count=0)
 
 
-def test_every_event_is_told(command_line):
-    told = []
+def test_progress_gets_every_event(command_line):
+    events = []
     scene = sa3d.open("config.yml", COARSE)
-    scene.segment(points=[ON_BALL], view=VIEW, progress=told.append)
-    assert sum(isinstance(event, ViewPrepared) for event in told) == 12
-    assert isinstance(told[-1], Finished)
+    scene.segment(points=[ON_BALL], view=VIEW, progress=events.append)
+    assert sum(isinstance(event, ViewPrepared) for event in events) == 12
+    assert isinstance(events[-1], Finished)
 
 
-def test_what_was_interrupted_is_gone_on_with(scene, saved_ball):
+def test_finish_after_an_interruption(scene, saved_ball):
     def stop(event):
         if isinstance(event, ViewDone) and event.round == 1:
             raise KeyboardInterrupt
@@ -105,7 +105,7 @@ def test_what_was_interrupted_is_gone_on_with(scene, saved_ball):
     assert torch.equal(ball.probability, calibrated_probability(saved, "ball"))
 
 
-def test_names_are_given_and_never_taken_twice(scene, photographed):
+def test_default_names_are_free_names(scene, photographed):
     first = scene.segment(points=[ON_BALL], view=VIEW)
     second = scene.segment(view=VIEW, box=box_of(photographed.masks["crate"][0]))
     assert [first.name, second.name] == list(scene.objects) == ["object", "object_2"]
@@ -173,7 +173,7 @@ def test_rename_recolor_merge_split(ball, scene, photographed):
     assert list(scene.objects) == ["orb", "crate"]
 
 
-def test_what_cannot_be_is_refused_in_words(ball, scene, command_line):
+def test_invalid_values_are_refused_in_plain_words(ball, scene, command_line):
     with pytest.raises(sa3d.SA3DError, match="no device 'gpu': give auto, cpu or cuda"):
         sa3d.open("config.yml", COARSE, device="gpu")
     with pytest.raises(sa3d.SA3DError, match="invalid object name 5"):
@@ -190,7 +190,7 @@ def test_what_cannot_be_is_refused_in_words(ball, scene, command_line):
         sa3d.load("saved", device="gpu")
 
 
-def test_what_is_refused_changes_nothing(ball, scene):
+def test_refused_prompts_change_nothing(ball, scene):
     refused = [
         ({"points": [(1, 1)]}, "'view' is missing: name the view"),
         ({"view": VIEW}, "no prompt given"),
@@ -220,7 +220,7 @@ def test_what_is_refused_changes_nothing(ball, scene):
     assert list(scene.objects) == ["ball"]
 
 
-def test_what_fails_on_the_way_is_not_done_again(ball, scene, monkeypatch):
+def test_a_failed_step_is_not_redone(ball, scene, monkeypatch):
     def finds_nothing(*_, **__):
         raise sa3d.SA3DError("nothing here")
 
@@ -234,7 +234,7 @@ def test_what_fails_on_the_way_is_not_done_again(ball, scene, monkeypatch):
     assert list(scene.objects) == []
 
 
-def test_arrays_mark_as_tuples_do():
+def test_arrays_are_taken_like_tuples():
     def marked(**given):
         return Prompt.from_keywords(VIEW, "it", **given)
 
@@ -267,8 +267,8 @@ def test_saved_and_loaded_is_the_same(ball, scene, command_line):
     assert len(sa3d.load("kept")["ball"].segmentation.prompts) == 2
 
 
-def test_a_view_left_with_nothing_is_no_hindrance(scene, ball, command_line):
-    """As a split may leave it: the part claimed there only what is not the object."""
+def test_a_view_with_an_empty_mask_can_be_corrected_beside(scene, ball, command_line):
+    """A split may leave such a view: all of the object's mask there became the part's."""
     scene.save("kept")
     saved = load_segmentation(command_line.folder / "kept")
     views = saved.segmentation.objects["ball"].views
@@ -311,7 +311,7 @@ def test_suffixes_suggest_kinds(output, kind, tmp_path):
     assert export_class(None, tmp_path / output).kind == kind
 
 
-def test_options_that_cannot_be(tmp_path):
+def test_invalid_export_options(tmp_path):
     with pytest.raises(sa3d.SA3DError, match="frame='world' cannot be: give one of original, nerf"):
         new_export(None, tmp_path / "a.glb", frame="world")
     with pytest.raises(sa3d.SA3DError, match="mesh has no option 'faces'; there are: overwrite, "):
@@ -325,7 +325,7 @@ def test_unknown_kinds_and_suffixes(tmp_path):
         export_class("splat", tmp_path / "a.ply")
 
 
-def test_a_segmenter_of_ones_own(command_line, saved_ball):
+def test_own_segmenter(command_line, saved_ball):
     from sa3d.segmenters.loading import load_segmenter
 
     own = load_segmenter("graphcut")
@@ -391,7 +391,7 @@ def oracle_detector(photographed):
     )
 
 
-def test_words_are_looked_for(scene, photographed, monkeypatch):
+def test_words_find_an_object(scene, photographed, monkeypatch):
     detector = oracle_detector(photographed)
     monkeypatch.setattr(models, "load_detector", lambda *_: detector)
     ball = scene.segment(text="ball", name="ball")
@@ -399,7 +399,7 @@ def test_words_are_looked_for(scene, photographed, monkeypatch):
     assert ball.segmentation.prompts[0].text == "ball"
 
 
-def test_what_the_package_offers():
+def test_public_names():
     assert set(dir(sa3d)) == {*sa3d.__all__, "open"}
     assert all(getattr(sa3d, name).__doc__ for name in dir(sa3d))
     wanted = "open load OpenScene SegmentedObject Prompt Scene Session Segmentation Camera View"
