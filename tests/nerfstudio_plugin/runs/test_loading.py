@@ -218,10 +218,10 @@ def test_truncated_config(tiny_run):
         ("just: words", "found dict"),
         ("!!python/object:nerfstudio.engine.trainer.NoSuchConfig {}", "NoSuchConfig"),
         ("!!python/object:nowhere.Config {}", "nowhere.Config"),
-        ("!!python/object/apply:os.system [exit 3]", "neither Nerfstudio's nor a plugin's"),
+        ("!!python/object/apply:os.system [exit 3]", "is not of Nerfstudio or a plugin"),
         ("!!python/object/apply:nerfstudio.utils.scripts.run_command [id]", "not a config class"),
         ("!!python/object/apply:torch.hub.load [a, b]", "not a config class"),
-        ("!!python/module:os ''", "no place in a run's config"),
+        ("!!python/module:os ''", "may not name the module 'os'"),
         ("!!python/object:nerfstudio.engine.trainer.TrainerConfig 3", "expected a mapping"),
     ],
 )
