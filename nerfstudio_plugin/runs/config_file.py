@@ -56,7 +56,7 @@ class _RunConfigLoader(yaml.UnsafeLoader):
         raise yaml.constructor.ConstructorError(
             "while reading a module",
             mark,
-            f"a run's config names no modules, this one names {name!r}",
+            f"a run's config may not name the module {name!r}",
         )
 
     def make_python_instance(

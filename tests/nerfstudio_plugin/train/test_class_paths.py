@@ -31,6 +31,7 @@ SEGMENTATION = [
     "sa3d.loop.config.LoopConfig",
     "sa3d.scene.config.PrepareConfig",
     "sa3d.search.config.WordsConfig",
+    "sa3d.voting.config.SelfPromptConfig",
 ]
 
 
