@@ -8,7 +8,8 @@
 
 ``open`` and ``load`` return an ``OpenScene``; its objects are ``SegmentedObject``. A core without
 Nerfstudio, for other fields and other segmenters, is ``Scene``, ``Session`` and ``Segmentation``
-over the protocols ``RadianceField``, ``PromptableSegmenter`` and ``TextDetector``.
+over the protocols ``RadianceField``, ``PromptableSegmenter`` and ``TextDetector``;
+``load_segmenter`` and ``load_detector`` load those that come with the program.
 
 The names in ``dir(sa3d)`` are the public interface. Everything else is internal: it may change with
 any version.
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from nerfstudio_plugin.api.open_scene import OpenScene, SegmentedObject
     from nerfstudio_plugin.api.opening import load
     from nerfstudio_plugin.api.opening import open as open
+    from sa3d.detectors.loading import load_detector
     from sa3d.detectors.protocol import TextDetector
     from sa3d.export.config import MeshConfig, PointCloudConfig
     from sa3d.fields.radiance_field import RadianceField
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from sa3d.scene.scene import Scene
     from sa3d.scene.views import View
     from sa3d.search.config import EverythingConfig
+    from sa3d.segmenters.loading import load_segmenter
     from sa3d.segmenters.protocol import PromptableSegmenter
 
 # Without ``open``: ``from sa3d import *`` must not replace the built-in function.
@@ -70,12 +73,15 @@ __all__ = [
     "ViewDone",
     "ViewPrepared",
     "load",
+    "load_detector",
+    "load_segmenter",
 ]
 
 # Imported when they are first asked for: importing sa3d loads neither torch nor Nerfstudio.
 _MODULES = {
     "nerfstudio_plugin.api.open_scene": ("OpenScene", "SegmentedObject"),
     "nerfstudio_plugin.api.opening": ("load", "open"),
+    "sa3d.detectors.loading": ("load_detector",),
     "sa3d.detectors.protocol": ("TextDetector",),
     "sa3d.export.config": ("MeshConfig", "PointCloudConfig"),
     "sa3d.fields.radiance_field": ("RadianceField",),
@@ -91,6 +97,7 @@ _MODULES = {
     "sa3d.scene.scene": ("Scene",),
     "sa3d.scene.views": ("View",),
     "sa3d.search.config": ("EverythingConfig",),
+    "sa3d.segmenters.loading": ("load_segmenter",),
     "sa3d.segmenters.protocol": ("PromptableSegmenter",),
 }
 _LAZY = {name: module for module, names in _MODULES.items() for name in names}
