@@ -114,7 +114,7 @@ def api_page(source: str) -> str:
         if isinstance(node, ast.Assign)
         and any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets)
     )
-    functions = [name for name in ("open", "load") if name in names or f'"{name}"' in source]
+    functions = ["open", *(name for name in names if name.islower())]  # __all__ is without open
     classes = [name for name in names if name not in functions]
     lines = ["# Python API", "", ast.get_docstring(module) or "", ""]
     for title, group in (("Functions", functions), ("Classes", classes)):

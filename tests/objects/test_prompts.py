@@ -41,7 +41,7 @@ from sa3d.testing.analytic_scene import AnalyticScene
         ({"box": (1.0, 1.0, float("nan"), 3.0)}, "is empty"),
     ],
 )
-def test_nonsense_is_refused(values: dict[str, Any], message: str) -> None:
+def test_invalid_values_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(SA3DError, match=message):
         Prompt("a.png", **values)
 

@@ -51,7 +51,7 @@ def run(command_line, *more):
 
 
 @pytest.mark.usefixtures("ball")
-def test_goes_on_after_a_failure_and_repeats_only_that(command_line, photographed):
+def test_a_failed_job_does_not_stop_the_others_and_runs_again(command_line, photographed):
     Image.fromarray(photographed.masks["crate"][2]).save(command_line.folder / "crate.png")
     crate = {
         "name": "crate",
@@ -92,7 +92,7 @@ def test_goes_on_after_a_failure_and_repeats_only_that(command_line, photographe
 
 
 @pytest.mark.usefixtures("ball")
-def test_goes_on_after_being_interrupted(command_line, monkeypatch):
+def test_an_interrupted_batch_continues(command_line, monkeypatch):
     second = {**BALL, "name": "second", "exports": [{"output": "box.json"}]}
     write(command_line.folder, BALL, second)
     with monkeypatch.context() as patch:
@@ -120,7 +120,7 @@ def test_goes_on_after_being_interrupted(command_line, monkeypatch):
 
 
 @pytest.mark.usefixtures("ball")
-def test_a_job_that_changed_is_run_again_and_one_elsewhere_is_left(command_line):
+def test_a_changed_job_runs_again_and_one_of_another_process_does_not(command_line):
     write(command_line.folder, BALL)
     assert run(command_line)[0] == 0
     write(command_line.folder, {**BALL, "exports": [{"output": "box.json"}]})
@@ -133,7 +133,7 @@ def test_a_job_that_changed_is_run_again_and_one_elsewhere_is_left(command_line)
 
 
 @pytest.mark.usefixtures("ball")
-def test_what_a_job_does_not_export_any_more_goes(command_line):
+def test_exports_that_were_dropped_are_removed(command_line):
     """And only that: what is exported still, and what others have put there, stays."""
     crate = {"object": "crate", "view": "frame_00003", "points": [[62, 36]]}
     exports = [{"output": "a/box.json"}, {"output": "masks"}, {"output": "kept.json"}]
@@ -163,7 +163,7 @@ def test_what_a_job_does_not_export_any_more_goes(command_line):
     assert {path.name for path in (job / "masks").iterdir()} == {"ball", "ball.manifest.json"}
 
 
-def test_only_the_jobs_own_folder_is_tidied(tmp_path):
+def test_nothing_outside_the_jobs_folder_is_removed(tmp_path):
     job = tmp_path / "job"
     (job / "new").mkdir(parents=True)
     for path in (tmp_path / "other", job / "old", job / "new/file"):
@@ -173,7 +173,7 @@ def test_only_the_jobs_own_folder_is_tidied(tmp_path):
 
 
 @pytest.mark.usefixtures("ball")
-def test_what_failed_elsewhere_meanwhile_is_not_tried_again(command_line):
+def test_a_job_that_failed_in_another_process_is_not_run_again(command_line):
     lost = [{**BALL, "name": name, "prompts": [{**CLICK, "view": "none"}]} for name in "abc"]
     batch = read_batch(write(command_line.folder, *lost))
     output = command_line.folder / "out"
@@ -185,7 +185,7 @@ def test_what_failed_elsewhere_meanwhile_is_not_tried_again(command_line):
 
 
 @pytest.mark.usefixtures("ball")
-def test_words_and_unforeseen_failures(command_line, photographed, monkeypatch):
+def test_words_and_unexpected_failures(command_line, photographed, monkeypatch):
     views = photographed.scene.views
     masks = {
         view.name: {name: stack[i] for name, stack in photographed.masks.items()}
@@ -235,7 +235,7 @@ def test_two_workers_give_the_result_of_one(command_line, ball, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_stopped_from_outside_it_stops_its_workers(tmp_path, number, code):
+def test_a_signal_stops_the_workers(tmp_path, number, code):
     program = Path(__file__).parents[1].joinpath("batch_sleeper.py")
     jobs = ("batch", write(tmp_path, BALL), "--output", tmp_path, "--workers", "2")
     batch = subprocess.Popen([sys.executable, program, *map(str, jobs)])
@@ -251,7 +251,7 @@ def test_stopped_from_outside_it_stops_its_workers(tmp_path, number, code):
             os.kill(worker, 0)
 
 
-def test_the_schema_is_one():
+def test_the_schema_is_valid():
     Draft202012Validator.check_schema(json.loads(SCHEMA.read_text()))
 
 
@@ -347,17 +347,17 @@ def without(job, key):
         ),
     ],
 )
-def test_what_is_wrong_in_the_file_is_named(tmp_path, jobs, more, words):
+def test_errors_name_the_place_in_the_file(tmp_path, jobs, more, words):
     with pytest.raises(SA3DError, match=words):
         read_batch(write(tmp_path, *jobs, **more))
 
 
-def test_a_prompt_may_say_which_candidate_it_means(tmp_path):
+def test_a_prompt_may_choose_a_candidate(tmp_path):
     batch = read_batch(write(tmp_path, {**BALL, "prompts": [{**CLICK, "candidate": 2}]}))
     assert batch.jobs[0].prompts[0].candidate == 2
 
 
-def test_points_beside_an_object_that_is_marked_otherwise_are_right(tmp_path):
+def test_background_points_beside_other_prompts_are_valid(tmp_path):
     beside = {**BESIDE, "points": [[10, 10]], "view": "images/frame_00000.png"}
     words = {"object": "ball", "text": "the ball"}
     for marked in (CLICK, words):
@@ -381,7 +381,7 @@ def test_a_wrong_file_runs_nothing(command_line):
     assert not (command_line.folder / "out").exists()
 
 
-def test_the_documented_file_is_right(tmp_path):
+def test_the_documented_file_is_valid(tmp_path):
     page = (Path(__file__).parents[3] / "docs/batch.md").read_text()
     (tmp_path / "jobs.json").write_text(page.split("```json\n")[1].split("```")[0])
     batch = read_batch(tmp_path / "jobs.json")

@@ -107,7 +107,7 @@ def test_masks_that_cannot_be_read(tmp_path, runs):
         data_cases("folders", tmp_path / "data", runs, seed=0)
 
 
-def test_frozen_lists_name_what_is_there():
+def test_frozen_lists_name_existing_objects():
     for objects in (QUICK, USUAL, FULL):
         for scene, names in objects.items():
             assert set(names) <= set(open_demo(scene).prompts)
@@ -125,7 +125,7 @@ def opened(small_demo, saved_ball):
     return scene
 
 
-def test_unseen_photographs_are_never_looked_at(opened, photographed, monkeypatch):
+def test_unseen_photos_are_never_read(opened, photographed, monkeypatch):
     [case] = demo_cases({"room": ["ball"]})
     assert case.targets == ("frame_00008",)
     seen = set()
@@ -164,7 +164,7 @@ def test_a_simulated_user_corrects(opened):
     assert corrected.seconds.keys() == {"segment", "masks"}
 
 
-def test_what_cannot_be_segmented_is_a_row_with_a_reason(opened, photographed):
+def test_a_failed_segmentation_is_a_row_with_an_error(opened, photographed):
     [case] = demo_cases({"room": ["ball"]})
     nothing = demo_cases({"room": ["ball"]})[0]
     object.__setattr__(
@@ -193,7 +193,7 @@ def test_command_writes_tables(small_demo, nvos, runs):
     assert report["segmenter"] == "graphcut"
 
 
-def test_a_stopped_run_goes_on_where_it_was(small_demo, nvos, runs, monkeypatch):
+def test_a_stopped_benchmark_continues(small_demo, nvos, runs, monkeypatch):
     def stopped(opened, case, protocol, corrections):
         if protocol == "unseen":
             raise KeyboardInterrupt
@@ -223,7 +223,7 @@ def test_a_stopped_run_goes_on_where_it_was(small_demo, nvos, runs, monkeypatch)
     assert json.loads(results.read_text())["rows"][0]["seconds"] != again[0]["seconds"]
 
 
-def test_what_does_not_fit_is_refused(small_demo, nvos, runs):
+def test_unfit_options_are_refused(small_demo, nvos, runs):
     line = small_demo.refuses("benchmark", "--layout", "nvos", "--data", nvos)
     assert "needs --data and --runs" in line
     assert "say with --layout" in small_demo.refuses("benchmark", "--data", nvos)
@@ -242,7 +242,7 @@ def test_what_does_not_fit_is_refused(small_demo, nvos, runs):
     assert "leave one out" in small_demo.refuses("benchmark", "--quick", "--full")
 
 
-def test_annotations_of_other_images(nvos, runs, photographed):
+def test_annotations_of_other_photos(nvos, runs, photographed):
     [case] = data_cases("nvos", nvos, runs, seed=0)
     others = photographed.scene.views[4:]
     with pytest.raises(SA3DError, match="no image 'frame_00003', as the annotations call one"):

@@ -143,7 +143,7 @@ def test_bounds_are_the_hash_grids_own_space(name, order, kind):
     torch.testing.assert_close(bounds.to_world(seen[0]), positions, atol=1e-3, rtol=1e-3)
 
 
-def test_density_is_the_fields(monkeypatch):
+def test_density_is_that_of_the_model(monkeypatch):
     model = build(VARIANTS["boxed"])
     field = NerfactoRadianceField(model)
     positions = torch.rand(100, 3) - 0.5

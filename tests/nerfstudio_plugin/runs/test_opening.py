@@ -84,11 +84,11 @@ def test_opens_a_run_trained_by_nerfstudio(tiny_run, monkeypatch):
     assert accumulation.shape == (24 * 32,)
 
 
-def test_the_folder_stands_for_its_config(tiny_run):
+def test_a_folder_opens_its_config(tiny_run):
     assert open_run(tiny_run.parent, device="cpu").load_config == tiny_run
 
 
-def test_training_views_stand_where_training_moved_them(tiny_run):
+def test_training_cameras_are_the_refined_ones(tiny_run):
     run = open_run(tiny_run, device="cpu")
     corrections = run.model.camera_optimizer.get_correction_matrices()
     assert (corrections[:, :, 3].abs().amax(1) > 1e-3).all()
@@ -119,7 +119,7 @@ def test_a_run_may_move_as_a_whole(tiny_run, tmp_path):
     assert "does not exist" in refusal(moved, data=tmp_path / "nowhere")
 
 
-def test_the_latest_checkpoint_or_the_wanted_one(tiny_run):
+def test_the_latest_or_a_named_checkpoint(tiny_run):
     latest = checkpoint_of(tiny_run)
     older = shutil.copy(latest, latest.with_name("step-000000001.ckpt"))
     (latest.parent / "notes.ckpt").write_text("no checkpoint")
@@ -151,7 +151,7 @@ def test_checkpoints_cannot_run_code(tiny_run):
 
 
 @pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
-def test_numpy_scalars_in_the_optimizer_state_are_no_obstacle(tiny_run, module):
+def test_numpy_scalars_in_the_optimizer_state_load(tiny_run, module):
     rates = [kind(0.5) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
     edit_checkpoint(tiny_run, lambda content: content["schedulers"].update(rates=rates))
     path = checkpoint_of(tiny_run)
@@ -255,12 +255,12 @@ def test_every_method_opens_or_is_refused_by_name(method, tmp_path):
         assert "nerfacto-huge" in message
 
 
-def test_missing_images(tiny_run, tmp_path):
+def test_missing_photos(tiny_run, tmp_path):
     (tmp_path / "data/images/frame_003.png").unlink()
     assert "frame_003.png" in refusal(tiny_run)
 
 
-def test_broken_image(tiny_run, tmp_path):
+def test_broken_photo(tiny_run, tmp_path):
     (tmp_path / "data/images/frame_003.png").write_text("no image")
     assert "frame_003.png" in refusal(tiny_run)
 
@@ -299,7 +299,7 @@ def shrink(images, factor):
             image.resize(size).save(smaller / path.name)
 
 
-def test_a_run_trained_on_smaller_images_opens_at_full_size(tiny_run, tmp_path):
+def test_a_run_trained_on_smaller_photos_opens_at_full_size(tiny_run, tmp_path):
     full = open_run(tiny_run, device="cpu")
     shrink(tmp_path / "data/images", 2)
     edit(tiny_run, "downscale_factor: null", "downscale_factor: 2")
@@ -322,7 +322,7 @@ def test_cameras_follow_the_files_size(tiny_run, tmp_path):
     assert "not the same shape" in refusal(tiny_run)
 
 
-def test_transparent_images_lie_on_the_trainings_background(tiny_run, tmp_path):
+def test_transparent_photos_get_the_trainings_background(tiny_run, tmp_path):
     path = tmp_path / "data/images/frame_000.png"
     Image.new("RGBA", (32, 24), (200, 100, 0, 51)).save(path)
     pixel = open_run(tiny_run, device="cpu").views[0].image()[0, 0]
