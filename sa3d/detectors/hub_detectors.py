@@ -21,10 +21,10 @@ from sa3d.hub.memory import enough_memory
 from sa3d.segmenters.prompt_check import checked_image
 
 MOST = 20
-"""Detections kept of an image."""
+"""Number of detections kept of an image."""
 
 SAME_BOX = 0.7
-"""Boxes whose IoU is above this are one thing detected twice."""
+"""Boxes with a larger IoU are the same object detected twice."""
 
 SMALLER = "take a smaller detector (--detector grounding-dino-tiny)"
 
@@ -35,16 +35,16 @@ _MODEL_INPUTS = ("pixel_values", "input_ids", "attention_mask")
 
 
 class HubDetector:
-    """A text detector with loaded weights; subclasses say how their model is asked.
+    """A text detector with loaded weights; subclasses adapt its inputs and outputs.
 
     Args:
         model: of ``model_class``, float32.
         processor: of ``processor_class``.
-        label: what to call these weights: a short name, a hub id or a folder's name.
+        label: name of the weights: a short name, a hub id or a folder's name.
         device: torch device.
 
     Raises:
-        SA3DError: the device has too little memory, here or when detecting.
+        SA3DError: the device has too little memory, here or in ``detect``.
     """
 
     model_class: ClassVar[str]
@@ -52,7 +52,7 @@ class HubDetector:
     processor_class: ClassVar[str]
     """Name of the processor's class in transformers."""
     threshold: float
-    """Score from which a detection counts, as the model's authors have it."""
+    """Score from which a detection counts, as the model's authors recommend."""
 
     def __init__(self, model: Any, processor: Any, label: str, device: str = "cpu") -> None:
         self.name = label
@@ -62,7 +62,7 @@ class HubDetector:
             self._model = model.to(self._device).eval().requires_grad_(False)
 
     def detect(self, image: np.ndarray, text: str) -> Detections:
-        """Look for words in an image; see ``TextDetector``."""
+        """Detect what words name in an image; see ``TextDetector``."""
         from PIL import Image
 
         words, image = checked_words(text), checked_image(image)
@@ -74,27 +74,27 @@ class HubDetector:
             return self._detections(outputs, inputs, (image.shape[0], image.shape[1]))
 
     def _query(self, words: str) -> dict[str, Any]:
-        """The words as the processor wants them."""
+        """Return the processor's arguments for the words."""
         raise NotImplementedError
 
     def _model_inputs(self, inputs: Any) -> dict[str, Any]:
-        """What the model takes of the processor's output, on the device."""
+        """Return the model's arguments from the processor's output, on the device."""
         return dict(inputs.to(self._device))
 
     def _detections(self, outputs: Any, inputs: Any, size: tuple[int, int]) -> Detections:
-        """The model's output as detections in an image of (H, W)."""
+        """Return the detections in the model's output, for an image of size (H, W)."""
         raise NotImplementedError
 
 
 class GroundingDinoDetector(HubDetector):
-    """Grounding DINO; a box's score is that of the best fitting word."""
+    """Grounding DINO: boxes for a phrase; the score of a box is that of its best word."""
 
     model_class = "GroundingDinoForObjectDetection"
     processor_class = "GroundingDinoProcessor"
     threshold = 0.25
 
     def _query(self, words: str) -> dict[str, Any]:
-        """One phrase: lower case, with a full stop at its end and none within."""
+        """Return the words as one phrase: lower case, with one full stop, at the end."""
         return {"text": words.lower().replace(".", " ").strip() + "."}
 
     def _detections(self, outputs: Any, inputs: Any, size: tuple[int, int]) -> Detections:
@@ -105,14 +105,14 @@ class GroundingDinoDetector(HubDetector):
 
 
 class Owlv2Detector(HubDetector):
-    """OWLv2; reads at most 16 tokens."""
+    """OWLv2: boxes for a caption of at most 16 tokens."""
 
     model_class = "Owlv2ForObjectDetection"
     processor_class = "Owlv2Processor"
     threshold = 0.1
 
     def _query(self, words: str) -> dict[str, Any]:
-        """The words in the caption that OWLv2 was trained with."""
+        """Return the words in a caption as OWLv2 was trained with."""
         name = words.lower()
         for article in _ARTICLES:
             name = name.removeprefix(article)
@@ -126,7 +126,7 @@ class Owlv2Detector(HubDetector):
 
 
 class Sam3TextDetector(HubDetector):
-    """SAM 3 asked in words; the masks are its own. Reads at most 32 tokens."""
+    """SAM 3's detector: boxes and masks for a concept in at most 32 tokens."""
 
     model_class = "Sam3Model"
     processor_class = "Sam3Processor"
@@ -157,23 +157,23 @@ DETECTOR_OF_TYPE: dict[str, type[HubDetector]] = {
     "sam3": Sam3TextDetector,
     "sam3_video": Sam3TextDetector,
 }
-"""By ``model_type`` in config.json; SAM 3's video model holds the detector."""
+"""Detectors by ``model_type`` in config.json; SAM 3's video model contains the detector."""
 
 
 def load_hub_detector(weights: str, device: str = "cpu") -> HubDetector:
-    """A text detector with its weights.
+    """Load a text detector from a folder or from the hub.
 
     Args:
-        weights: a folder with config.json, model.safetensors and the processor's and tokenizer's
-            files, or a hub id.
+        weights: a folder with config.json, model.safetensors and the files of the processor and
+            the tokenizer, or a hub id.
         device: torch device.
 
     Raises:
-        SA3DError: the weights cannot be had, are another model's, or do not fit into memory.
+        SA3DError: the weights are not available, are not a detector's, or do not fit into memory.
     """
     if find_spec("transformers") is None:
         raise SA3DError(
-            f"finding words needs transformers: pip install 'sa3d-nerfstudio[sam]', {_OTHERWISE}"
+            f"text detectors need transformers: pip install 'sa3d-nerfstudio[sam]', {_OTHERWISE}"
         )
     path = Path(weights).expanduser()
     if path.is_dir():
@@ -192,16 +192,16 @@ def load_hub_detector(weights: str, device: str = "cpu") -> HubDetector:
 
 
 def _detector_class(folder: Path, again: str) -> type[HubDetector]:
-    """Which detector the files are for.
+    """Return the detector class for the files in a folder.
 
     Raises:
-        SA3DError: files are missing, or they are another model's.
+        SA3DError: files are missing, or they are not a detector's.
     """
     missing = missing_files(folder)
     if missing:
         raise SA3DError(
-            f"{folder} cannot be loaded: {', '.join(missing)} missing. If it was not downloaded to"
-            f" its end: {again}"
+            f"{folder} cannot be loaded: {', '.join(missing)} missing. If the download was"
+            f" interrupted: {again}"
         )
     try:
         kind = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_type"]
@@ -209,14 +209,14 @@ def _detector_class(folder: Path, again: str) -> type[HubDetector]:
         raise _damaged(folder, f"{CONFIG}: {error}", again) from error
     if kind not in DETECTOR_OF_TYPE:
         raise SA3DError(
-            f"{folder} holds a {kind!r} model, which finds no words: known are"
+            f"{folder} holds a {kind!r} model, which is not a text detector: known types are"
             f" {', '.join(DETECTOR_OF_TYPE)}; sa3d segmenters lists weights that fit"
         )
     return DETECTOR_OF_TYPE[kind]
 
 
 def _load(folder: Path, detector: type[HubDetector], again: str) -> tuple[Any, Any]:
-    """Model, float32, and processor."""
+    """Load the model, float32, and its processor."""
     import transformers
     from safetensors import SafetensorError
 
@@ -231,7 +231,7 @@ def _load(folder: Path, detector: type[HubDetector], again: str) -> tuple[Any, A
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise _damaged(folder, str(error), again) from error
     lost = sorted(report["missing_keys"])
-    if lost:  # transformers would make these up
+    if lost:  # transformers would initialise these at random
         raise _damaged(folder, f"{len(lost)} weights are missing, such as {lost[0]}", again)
     return model, processor
 
@@ -245,7 +245,7 @@ def _damaged(folder: Path, reason: str, again: str) -> SA3DError:
 
 
 def boxes_and_logits(outputs: Any) -> SimpleNamespace:
-    """Normalised boxes and logits of an output, on the CPU."""
+    """Return the normalised boxes and the logits of an output, on the CPU."""
     return SimpleNamespace(
         logits=outputs.logits.float().cpu(), pred_boxes=outputs.pred_boxes.float().cpu()
     )
@@ -254,13 +254,13 @@ def boxes_and_logits(outputs: Any) -> SimpleNamespace:
 def distinct(
     boxes: Tensor, scores: Tensor, size: tuple[int, int], masks: Tensor | None = None
 ) -> Detections:
-    """Detections best first, within the image, each thing once.
+    """Return distinct detections, best first, with their boxes clipped to the image.
 
     Args:
-        boxes: [K, 4] x0, y0, x1, y1 in pixels, anywhere.
+        boxes: [K, 4] x0, y0, x1, y1 in pixels; they may reach beyond the image.
         scores: [K].
-        size: of the image, (H, W).
-        masks: [K, H, W] bool or None.
+        size: (H, W) of the image.
+        masks: [K, H, W] bool, or None.
     """
     from torchvision.ops import nms
 
@@ -276,7 +276,7 @@ def distinct(
 
 
 def _best(outputs: Any) -> SimpleNamespace:
-    """The best queries alone, on the CPU: masks of all of them at full size would fill memory."""
+    """Return only the best queries, on the CPU; masks of all at full size need too much memory."""
     logits = outputs.pred_logits.float().cpu()
     best = logits[0].argsort(descending=True, stable=True)[: 2 * MOST]
     presence = outputs.presence_logits

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load_detector(name: str, device: str = "cpu") -> TextDetector:
-    """The text detector called ``name``.
+    """Load a text detector.
 
     Args:
         name: "auto", a short name (see ``sa3d.detectors.registry``), a hub id ("owner/name"), or
@@ -24,7 +24,8 @@ def load_detector(name: str, device: str = "cpu") -> TextDetector:
         device: torch device.
 
     Raises:
-        SA3DError: the name is unknown, or the weights cannot be had or do not fit into memory.
+        SA3DError: the name is unknown, the weights are not available, or they do not fit into
+            memory.
     """
     check_detector(name)
     from sa3d.detectors.hub_detectors import load_hub_detector
@@ -35,7 +36,7 @@ def load_detector(name: str, device: str = "cpu") -> TextDetector:
 
 
 def check_detector(name: str) -> None:
-    """Refuse a name that ``load_detector`` does not know; loads nothing.
+    """Check that ``load_detector`` knows a name, without loading anything.
 
     Raises:
         SA3DError: the name is unknown.
@@ -51,9 +52,9 @@ def check_detector(name: str) -> None:
 
 
 def choose_detector(device: str) -> str:
-    """The best detector on this machine that suits the device; the default if there is none.
+    """Choose the best detector for a device, among those with weights on this machine.
 
-    Gated weights are only used when named.
+    The default is chosen if there is none. Gated weights are only used when named.
     """
     fast = [info for info in local_detectors() if device != "cpu" or info.cpu_s <= 2 * PATIENCE_S]
     usable = [info for info in fast if not info.gated]
@@ -61,5 +62,5 @@ def choose_detector(device: str) -> str:
 
 
 def local_detectors() -> list[DetectorInfo]:
-    """Detectors of the registry whose weights are complete on this machine."""
+    """Return the detectors of the registry whose weights are complete on this machine."""
     return [info for info in REGISTRY.values() if info.hub_id and cached_folder(info.hub_id)]

@@ -1,4 +1,4 @@
-"""What is needed of a text detector: words in, boxes out."""
+"""The protocol of a text detector: words and an image in, boxes out."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sa3d.base.errors import SA3DError
 
 @dataclass(frozen=True)
 class Detections:
-    """K things that may be what the words say, best first; those under the threshold, too.
+    """K detections of what words name, best first, those below the threshold included.
 
     Attributes:
-        boxes: [K, 4] float32 x0, y0, x1, y1 in pixels of the image, edges: the whole image is
-            (0, 0, W, H).
+        boxes: [K, 4] float32 x0, y0, x1, y1 in pixels of the image; they are edges, so the whole
+            image is (0, 0, W, H).
         scores: [K] float32 in [0, 1].
-        masks: [K, H, W] bool where the detector has masks of its own, else None.
+        masks: [K, H, W] bool if the detector makes masks, else None.
     """
 
     boxes: np.ndarray
@@ -29,39 +29,50 @@ class Detections:
         return len(self.scores)
 
     def select(self, chosen: np.ndarray) -> Detections:
-        """Some of them, by index or bool array."""
+        """Return some of the detections; ``chosen`` holds indices, or is a bool array [K]."""
         masks = None if self.masks is None else self.masks[chosen]
         return Detections(self.boxes[chosen], self.scores[chosen], masks)
 
 
 @runtime_checkable
 class TextDetector(Protocol):
-    """Finds what words name."""
+    """Finds the objects that words name in an image.
+
+    Example:
+        >>> found = detector.detect(image, "the red mug")
+        >>> found.boxes[found.scores >= detector.threshold]
+        array([[112.,  80., 196., 171.]], dtype=float32)
+    """
 
     @property
     def name(self) -> str:
-        """Names the model, for users."""
+        """Name of the model, for users."""
         ...
 
     @property
     def threshold(self) -> float:
-        """Score from which a detection counts unless the user says otherwise."""
+        """Score from which a detection counts by default."""
         ...
 
     def detect(self, image: np.ndarray, text: str) -> Detections:
-        """Look for ``text`` in an image, [H, W, 3] uint8 RGB.
+        """Detect what words name in an image.
+
+        Args:
+            image: [H, W, 3] uint8 RGB.
+            text: the words.
 
         Raises:
             SA3DError: there are no words, or too little memory.
+            ValueError: the image has another shape or type.
         """
         ...
 
 
 def checked_words(text: str) -> str:
-    """Words without needless spaces.
+    """Return words with single spaces between them.
 
     Raises:
-        SA3DError: there are none.
+        SA3DError: the text holds no letters or digits.
     """
     words = " ".join(text.split())
     if not any(character.isalnum() for character in words):

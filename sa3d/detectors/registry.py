@@ -1,11 +1,11 @@
-"""Text detectors by short name: where their weights are, how large they are, who may have them."""
+"""Text detectors by short name: their weights, sizes, speeds and licences."""
 
 from __future__ import annotations
 
 from sa3d.segmenters.registry import SegmenterInfo as DetectorInfo
 
 DEFAULT = "grounding-dino-tiny"
-"""The detector that is fetched where none is on this machine and none was named."""
+"""The detector that is downloaded if none is named and none is on this machine."""
 
 REGISTRY: dict[str, DetectorInfo] = {
     info.name: info
@@ -17,5 +17,5 @@ REGISTRY: dict[str, DetectorInfo] = {
         DetectorInfo("sam3", "facebook/sam3", 1, 840, 3440, 90, "SAM License", gated=True),
     )
 }
-"""All short names, in the order they are listed. The ranks are the papers'; the seconds of the
-first and third were measured with random weights, the others scaled from those."""
+"""Detectors by short name, in the order of listings. The ranks are from the models' papers. The
+seconds of the first and the third were measured with random weights; the others are scaled."""

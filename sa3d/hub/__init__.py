@@ -1,1 +1,1 @@
-"""Model weights on this machine: found, fetched, and fitted into memory."""
+"""Model weights: their files on this machine, downloads, and errors for too little memory."""

@@ -1,4 +1,4 @@
-"""The Hugging Face hub: fetches a model's files, and says what to do where that fails."""
+"""Downloads of models from the Hugging Face hub, with remedies in the errors."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from sa3d.base.errors import SA3DError
 from sa3d.hub.files import CONFIG
 
 PROBE_S = 5.0
-"""How long to wait for the hub before saying that the weights cannot be had."""
+"""Seconds to wait for the hub before a download fails."""
 
 _FILES = ["*.json", "*.txt", "*.safetensors"]
 
 
 def download(hub_id: str, option: str, folder: str, otherwise: str) -> Path:
-    """Fetch a model's files into the hub's cache.
+    """Download a model's files into the hub's cache.
 
     Args:
-        option: of the command line, that names the model.
-        folder: to suggest for a download by hand.
-        otherwise: what to do without these weights, the end of a sentence.
+        hub_id: the model, "owner/name".
+        option: name of the keyword that takes the model, for messages.
+        folder: name of the folder that messages suggest for a download by hand.
+        otherwise: what to do without these weights; it ends the messages.
+
+    Returns:
+        The folder with the files.
 
     Raises:
         SA3DError: there is no network, no such model, or no permission.
@@ -30,20 +34,20 @@ def download(hub_id: str, option: str, folder: str, otherwise: str) -> Path:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     try:
-        # Loading itself retries for half a minute where the hub is out of reach.
+        # A download retries for half a minute if the hub cannot be reached; this check does not.
         get_hf_file_metadata(hf_hub_url(hub_id, CONFIG), timeout=PROBE_S)
         return Path(snapshot_download(hub_id, allow_patterns=_FILES))
     except GatedRepoError as error:
         raise SA3DError(
-            f"{hub_id} is handed out on request only: ask for access on its page of the hub, then:"
+            f"{hub_id} is available on request only: ask for access on its page of the hub, then:"
             f" hf auth login; {otherwise}"
         ) from error
     except RepositoryNotFoundError as error:
         raise SA3DError(
-            f"the hub has no {hub_id} (or it is private: hf auth login): sa3d segmenters lists what"
-            f" there is, {otherwise}"
+            f"the hub has no {hub_id} (or it is private: hf auth login): sa3d segmenters lists the"
+            f" known ones, {otherwise}"
         ) from error
-    # The hub client raises its HTTP library's own errors, and that library changes.
+    # The hub client raises the errors of its HTTP library, which differs between versions.
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise SA3DError(
@@ -55,7 +59,7 @@ def download(hub_id: str, option: str, folder: str, otherwise: str) -> Path:
 
 @contextlib.contextmanager
 def quiet_loading() -> Iterator[None]:
-    """No bars and no notes of transformers about weights that a model has no use for."""
+    """Silence transformers' progress bars and its notes about unused weights."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

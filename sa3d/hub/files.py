@@ -1,4 +1,4 @@
-"""Where the files of SAM's relatives lie on this machine, and what is missing of them."""
+"""Files of models on this machine: finds them in the hub's cache and checks them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
 
 def missing_files(folder: Path) -> list[str]:
-    """Names of the files a folder lacks to be loaded from; empty if it is complete."""
+    """Return the names of the files that a model's folder lacks; empty if it is complete."""
     missing = [] if (folder / CONFIG).is_file() else [CONFIG]
     if not any((folder / name).is_file() for name in PROCESSORS):
         missing.append(PROCESSORS[0])
@@ -31,7 +31,7 @@ def _missing_weights(folder: Path) -> list[str]:
 
 
 def cached_folder(hub_id: str) -> Path | None:
-    """The folder of the hub's cache that holds all of a model's files, or None."""
+    """Return the folder of the hub's cache with all of a model's files, or None."""
     try:
         from huggingface_hub import try_to_load_from_cache
         from huggingface_hub.errors import HFValidationError
@@ -48,5 +48,5 @@ def cached_folder(hub_id: str) -> Path | None:
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name has the form owner/name."""
+    """Return whether a name has the form ``owner/name``."""
     return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/")

@@ -1,4 +1,4 @@
-"""Too little memory, said in words."""
+"""Readable errors for too little memory."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _CPU_ALLOCATION_FAILED = ("not enough memory", "can't allocate memory", "cannot 
 
 @contextlib.contextmanager
 def enough_memory(purpose: str, remedy: str = SMALLER) -> Iterator[None]:
-    """Turn a failed allocation in the block into one line with a remedy.
+    """Turn a failed allocation in the block into an error with a remedy.
 
     Args:
-        purpose: what the memory was for, such as "to load sam-huge".
-        remedy: what to take instead.
+        purpose: of the memory, such as "to load sam-huge".
+        remedy: what the user can do.
 
     Raises:
         SA3DError: there was too little memory.
@@ -36,7 +36,7 @@ def enough_memory(purpose: str, remedy: str = SMALLER) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is a failed allocation; on a CPU, torch has no type of its own for it."""
+    """Return whether an error is a failed allocation; torch has no type for those of a CPU."""
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(

@@ -1,4 +1,4 @@
-"""The best segmenter there is on this machine: what ``--segmenter auto`` means."""
+"""Chooses the best segmenter for a machine, for the name "auto"."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from sa3d.hub.files import cached_folder
 from sa3d.segmenters.registry import AUTO, EMBEDDED, REGISTRY, SegmenterInfo
 
 PATIENCE_S = 6.0
-"""A CPU is not made to encode views for longer than this unless the user says so: with fifty views
-that is five minutes."""
+"""Segmenters that take longer than this to encode a view on a CPU are only used when named. With
+fifty views this limit is five minutes."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A segmenter's name, and why it was chosen, as a sentence without its full stop.
+    """A segmenter and why it was chosen.
 
-    There is no reason if the user named it.
+    Attributes:
+        name: of the segmenter.
+        reason: why, as a sentence without its full stop; empty if the user named the segmenter.
     """
 
     name: str
@@ -26,19 +28,19 @@ class Choice:
 
     @property
     def sentence(self) -> str:
-        """Name and reason for the user to read; empty if the user named the segmenter."""
+        """Name and reason in one line for users; empty if the user named the segmenter."""
         return f"segmenter: {self.name} ({self.reason})" if self.reason else ""
 
 
 def resolve_segmenter(name: str, device: str) -> Choice:
-    """What a name means on this machine: "auto" is the best one there is, any other itself."""
+    """Resolve a segmenter's name: "auto" to the best one on this machine, others to themselves."""
     return choose_segmenter(device) if name == AUTO else Choice(name, "")
 
 
 def choose_segmenter(device: str) -> Choice:
-    """The best segmenter whose weights are on this machine and that suits the device.
+    """Choose the best segmenter for a device, among those with weights on this machine.
 
-    Gated weights are only used when named: who got them agreed to terms of their own.
+    Gated weights are only used when named, because users agree to their terms to get them.
     """
     if find_spec("transformers") is None:
         return Choice(EMBEDDED, "transformers, which SAM needs, is not installed")
@@ -46,8 +48,8 @@ def choose_segmenter(device: str) -> Choice:
     fast = [info for info in here if device != "cpu" or info.cpu_s <= PATIENCE_S]
     usable = [info for info in fast if not info.gated and can_run(info)]
     if usable:
-        place = "on a CPU, where larger ones take long" if device == "cpu" else "on a GPU"
-        return Choice(usable[0].name, f"the best one with weights on this machine, {place}")
+        where = "on a CPU, where larger ones take long" if device == "cpu" else "on a GPU"
+        return Choice(usable[0].name, f"the best one with weights on this machine, {where}")
     if not here:
         return Choice(
             EMBEDDED,
@@ -57,12 +59,12 @@ def choose_segmenter(device: str) -> Choice:
 
 
 def local_segmenters() -> list[SegmenterInfo]:
-    """Segmenters of the registry whose weights are complete on this machine."""
+    """Return the segmenters of the registry whose weights are complete on this machine."""
     return [info for info in REGISTRY.values() if info.hub_id and cached_folder(info.hub_id)]
 
 
 def can_run(info: SegmenterInfo) -> bool:
-    """Whether the libraries that a segmenter needs are there."""
+    """Return whether the libraries that a segmenter needs are installed."""
     if info.name != "edgetam":
         return True
     from sa3d.segmenters.sam.loading import timm_problem

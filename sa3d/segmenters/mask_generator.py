@@ -1,8 +1,9 @@
-"""All masks of one image from a promptable segmenter: a grid of clicks, filters, no doubles.
+"""Generates the masks of all objects in an image, with any promptable segmenter.
 
-As SAM's automatic mask generator (Kirillov et al. 2023, appendix B), for any segmenter behind the
-protocol. A click's best answers are prompted once more with their own box and mask before they are
-judged: a segmenter that is weak with a click may be strong with those.
+As in SAM's automatic mask generator (Kirillov et al. 2023, appendix B), the image is prompted at a
+grid of points, and the masks are filtered and suppressed. The masks of a point are first prompted
+once more with their own box and logits, since a segmenter that is weak with points may be strong
+with those.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ from sa3d.segmenters.protocol import MaskPrediction, PromptableSegmenter
 
 @dataclass(frozen=True)
 class GeneratedMask:
-    """One mask [H, W] bool of the current image, and how sure the segmenter is of it.
+    """A mask of the current image, with its quality.
 
-    ``predicted_iou`` and ``stability`` are in [0, 1]; ``point`` is the click (x, y) in pixels.
+    Attributes:
+        mask: [H, W] bool.
+        predicted_iou: the segmenter's own estimate, in [0, 1].
+        stability: see ``stability``, in [0, 1].
+        point: the prompted point (x, y), pixels.
     """
 
     mask: np.ndarray
@@ -31,22 +36,23 @@ class GeneratedMask:
 
     @property
     def quality(self) -> float:
-        """By which masks are preferred: predicted IoU times stability."""
+        """Predicted IoU times stability; better masks have more."""
         return self.predicted_iou * self.stability
 
 
 def grid_points(width: int, height: int, per_side: int) -> np.ndarray:
-    """Pixel indices (x, y), [per_side ** 2, 2], at the middles of a regular grid's cells."""
+    """Return the pixel indices (x, y) of the centres of a regular grid: [per_side ** 2, 2]."""
     steps = (np.arange(per_side) + 0.5) / per_side
     x, y = np.meshgrid(np.floor(steps * width), np.floor(steps * height))
     return np.stack([x.reshape(-1), y.reshape(-1)], axis=-1).astype(np.float32)
 
 
 def stability(logits: np.ndarray, offset: float) -> float:
-    """IoU of a mask's cuts at ``+offset`` and ``-offset``: ``|l > +o| / |l > -o|``; 0 if empty.
+    """Return the IoU of a mask thresholded at ``+offset`` and at ``-offset``; 0 if it is empty.
 
     Args:
-        logits: [h, w], positive is object.
+        logits: [h, w], positive on the object.
+        offset: in logits.
     """
     wide = int((logits > -offset).sum())
     return int((logits > offset).sum()) / wide if wide else 0.0
@@ -58,12 +64,24 @@ def generate_masks(
     config: MaskGeneratorConfig,
     points: np.ndarray | None = None,
 ) -> list[GeneratedMask]:
-    """Masks of the segmenter's current image, best first, no two of them alike.
+    """Generate masks of the segmenter's current image.
+
+    Points on a mask that was found before are skipped.
 
     Args:
+        segmenter: with a current image.
         size: (width, height) of the image.
-        points: clicks [N, 2] (x, y) instead of the grid. A click on a mask already found is not
-            made.
+        config: which points are prompted and which masks are kept.
+        points: [N, 2] (x, y) to prompt instead of the grid.
+
+    Returns:
+        Distinct masks, best first.
+
+    Example:
+        >>> segmenter.set_image(image)
+        >>> masks = generate_masks(segmenter, (640, 480), MaskGeneratorConfig())
+        >>> masks[0].mask.shape
+        (480, 640)
     """
     if points is None:
         points = grid_points(*size, config.points_per_side)
@@ -71,12 +89,12 @@ def generate_masks(
     for x, y in points:
         if any(one.mask[int(y), int(x)] for one in found):
             continue
-        found += _answers(segmenter, (float(x), float(y)), config)
+        found += _masks_at(segmenter, (float(x), float(y)), config)
     return suppress_duplicates(found, config.max_overlap)
 
 
 def suppress_duplicates(masks: Sequence[GeneratedMask], max_overlap: float) -> list[GeneratedMask]:
-    """Non-maximum suppression: best first, each unless it is too like one before (IoU)."""
+    """Return the masks best first, without those whose IoU with a better one is too large."""
     kept: list[GeneratedMask] = []
     for one in sorted(masks, key=lambda m: -m.quality):
         if all(iou(one.mask, other.mask) <= max_overlap for other in kept):
@@ -84,10 +102,10 @@ def suppress_duplicates(masks: Sequence[GeneratedMask], max_overlap: float) -> l
     return kept
 
 
-def _answers(
+def _masks_at(
     segmenter: PromptableSegmenter, point: tuple[float, float], config: MaskGeneratorConfig
 ) -> Iterator[GeneratedMask]:
-    """What a click gives and the filters pass."""
+    """Yield the masks of a point that pass the filters."""
     coords, labels = np.array([point], dtype=np.float32), np.array([1])
     prediction = segmenter.predict(coords, labels, multimask_output=True)
     for candidate in range(len(prediction.masks)):
@@ -108,7 +126,7 @@ def _refined(
     click: tuple[np.ndarray, np.ndarray],
     config: MaskGeneratorConfig,
 ) -> GeneratedMask:
-    """A candidate after prompting with its own box and mask; the first answer if that is empty."""
+    """Prompt a candidate again with its own box and logits; keep it if the answer is empty."""
     for _ in range(config.refinements):
         mask = prediction.masks[candidate]
         if not config.min_area <= float(mask.mean()) <= config.max_area:

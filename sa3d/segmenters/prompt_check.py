@@ -1,4 +1,4 @@
-"""The prompt of a segmenter, checked once for all backends."""
+"""Checks of a segmenter's prompt and image, shared by all segmenters."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sa3d.segmenters.protocol import LOGITS_SIZE
 
 @dataclass(frozen=True)
 class CheckedPrompt:
-    """A prompt in image pixels; at least one part is there.
+    """A valid prompt in image pixels, with at least one point, a box or mask logits.
 
     Attributes:
-        positive, negative: [P, 2] and [N, 2] float64, clicks (x, y) on object and background.
+        positive, negative: [P, 2] and [N, 2] float64, points (x, y) on and beside the object.
         box: [4] float64 x0, y0, x1, y1, or None.
         mask_logits: [256, 256] float32, or None.
     """
@@ -32,10 +32,10 @@ class CheckedPrompt:
         box: np.ndarray | None,
         mask_logits: np.ndarray | None,
     ) -> CheckedPrompt:
-        """Check the arguments of ``predict``.
+        """Check the arguments of ``PromptableSegmenter.predict``.
 
         Raises:
-            ValueError: no prompt at all, or arrays of the wrong shape or content.
+            ValueError: the prompt is empty, or an array has a wrong shape or wrong values.
         """
         coords, labels = _checked_points(point_coords, point_labels)
         if box is not None:
@@ -49,12 +49,16 @@ class CheckedPrompt:
             if not np.isfinite(mask_logits).all():
                 raise ValueError("mask logits must be finite")
         if not len(coords) and box is None and mask_logits is None:
-            raise ValueError("no prompt: give points, a box or mask logits")
+            raise ValueError("the prompt is empty: give points, a box or mask logits")
         return cls(coords[labels == 1], coords[labels == 0], box, mask_logits)
 
 
 def checked_image(image: np.ndarray) -> np.ndarray:
-    """A contiguous image [H, W, 3] uint8, or ValueError."""
+    """Return an image [H, W, 3] uint8 as a contiguous array.
+
+    Raises:
+        ValueError: the array has another shape or type, or is empty.
+    """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(f"image must be [H, W, 3] uint8, got {image.shape} {image.dtype}")
     return np.ascontiguousarray(image)

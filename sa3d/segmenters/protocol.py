@@ -1,4 +1,4 @@
-"""What the segmentation needs from SAM: a protocol any promptable 2D segmenter can fill."""
+"""The protocol of a promptable 2D segmenter: all that the segmentation needs of SAM."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 LOGITS_SIZE = 256
-"""Side of the square low-resolution mask prompt, as in SAM."""
+"""Side of the square mask prompt, as in SAM."""
 
 
 @dataclass(frozen=True)
 class MaskPrediction:
-    """K candidate masks for one prompt.
+    """K candidate masks for one prompt, by growing area.
 
     Attributes:
         masks: [K, H, W] bool at the image's size.
         scores: [K] float32, predicted IoU in [0, 1].
-        logits: [K, 256, 256] float32, low-resolution mask logits over the *whole image stretched to
-            the square*; positive is object. Can be handed back as a mask prompt.
+        logits: [K, 256, 256] float32, mask logits of the whole image stretched to a square;
+            positive on the object. ``predict`` takes one of them as a mask prompt.
     """
 
     masks: np.ndarray
@@ -30,18 +30,36 @@ class MaskPrediction:
 
 @runtime_checkable
 class PromptableSegmenter(Protocol):
-    """SAM's conventions: points ``(x, y)`` in pixel indices, labels 1 / 0, boxes XYXY.
+    """A segmenter that answers prompts about one image at a time, in SAM's conventions.
 
-    One image at a time: ``set_image`` (or ``restore_state``), then many ``predict``.
+    ``set_image`` or ``restore_state`` sets the current image, which ``predict`` then segments any
+    number of times. Points are pixel indices ``(x, y)``, x to the right and y down; boxes are
+    ``x0, y0, x1, y1``, last pixel included. ``sa3d.testing.segmenter_contract`` checks an
+    implementation. A segmenter may also fill ``LearnsAppearance`` and ``EncodesBatches``.
+
+    Example:
+        >>> segmenter.set_image(image)  # [480, 640, 3] uint8
+        >>> first = segmenter.predict(np.array([[412, 233]]), np.array([1]), multimask_output=True)
+        >>> best = first.scores.argmax()
+        >>> again = segmenter.predict(mask_logits=first.logits[best])
+        >>> again.masks.shape
+        (1, 480, 640)
     """
 
     @property
     def name(self) -> str:
-        """Names the model and its weights; part of the key under which image states are cached."""
+        """Name of the model and its weights; image encodings are cached under this name."""
         ...
 
     def set_image(self, image: np.ndarray) -> None:
-        """Encode an image, [H, W, 3] uint8 RGB."""
+        """Encode an image and make it the current one.
+
+        Args:
+            image: [H, W, 3] uint8 RGB.
+
+        Raises:
+            ValueError: the array has another shape or type.
+        """
         ...
 
     def predict(
@@ -56,62 +74,82 @@ class PromptableSegmenter(Protocol):
         """Segment the prompted object in the current image.
 
         Args:
-            point_coords: [N, 2] (x, y), pixel indices.
-            point_labels: [N] 1 object, 0 background.
+            point_coords: [N, 2] pixel indices (x, y).
+            point_labels: [N] 1 on the object, 0 beside it.
             box: [4] x0, y0, x1, y1, pixel indices.
-            mask_logits: [256, 256], convention of ``MaskPrediction``.
-            multimask_output: three nested candidates instead of one.
+            mask_logits: [256, 256] as in ``MaskPrediction.logits``.
+            multimask_output: return three nested candidates instead of one.
 
         Raises:
-            RuntimeError: no image was set.
-            ValueError: no prompt at all, or arrays of the wrong shape.
+            RuntimeError: there is no current image.
+            ValueError: the prompt is empty, or an array has a wrong shape or wrong values.
         """
         ...
 
     def save_state(self) -> Mapping[str, np.ndarray]:
-        """The current image's encoding, as arrays that can be stored (may be empty of cost)."""
+        """Return the encoding of the current image as arrays that can be stored.
+
+        Raises:
+            RuntimeError: there is no current image.
+        """
         ...
 
     def restore_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Bring back an encoding without encoding again."""
+        """Make the image of a stored encoding the current one, without encoding again.
+
+        Args:
+            state: as ``save_state`` of a segmenter with the same ``name`` returned it.
+        """
         ...
 
 
 @runtime_checkable
 class LearnsAppearance(Protocol):
-    """Optional: a segmenter that can be told what an object looks like in other views.
+    """A segmenter that learns the appearance of an object from other views (optional).
 
-    SAM knows what things look like from its weights; a segmenter without weights can learn it from
-    the views already accepted.
+    A segmenter without weights, unlike SAM, has to learn what objects look like. It can do so from
+    the views that were accepted before.
     """
 
     def sample_appearance(self, mask: np.ndarray) -> np.ndarray:
-        """What object and background look like in the current image.
+        """Sample the appearance of an object and its surroundings in the current image.
 
         Args:
-            mask: [H, W] bool, an accepted mask of the object in the current image.
+            mask: [H, W] bool, an accepted mask of the object.
 
         Returns:
-            [2, N, 3] uint8 RGB samples, object first then its surroundings; N is fixed.
+            [2, N, 3] uint8 RGB, the object first; N is the same for all masks.
+
+        Raises:
+            RuntimeError: there is no current image.
+            ValueError: the mask is empty or of another size.
         """
         ...
 
     def set_appearance(self, samples: np.ndarray | None) -> None:
-        """Use samples [V, 2, N, 3] of V other views in the coming predictions; None forgets."""
+        """Set the appearance that the next predictions use.
+
+        Args:
+            samples: [V, 2, N, 3] uint8, from ``sample_appearance`` in V other views; None for none.
+        """
         ...
 
 
 @runtime_checkable
 class EncodesBatches(Protocol):
-    """Optional: a segmenter that encodes several images faster together than one by one."""
+    """A segmenter that encodes several images faster at once than one by one (optional)."""
 
     batch_size: int
-    """How many images are worth encoding at once on this device; 1 if more gain nothing."""
+    """Number of images to encode at once on this device; 1 if larger batches are not faster."""
 
     def encode_images(self, images: Sequence[np.ndarray]) -> Sequence[Mapping[str, np.ndarray]]:
-        """Encode images [H, W, 3] uint8 RGB, of any sizes; the current image stays what it is.
+        """Encode images without changing the current one.
+
+        Args:
+            images: [H, W, 3] uint8 RGB each, of any sizes.
 
         Returns:
-            For each image what ``save_state`` gives after ``set_image``, up to rounding.
+            For each image the state that ``save_state`` returns after ``set_image``, up to
+            rounding.
         """
         ...

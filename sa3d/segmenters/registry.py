@@ -1,11 +1,11 @@
-"""Segmenters by short name: where their weights are, how large they are, who may have them."""
+"""Segmenters by short name: their weights, sizes, speeds and licences."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 EMBEDDED = "graphcut"
-"""The segmenter that is always there."""
+"""The segmenter without weights, which is always available."""
 
 AUTO = "auto"
 """Stands for the best segmenter whose weights are on this machine."""
@@ -13,19 +13,18 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class SegmenterInfo:
-    """What is known of a segmenter before it is loaded.
+    """A segmenter as described before it is loaded.
 
     Attributes:
-        name: short name, as given to ``--segmenter``.
+        name: short name that ``load_segmenter`` takes.
         hub_id: of its weights on the Hugging Face hub; None for the embedded one.
-        rank: expected quality of its masks, 1 best. From the models' papers, not measured here.
+        rank: expected quality of its masks, 1 is the best; from the models' papers, not measured.
         parameters_m: millions of parameters used.
-        download_mb: size of the weights' file, roughly.
-        cpu_s: seconds to encode a view on two CPU cores with nothing else running, roughly; the
-            largest are guessed from the smaller ones. docs/segmenters.md has what a shared machine
-            needed.
+        download_mb: approximate size of the weights' file.
+        cpu_s: approximate seconds to encode a view on two idle CPU cores; those of the largest
+            models are extrapolated. docs/segmenters.md has measurements on a shared machine.
         licence: of the weights.
-        gated: the hub hands the weights out on request only.
+        gated: whether the hub gives access to the weights on request only.
     """
 
     name: str
@@ -58,12 +57,12 @@ REGISTRY: dict[str, SegmenterInfo] = {
         SegmenterInfo("sam3", "facebook/sam3", 1, 458, 3440, 60, "SAM License", gated=True),
     )
 }
-"""All short names, in the order they are listed."""
+"""Segmenters by short name, in the order of listings."""
 
 KNOWN_SEGMENTERS = (AUTO, *REGISTRY)
-"""Names for ``load_segmenter``, which takes hub ids, folders and files too."""
+"""Names that ``load_segmenter`` takes, beside hub ids, folders and files."""
 
 
 def label_of(hub_id: str) -> str:
-    """The short name of a hub id, or the id itself."""
+    """Return the short name of a hub id, or the id itself if it has none."""
     return next((info.name for info in REGISTRY.values() if info.hub_id == hub_id), hub_id)

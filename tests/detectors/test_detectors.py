@@ -101,7 +101,7 @@ def test_what_cannot_be_loaded(folders: dict[str, Path], tmp_path: Path) -> None
     copy = Path(shutil.copytree(folders["owlv2"], tmp_path / "copy"))
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
-    with pytest.raises(SA3DError, match="'bert' model, which finds no words"):
+    with pytest.raises(SA3DError, match="'bert' model, which is not a text detector"):
         load_detector(str(copy))
     (copy / "config.json").write_text(json.dumps(config))
     (copy / "model.safetensors").write_bytes(b"half")

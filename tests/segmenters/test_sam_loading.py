@@ -147,7 +147,7 @@ def test_weights_of_another_size(tiny_sam: Path, tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     config["vision_config"] |= {"mlp_dim": 48}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(SA3DError, match="do not belong together"):
+    with pytest.raises(SA3DError, match="do not match config"):
         load_sam(str(folder))
 
 
@@ -170,7 +170,7 @@ def test_a_weights_file_beside_its_config(name: str, tiny_sam2: Path, tmp_path: 
 
 def test_an_original_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "sam_vit_b_01ec64.pth").write_bytes(b"PK")
-    with pytest.raises(SA3DError, match=r"not in the form transformers reads.*sam2\.1-tiny"):
+    with pytest.raises(SA3DError, match=r"not in the format of transformers.*sam2\.1-tiny"):
         load_segmenter(str(tmp_path / "sam_vit_b_01ec64.pth"))
 
 

@@ -1,1 +1,1 @@
-"""SAM and its relatives, through transformers."""
+"""SAM and its relatives, which run through transformers."""

@@ -1,8 +1,8 @@
-"""What all of SAM's relatives share behind the segmenter protocol: see ``SamFamilySegmenter``.
+"""SAM and its relatives behind the segmenter protocol.
 
-An image goes through the large encoder once; a prompt then costs the small decoder. The encoder
-may compute in half precision. The rest always computes in float32: bfloat16 would round a click
-to several pixels.
+The large encoder runs once for each image, the small decoder once for each prompt. The encoder may
+compute in half precision. All else computes in float32, since bfloat16 would round a point by
+several pixels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sa3d.segmenters.protocol import LOGITS_SIZE, MaskPrediction
 from sa3d.segmenters.sam.geometry import Geometry, masks_in_image, resample
 
 CUDA_BATCH_SIZE = 4
-"""Images encoded at once on a GPU: most of the speed of larger batches, at little memory."""
+"""Number of images encoded at once on a GPU; larger batches are hardly faster."""
 
 
 @dataclass(frozen=True)
@@ -30,23 +30,23 @@ class Encoding:
     """An encoded image.
 
     Attributes:
-        maps: feature maps [1, C, h, w], the smallest last but for SAM-HQ; float16, which is also
-            how they are stored, so a restored encoding *is* the fresh one.
-        geometry: where the image lies in the model's input.
+        maps: feature maps [1, C, h, w], the smallest last except for SAM-HQ. They are float16, as
+            when stored, so that a restored encoding equals the new one.
+        geometry: the place of the image in the model's input.
     """
 
     maps: tuple[Tensor, ...]
     geometry: Geometry
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """As arrays that can be stored."""
+        """Return the encoding as arrays that can be stored."""
         maps = {f"embedding_{i}": one.cpu().numpy() for i, one in enumerate(self.maps)}
         sizes = [self.geometry.image, self.geometry.content, self.geometry.model]
         return {**maps, "geometry": np.array(sizes)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], device: torch.device) -> Encoding:
-        """Undo ``arrays``."""
+        """Return the encoding that ``arrays`` stored."""
         image, content, model = ((int(h), int(w)) for h, w in arrays["geometry"])
         maps = (arrays[f"embedding_{i}"] for i in range(len(arrays) - 1))
         tensors = tuple(torch.from_numpy(np.array(one)).to(device) for one in maps)
@@ -54,15 +54,15 @@ class Encoding:
 
 
 class SamFamilySegmenter:
-    """One of SAM's relatives with loaded weights; subclasses say how its model is called.
+    """One of SAM's relatives with loaded weights; subclasses adapt the calls of its model.
 
     Args:
         model: of ``model_class``, float32.
         image_processor: of ``image_processor_class``.
-        label: what to call these weights: a short name, a hub id or a folder's name.
+        label: name of the weights: a short name, a hub id or a folder's name.
         device: torch device.
-        dtype: of the image encoder; None is float32 on a CPU, and bfloat16 on a GPU that has it,
-            else float16.
+        dtype: of the image encoder; None is float32 on a CPU, bfloat16 on a GPU that supports it,
+            and float16 on other GPUs.
 
     Raises:
         SA3DError: the device has too little memory, here or in any method.
@@ -92,16 +92,16 @@ class SamFamilySegmenter:
                 part.to(self._dtype)
         self._processor = image_processor
         self.batch_size = CUDA_BATCH_SIZE if self._device.type == "cuda" else 1
-        """How many images are worth encoding at once here; a CPU gains nothing by more than one."""
+        """Number of images to encode at once; larger batches are not faster on a CPU."""
         self._encoding: Encoding | None = None
 
     @property
     def name(self) -> str:
-        """The weights' label, a digest of them, and the encoder's number type."""
+        """The label of the weights, a digest of them, and the encoder's number type."""
         return self._name
 
     def set_image(self, image: np.ndarray) -> None:
-        """Encode an image, [H, W, 3] uint8 RGB."""
+        """Encode an image [H, W, 3] uint8 RGB and make it the current one."""
         [self._encoding] = self._encode([checked_image(image)])
 
     def encode_images(self, images: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
@@ -118,10 +118,7 @@ class SamFamilySegmenter:
         *,
         multimask_output: bool = False,
     ) -> MaskPrediction:
-        """Segment the prompted object; see ``PromptableSegmenter``.
-
-        Three candidates come by growing area.
-        """
+        """Segment the prompted object in the current image; see ``PromptableSegmenter``."""
         encoding = self._current()
         prompt = CheckedPrompt.of(point_coords, point_labels, box, mask_logits)
         with enough_memory(f"for a prompt to {self._label}"), torch.inference_mode():
@@ -140,27 +137,27 @@ class SamFamilySegmenter:
         return MaskPrediction(masks[order], scores[order], logits[order])
 
     def save_state(self) -> Mapping[str, np.ndarray]:
-        """The encoding, float16, and the image's geometry."""
+        """Return the encoding of the current image, float16, with its geometry."""
         return self._current().arrays()
 
     def restore_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Bring back an encoding of this model."""
+        """Make the image of a stored encoding of this model the current one."""
         self._encoding = Encoding.from_arrays(state, self._device)
 
     def _encoder_parts(self) -> list[torch.nn.Module]:
-        """What may compute in half precision."""
+        """Return the modules that may compute in half precision."""
         return [self._model.vision_encoder]
 
     def _feature_maps(self, pixels: Tensor) -> list[Tensor]:
-        """Feature maps of images [B, 3, h, w]; B is the first dimension of each."""
+        """Return the feature maps [B, C, h, w] of images [B, 3, h, w]."""
         raise NotImplementedError
 
     def _decoder_inputs(self, maps: list[Tensor]) -> dict[str, Any]:
-        """The model's arguments that hand it one image's feature maps, float32."""
+        """Return the model's arguments for the feature maps of one image, float32."""
         raise NotImplementedError
 
     def _image_map(self, maps: Sequence[Tensor]) -> Tensor:
-        """The map that the prompt attends to."""
+        """Return the feature map that the prompt attends to."""
         return maps[-1]
 
     def _current(self) -> Encoding:
@@ -178,7 +175,7 @@ class SamFamilySegmenter:
                 except RuntimeError as error:
                     if len(batch) == 1 or not is_out_of_memory(error):
                         raise
-                    self.batch_size = 1  # from now on
+                    self.batch_size = 1  # for the following images too
         return done
 
     def _encode_batch(self, images: list[np.ndarray]) -> list[Encoding]:
@@ -219,9 +216,9 @@ class SamFamilySegmenter:
         if prompt.mask_logits is not None:
             height, width = self._image_map(encoding.maps).shape[-2:]
             beyond = (1 / geometry.filled[0], 1 / geometry.filled[1])
-            ours = self._tensor(prompt.mask_logits)[None, None]
+            logits = self._tensor(prompt.mask_logits)[None, None]
             # A mask prompt has four times the side of the image embedding.
-            tensors["input_masks"] = resample(ours, (4 * height, 4 * width), beyond)
+            tensors["input_masks"] = resample(logits, (4 * height, 4 * width), beyond)
         return tensors
 
     def _tensor(self, array: np.ndarray) -> Tensor:
@@ -297,7 +294,7 @@ class Sam3TrackerSegmenter(Sam2Segmenter):
 
 
 def default_dtype(device: torch.device) -> torch.dtype:
-    """Number type of the image encoder: float32 on a CPU, the best half on a GPU."""
+    """Return the encoder's number type: float32 on a CPU, the best half precision on a GPU."""
     if device.type != "cuda":
         return torch.float32
     has_bfloat16 = torch.cuda.get_device_capability(device)[0] >= 8
@@ -305,7 +302,7 @@ def default_dtype(device: torch.device) -> torch.dtype:
 
 
 def _fingerprint(model: torch.nn.Module) -> str:
-    """8 hex digits over the first values of every weight tensor."""
+    """Return 8 hex digits of a hash over the first values of every weight tensor."""
     digest = hashlib.sha256()
     for name, weight in sorted(model.state_dict().items()):
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""How images, prompts and mask logits lie in the square input of SAM's relatives."""
+"""Images, prompts and mask logits in the square input of SAM and its relatives."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 from torch.nn import functional
 
 OUTSIDE_LOGIT = -10.0
-"""Mask prompt in SAM 1's padding, where there is no image: surely not the object."""
+"""Logit of the mask prompt in SAM 1's padding, which is surely not the object."""
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How an image lies in the model's square input; sizes are (height, width) in pixels.
+    """The place of an image in the model's square input; sizes are (height, width) in pixels.
 
     Attributes:
         image: the original image.
-        content: the image as resized; smaller than ``model`` where the model pads (SAM 1, SAM-HQ).
+        content: the resized image; smaller than ``model`` if the model pads it (SAM 1, SAM-HQ).
         model: the model's input.
     """
 
@@ -28,7 +28,10 @@ class Geometry:
     model: tuple[int, int]
 
     def to_model(self, xy: np.ndarray) -> np.ndarray:
-        """Image pixel indices [..., 2] to model pixel indices; SAM adds the half pixel itself."""
+        """Map pixel indices [..., 2] of the image to those of the model's input.
+
+        SAM itself adds the half pixel to the centres.
+        """
         scale = np.array([self.content[1] / self.image[1], self.content[0] / self.image[0]])
         return (xy + 0.5) * scale - 0.5
 
@@ -39,16 +42,16 @@ class Geometry:
 
 
 def resample(maps: Tensor, size: tuple[int, int], extent: tuple[float, float]) -> Tensor:
-    """Bilinear samples of maps over a part of them, or beyond them.
+    """Resample maps bilinearly over a part of them, or beyond them.
 
     Args:
         maps: [K, 1, h, w].
         size: height and width of the result.
         extent: height and width of the sampled part as shares of the map, from its top left corner.
-            Above 1 the sampled part reaches beyond the map; there the result is OUTSIDE_LOGIT.
+            Above 1 it reaches beyond the map; there the result is OUTSIDE_LOGIT.
 
     Returns:
-        [K, 1, *size]; ``maps`` itself where it would not change.
+        [K, 1, *size]; ``maps`` itself if it would not change.
     """
     if maps.shape[-2:] == size and extent == (1.0, 1.0):
         return maps
@@ -63,7 +66,7 @@ def resample(maps: Tensor, size: tuple[int, int], extent: tuple[float, float]) -
 
 
 def masks_in_image(low_res: Tensor, geometry: Geometry) -> Tensor:
-    """Low-resolution logits [K, 1, h, w] of the model's input as masks [K, H, W] of the image."""
+    """Return masks [K, H, W] bool of the image from logits [K, 1, h, w] of the model's input."""
     # As in SAM's own post-processing: up to the model's input first, then to the image.
     at_input = functional.interpolate(low_res, geometry.model, mode="bilinear", align_corners=False)
     content = at_input[..., : geometry.content[0], : geometry.content[1]]

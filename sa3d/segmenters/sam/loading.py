@@ -1,4 +1,4 @@
-"""Loads SAM's relatives through transformers, and says what to do where that fails."""
+"""Loads SAM and its relatives through transformers, with remedies in the errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SEGMENTER_OF_TYPE: dict[str, type[SamFamilySegmenter]] = {
     "sam3_tracker": Sam3TrackerSegmenter,
     "sam3_video": Sam3TrackerSegmenter,
 }
-"""By ``model_type`` in config.json; weights published as a video model's hold the image model's."""
+"""Segmenters by ``model_type`` in config.json; weights of a video model contain the image model."""
 
 OLDEST_TIMM = (1, 0)
 
@@ -43,29 +43,35 @@ _ANOTHER = f"or use the embedded segmenter: --segmenter {EMBEDDED}"
 
 @dataclass(frozen=True)
 class _Source:
-    """Files to load from: a folder, and a weights file of another name than usual or None."""
+    """Files to load from.
+
+    Attributes:
+        folder: of the files.
+        weights_file: the weights, if the file has another name than usual.
+        label: name of the weights.
+        again: the command that downloads these files again.
+    """
 
     folder: Path
     weights_file: Path | None
     label: str
     again: str
-    """What to type to get these files again."""
 
 
 def load_sam(
     weights: str, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
 ) -> SamFamilySegmenter:
-    """A segmenter with weights of SAM or one of its relatives.
+    """Load a segmenter with weights of SAM or one of its relatives.
 
     Args:
         weights: hub id such as "facebook/sam2.1-hiera-tiny"; a folder with config.json,
             preprocessor_config.json and model.safetensors; or a .safetensors file beside the other
             two.
         device: torch device.
-        dtype: of the image encoder; None chooses by device.
+        dtype: of the image encoder; None chooses it by the device.
 
     Raises:
-        SA3DError: the weights cannot be had, are not SAM's, or do not fit into memory.
+        SA3DError: the weights are not available, are not SAM's, or do not fit into memory.
     """
     if not _installed("transformers"):
         raise SA3DError(f"SAM needs transformers: pip install 'sa3d-nerfstudio[sam]', {_ANOTHER}")
@@ -77,14 +83,14 @@ def load_sam(
 
 
 def timm_problem() -> str | None:
-    """Why EdgeTAM cannot run with the installed timm, and what to type; None if it can."""
+    """Return why EdgeTAM cannot run with the installed timm, and the remedy; None if it can."""
     installed = _installed("timm")
     if installed and tuple(int(part) for part in installed.split(".")[:2]) >= OLDEST_TIMM:
         return None
     found = f"{installed} is installed" if installed else "it is not installed"
     return (
         f"EdgeTAM needs timm 1.0 or newer, {found}: pip install 'timm>=1.0' (pip then warns that"
-        " nerfstudio wants 0.6.7; nerfstudio never imports it)"
+        " nerfstudio requires 0.6.7, which it never imports)"
     )
 
 
@@ -96,11 +102,11 @@ def _installed(package: str) -> str | None:
 
 
 def _local_source(path: Path) -> _Source | None:
-    """Files on this disk, or None if ``path`` is none."""
+    """Return the files at ``path``, or None if there are none."""
     if path.is_file():
         if path.suffix != ".safetensors":
             raise SA3DError(
-                f"{path} is not in the form transformers reads (.safetensors beside a config.json):"
+                f"{path} is not in the format of transformers (.safetensors beside a config.json):"
                 " take the model from the hub, say --segmenter sam2.1-tiny; sa3d segmenters lists"
                 " them all"
             )
@@ -120,18 +126,18 @@ def _hub_source(hub_id: str) -> _Source:
 
 
 def _segmenter_class(source: _Source) -> type[SamFamilySegmenter]:
-    """Which segmenter the files are for.
+    """Return the segmenter class for the files of a source.
 
     Raises:
-        SA3DError: files are missing, they are another model's, or that model cannot run here.
+        SA3DError: files are missing, are not a segmenter's, or the model cannot run here.
     """
     missing = missing_files(source.folder)
     if source.weights_file is not None:
         missing = [name for name in missing if name != WEIGHTS]
     if missing:
         raise SA3DError(
-            f"{source.folder} cannot be loaded: {', '.join(missing)} missing. If it was not"
-            f" downloaded to its end: {source.again}"
+            f"{source.folder} cannot be loaded: {', '.join(missing)} missing. If the download was"
+            f" interrupted: {source.again}"
         )
     try:
         kind = json.loads((source.folder / CONFIG).read_text(encoding="utf-8"))["model_type"]
@@ -139,8 +145,8 @@ def _segmenter_class(source: _Source) -> type[SamFamilySegmenter]:
         raise _damaged(source, f"{CONFIG}: {error}") from error
     if kind not in SEGMENTER_OF_TYPE:
         raise SA3DError(
-            f"{source.folder} holds a {kind!r} model, which is no promptable segmenter: known are"
-            f" {', '.join(SEGMENTER_OF_TYPE)}; sa3d segmenters lists weights that fit"
+            f"{source.folder} holds a {kind!r} model, which is not a promptable segmenter: known"
+            f" types are {', '.join(SEGMENTER_OF_TYPE)}; sa3d segmenters lists weights that fit"
         )
     segmenter = SEGMENTER_OF_TYPE[kind]
     problem = timm_problem() if segmenter is EdgeTamSegmenter else None
@@ -150,7 +156,7 @@ def _segmenter_class(source: _Source) -> type[SamFamilySegmenter]:
 
 
 def _load(source: _Source, segmenter: type[SamFamilySegmenter]) -> tuple[Any, Any]:
-    """Model, float32, and image processor."""
+    """Load the model, float32, and its image processor."""
     import transformers
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -174,9 +180,9 @@ def _load(source: _Source, segmenter: type[SamFamilySegmenter]) -> tuple[Any, An
     except RuntimeError as error:
         if "size mismatch" not in str(error) and "mismatched" not in str(error):
             raise
-        raise _damaged(source, "weights and config.json do not belong together") from error
+        raise _damaged(source, "the weights do not match config.json") from error
     lost = sorted(report["missing_keys"])
-    if lost:  # transformers would make these up
+    if lost:  # transformers would initialise these at random
         raise _damaged(source, f"{len(lost)} weights are missing, such as {lost[0]}")
     return model, processor
 
