@@ -15,7 +15,7 @@ import numpy as np
 
 from sa3d.base.errors import SA3DError
 
-_OR_OVERWRITE = "or overwrite it (--overwrite; in Python overwrite=True)"
+_OR_OVERWRITE = "or set overwrite=True to replace it"
 
 
 @contextlib.contextmanager

@@ -26,9 +26,9 @@ MOST = 20
 SAME_BOX = 0.7
 """Boxes with a larger IoU are the same object detected twice."""
 
-SMALLER = "take a smaller detector (--detector grounding-dino-tiny)"
+SMALLER = "use a smaller detector (detector='grounding-dino-tiny')"
 
-_OTHERWISE = "or mark the object with --points or --box instead of words"
+_OTHERWISE = "or mark the object with 'points' or 'box' instead of words"
 
 _ARTICLES = ("the ", "a ", "an ")
 _MODEL_INPUTS = ("pixel_values", "input_ids", "attention_mask")
@@ -181,7 +181,7 @@ def load_hub_detector(weights: str, device: str = "cpu") -> HubDetector:
         again = f"hf download HUB_ID --local-dir {path}"
     else:
         folder = cached_folder(weights) or download(
-            weights, "--detector", "detector-weights", _OTHERWISE
+            weights, "detector", "detector-weights", _OTHERWISE
         )
         label = next((i.name for i in REGISTRY.values() if i.hub_id == weights), weights)
         again = f"hf download {weights} --force-download"

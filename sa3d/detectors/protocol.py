@@ -76,5 +76,5 @@ def checked_words(text: str) -> str:
     """
     words = " ".join(text.split())
     if not any(character.isalnum() for character in words):
-        raise SA3DError("the text is empty: name the object in words, such as --text 'the red mug'")
+        raise SA3DError("the text is empty: name the object in words, such as text='the red mug'")
     return words

@@ -53,7 +53,7 @@ def download(hub_id: str, option: str, folder: str, otherwise: str) -> Path:
         raise SA3DError(
             f"the weights {hub_id} are not on this machine and the hub cannot be reached"
             f" ({reason}): where there is a network: hf download {hub_id} --local-dir {folder}, and"
-            f" give that folder to {option}; {otherwise}"
+            f" set {option!r} to that folder; {otherwise}"
         ) from error
 
 

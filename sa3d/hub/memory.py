@@ -9,7 +9,10 @@ import torch
 
 from sa3d.base.errors import SA3DError
 
-SMALLER = "take a smaller segmenter (--segmenter sam2.1-tiny, or graphcut, which needs the least)"
+SMALLER = (
+    "use a smaller segmenter (segmenter='sam2.1-tiny', or segmenter='graphcut', which needs the"
+    " least)"
+)
 
 _CPU_ALLOCATION_FAILED = ("not enough memory", "can't allocate memory", "cannot allocate memory")
 
@@ -31,7 +34,7 @@ def enough_memory(purpose: str, remedy: str = SMALLER) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise SA3DError(
-            f"too little memory {purpose}: {remedy}, or --device cpu if it was the GPU's"
+            f"too little memory {purpose}: {remedy}, or device='cpu' if it was the GPU's"
         ) from error
 
 

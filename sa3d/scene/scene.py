@@ -293,8 +293,8 @@ class Scene:
             except (OSError, ValueError):
                 pass
             raise SA3DError(
-                f"the scene cache {self.cache} was made from something else: delete it, or name "
-                "another folder with --cache-dir"
+                f"the scene cache {self.cache} was made from something else: delete it, or set "
+                "'cache_dir' to another folder"
             )
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(manifest, indent=1))

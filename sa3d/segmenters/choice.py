@@ -80,4 +80,4 @@ def _why_not(here: Sequence[SegmenterInfo]) -> str:
         why = "needs a newer timm"
     else:
         why = f"takes about {best.cpu_s:.0f} s a view on a CPU"
-    return f"{best.name} is here, but {why}: --segmenter {best.name} takes it"
+    return f"{best.name} is here, but {why}: name it to use it"

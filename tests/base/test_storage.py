@@ -116,7 +116,7 @@ def test_folders_that_are_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "out" / "a.txt").write_text("a")
     (tmp_path / "file").write_text("f")
     for path, overwrite, ours, message in (
-        (tmp_path / "out", False, anything, "--overwrite"),
+        (tmp_path / "out", False, anything, "overwrite=True"),
         (tmp_path / "out", True, lambda entry: False, "holds other files"),
         (tmp_path / "file", True, anything, "is a file"),
     ):
@@ -168,7 +168,7 @@ def test_existing_files_are_refused(tmp_path: Path) -> None:
     check_new_file(tmp_path / "a.ply", overwrite=False)
     (tmp_path / "a.ply").write_text("a")
     check_new_file(tmp_path / "a.ply", overwrite=True)
-    with pytest.raises(SA3DError, match="--overwrite"):
+    with pytest.raises(SA3DError, match="overwrite=True"):
         check_new_file(tmp_path / "a.ply", overwrite=False)
     with pytest.raises(SA3DError, match="is a folder"):
         check_new_file(tmp_path, overwrite=True)

@@ -139,7 +139,7 @@ def test_too_little_memory_to_encode(
 
     segmenter = load_sam(str(tiny_sam))
     monkeypatch.setattr(segmenter._model, "get_image_embeddings", fail)
-    with pytest.raises(SA3DError, match=r"too little memory to encode .*--segmenter sam2.1-tiny"):
+    with pytest.raises(SA3DError, match=r"too little memory to encode .*segmenter='sam2.1-tiny'"):
         segmenter.set_image(np.zeros((50, 100, 3), np.uint8))
 
 

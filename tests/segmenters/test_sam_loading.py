@@ -63,7 +63,7 @@ def test_hub_problems(problem: str, step: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(huggingface_hub, step, fail)
     with pytest.raises(SA3DError, match=message) as caught:
         load_sam("some/sam")
-    assert "--segmenter graphcut" in str(caught.value)
+    assert "segmenter='graphcut'" in str(caught.value)
 
 
 def test_without_a_network_it_is_said_at_once() -> None:
@@ -190,7 +190,7 @@ def test_too_little_gpu_memory_to_load(tiny_sam: Path, monkeypatch: pytest.Monke
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(torch.nn.Module, "to", fail)
-    with pytest.raises(SA3DError, match=r"too little memory to load .*--device cpu"):
+    with pytest.raises(SA3DError, match=r"too little memory to load .*device='cpu'"):
         load_sam(str(tiny_sam))
 
 

@@ -38,7 +38,7 @@ SEGMENTER_OF_TYPE: dict[str, type[SamFamilySegmenter]] = {
 
 OLDEST_TIMM = (1, 0)
 
-_ANOTHER = f"or use the embedded segmenter: --segmenter {EMBEDDED}"
+_ANOTHER = f"or use the embedded segmenter: segmenter={EMBEDDED!r}"
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _local_source(path: Path) -> _Source | None:
         if path.suffix != ".safetensors":
             raise SA3DError(
                 f"{path} is not in the format of transformers (.safetensors beside a config.json):"
-                " take the model from the hub, say --segmenter sam2.1-tiny; sa3d segmenters lists"
+                " use a model from the hub, such as segmenter='sam2.1-tiny'; sa3d segmenters lists"
                 " them all"
             )
         other = None if path.name == WEIGHTS else path
@@ -121,7 +121,7 @@ def _local_source(path: Path) -> _Source | None:
 def _hub_source(hub_id: str) -> _Source:
     if not is_hub_id(hub_id):
         raise SA3DError(f"no such file or folder: {hub_id}")
-    folder = cached_folder(hub_id) or download(hub_id, "--segmenter", "sam-weights", _ANOTHER)
+    folder = cached_folder(hub_id) or download(hub_id, "segmenter", "sam-weights", _ANOTHER)
     return _Source(folder, None, label_of(hub_id), f"hf download {hub_id} --force-download")
 
 

@@ -200,7 +200,7 @@ def test_nothing_is_replaced_but_an_exported_field(dense_run, tmp_path):
     run = open_run(dense_run)
     export_field(run, in_ball(run), tmp_path / "ball")
     before = files(tmp_path / "ball")
-    with pytest.raises(SA3DError, match="--overwrite"):
+    with pytest.raises(SA3DError, match="overwrite=True"):
         export_field(run, in_ball(run), tmp_path / "ball")
     assert files(tmp_path / "ball") == before
     black = FieldExportConfig(background="black")

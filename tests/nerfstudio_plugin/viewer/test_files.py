@@ -180,7 +180,7 @@ def test_what_exists_is_replaced_only_on_request(panel):
     assert (told.kind, told.text) == (
         "error",
         "ball.ply exists: give another name, "
-        "or overwrite it (--overwrite; in Python overwrite=True).",
+        "or set overwrite=True to replace it.",
     )
     assert Path("ball.ply").read_bytes() == b"mine"
     assert panel.driver.state.command == ""
