@@ -1,7 +1,8 @@
-"""From a box alone to the object in it: nested masks by growing area.
+"""Cuts the object in a box out, as nested masks by growing area.
 
-The first guess decides what GrabCut learns. It asks of every pixel in the box: is its color rarer
-outside, can it be reached from outside without crossing an edge, does it lie in the middle?
+GrabCut learns its colors from a first guess. A pixel in the box is more likely object if its color
+is rare outside the box, if no path without edges leads to it from outside, and if it lies near the
+middle of the box.
 """
 
 from __future__ import annotations
@@ -22,28 +23,47 @@ from sa3d.segmenters.graphcut.cut import (
 from sa3d.segmenters.graphcut.roi import Roi, fitted
 from sa3d.segmenters.graphcut.superpixels import Superpixels
 
-GUESS_SIDE_PX, GUESS_SUPERPIXELS = 160, 400
-"""Resolution of the first guess; its neighbours do no worse."""
+GUESS_SIDE_PX = 160
+"""Longer side of the image for the first guess; other sizes are no better."""
 
-COLOR, GEODESIC, GUESS_BIAS = 1.2, 0.7, -2.2
-"""Weights of the two cues of color (nats), by logistic regression on half of GrabCut's photos."""
+GUESS_SUPERPIXELS = 400
+"""Number of superpixels for the first guess; other numbers are no better."""
 
-MIDDLE, MIDDLE_RADIUS = 3.5, 0.9
-"""Evidence (nats) lost per squared radius, and where it is 0; radius 1 is the inscribed ellipse."""
+COLOR = 1.2
+"""Weight of the color ratio in the guess, by logistic regression on half of GrabCut's photos."""
 
-GUESS_LIMIT, GUESS_SHARE = 4.0, 0.2
-"""The guess's largest evidence (nats), and its weight beside the colors learnt."""
+GEODESIC = 0.7
+"""Weight of the geodesic distance in the guess, by the same regression."""
+
+GUESS_BIAS = -2.2
+"""Constant term of the guess (nats), by the same regression."""
+
+MIDDLE = 3.5
+"""Evidence (nats) lost per squared radius; radius 1 is the ellipse inscribed in the box."""
+
+MIDDLE_RADIUS = 0.9
+"""Squared radius at which the evidence of lying in the middle is 0."""
+
+GUESS_LIMIT = 4.0
+"""Largest evidence of color in the guess (nats)."""
+
+GUESS_SHARE = 0.2
+"""Weight of the guess beside the learnt colors."""
 
 DOUBT = 0.7
-"""Evidence (nats) held against every pixel: what is left in a box is mostly background."""
+"""Evidence (nats) against every pixel: pixels without evidence are mostly background."""
 
-BIN_LAB, RARE = 6.0, 2e-4
-"""Width of the color histogram's bins, and a density that counts as never seen."""
+BIN_LAB = 6.0
+"""Width of the bins of the color histogram, in units of Lab."""
+
+RARE = 2e-4
+"""Density of a color that counts as never seen."""
 
 LIGHTNESS = 0.7
-"""Weight of lightness in the histogram: shadows change it."""
+"""Weight of lightness in the histogram, which shadows change."""
 
 ITERATIONS = 3
+"""Number of times that GrabCut learns the colors and cuts."""
 
 
 def cut_box(
@@ -53,13 +73,13 @@ def cut_box(
     clicks: tuple[Superpixels, np.ndarray, np.ndarray] | None,
     appearance: np.ndarray | None,
 ) -> list[np.ndarray]:
-    """The object in a box, as three nested masks by growing area.
+    """Cut the object in a box out, as three nested masks by growing area.
 
     Args:
-        rgb, lab: [h, w, 3] uint8 and float32, the same picture.
+        rgb, lab: [h, w, 3] uint8 and float32, the same image.
         box: [4] x0, y0, x1, y1 in pixels, last included.
-        clicks: superpixels, positive and negative clicks [N, 2] (x, y), or None.
-        appearance: [2, M, 3] uint8 colors of object and background elsewhere, or None.
+        clicks: superpixels, positive and negative points [N, 2] (x, y), or None.
+        appearance: [2, M, 3] uint8, colors of object and background in other views, or None.
 
     Returns:
         Masks [h, w] bool.
@@ -69,14 +89,14 @@ def cut_box(
     allowed = np.where(inside, MAYBE_BACKGROUND, BACKGROUND).astype(np.uint8)
     trimap = np.where(inside & (guess > 0), MAYBE_OBJECT, allowed).astype(np.uint8)
     if not (trimap == MAYBE_OBJECT).any():
-        # Nothing stands out: the better half of the box teaches the object's colors.
+        # No pixel is likely object: learn the object's colors from the better half of the box.
         trimap[inside & (guess >= np.median(guess[inside]))] = MAYBE_OBJECT
     if clicks is not None:
         for labels in (trimap, allowed):
             spread_clicks(labels, *clicks)
             stamp_clicks(labels, *clicks[1:])
     models = grab_cut(rgb, trimap, ITERATIONS, appearance)[1]
-    if not models.object.any():  # One class only: the box fills the picture, or holds one pixel.
+    if not models.object.any():  # One class only: the box fills the image, or holds one pixel.
         whole = (trimap == MAYBE_OBJECT) | (trimap == OBJECT)
         return [whole] * 3
     evidence = color_evidence(rgb, models) + GUESS_SHARE * guess - DOUBT
@@ -84,7 +104,12 @@ def cut_box(
 
 
 def first_guess(rgb: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Evidence (nats) that pixels [h, w, 3] are the boxed object: [h, w] float32."""
+    """Return the evidence (nats) that pixels are the object in a box: [h, w] float32.
+
+    Args:
+        rgb: [h, w, 3] uint8.
+        box: [4] x0, y0, x1, y1 in pixels, last included.
+    """
     import cv2
 
     height, width = rgb.shape[:2]
@@ -110,7 +135,7 @@ def first_guess(rgb: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def in_box(shape: tuple[int, int], box: np.ndarray) -> np.ndarray:
-    """The pixels [h, w] bool of a box [4], clipped to the picture; at least one."""
+    """Return the pixels [h, w] bool of a box [4], clipped to the image; at least one."""
     height, width = shape
     x0, y0 = np.floor(np.clip(box[:2], 0, (width - 1, height - 1))).astype(int)
     x1, y1 = np.ceil(np.clip(box[2:], (x0, y0), (width - 1, height - 1))).astype(int)
@@ -120,7 +145,7 @@ def in_box(shape: tuple[int, int], box: np.ndarray) -> np.ndarray:
 
 
 def _color_ratio(lab: np.ndarray, weight: np.ndarray, outside: np.ndarray) -> np.ndarray:
-    """Log ratio [h, w] of each color's density under ``weight`` to that outside."""
+    """Return the log ratio [h, w] of each color's density under ``weight`` to that outside."""
     from scipy.ndimage import gaussian_filter
 
     bins = (lab * np.array([LIGHTNESS, 1, 1]) / BIN_LAB).round().astype(int)
@@ -136,7 +161,7 @@ def _color_ratio(lab: np.ndarray, weight: np.ndarray, outside: np.ndarray) -> np
 
 
 def _distance_from_outside(rgb: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Log of 1 + the geodesic distance (dE) of each pixel from outside the box: [h, w]."""
+    """Return ``log(1 + d)``, d the geodesic distance of pixels from outside the box: [h, w]."""
     superpixels = Superpixels.of(rgb, GUESS_SUPERPIXELS)
     flat = superpixels.labels.ravel()
     share = np.bincount(flat, (~inside).ravel(), len(superpixels.areas)) / superpixels.areas

@@ -1,4 +1,4 @@
-"""Clicks to trimaps, and clicks alone to candidate regions."""
+"""Points in trimaps, and candidate regions from points alone."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from sa3d.segmenters.graphcut.cut import BACKGROUND, MAYBE_BACKGROUND, OBJECT
 from sa3d.segmenters.graphcut.superpixels import Superpixels
 
 DISC_PX = 4
-"""Radius around a click that is certain, region pixels."""
+"""Radius of the disc around a point that is certain, region pixels."""
 
 SURE_DISTANCE = 3.0
-"""Geodesic distance (dE) below which a superpixel shares the click's label for certain."""
+"""Geodesic distance below which a superpixel certainly has the label of a point."""
 
 CLEARLY_NEARER = 0.7
-"""A superpixel leans to background if a negative click is nearer by this factor."""
+"""A superpixel may be background if a negative point is nearer by this factor."""
 
 NO_POSITIVE_DISTANCE = 8.0
-"""Stands for the distance to a positive click where there are only negative ones."""
+"""Distance to the positive points that is assumed if there are none."""
 
 AREA_BANDS = ((0.002, 0.02), (0.02, 0.08), (0.08, 0.25), (0.25, 0.75))
-"""Shares of the image among which the best region each is proposed."""
+"""Ranges of a region's share of the image; the best region in each is proposed."""
 
 GAP_WEIGHT = 0.35
+"""Weight of the gap in geodesic distance behind a region in its merit."""
+
 FRAME_WEIGHT = 0.5
-"""Weights of the geodesic gap and of the contact with the image's frame in a region's merit."""
+"""Weight of a region's contact with the image's frame in its merit."""
 
 HULL_FROM_CLICKS = 3
+"""Number of positive points from which their convex hull is proposed too."""
+
 HULL_GROWTH = (0.15, 0.4)
-"""From this many positive clicks their hull, dilated by these shares of its size, is tried."""
+"""Dilations of that hull, as shares of its size."""
 
 
 def spread_clicks(
@@ -38,12 +42,12 @@ def spread_clicks(
     negative: np.ndarray,
     where: np.ndarray | None = None,
 ) -> None:
-    """Write the geodesic neighbourhoods of clicks into ``trimap`` [h, w], in place.
+    """Write the geodesic neighbourhoods of points into a trimap, in place.
 
     Args:
-        trimap: [h, w] labels.
-        superpixels: of the same picture.
-        positive, negative: [N, 2] clicks (x, y).
+        trimap: [h, w] uint8 labels.
+        superpixels: of the same image.
+        positive, negative: [N, 2] points (x, y).
         where: [h, w] bool, the part of the trimap that may change, or None for all.
     """
     count = len(superpixels.areas)
@@ -67,20 +71,20 @@ def spread_clicks(
 
 
 def stamp_clicks(trimap: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> None:
-    """Write a certain disc around every click into ``trimap`` [h, w], in place."""
+    """Write certain discs around points [N, 2] into a trimap [h, w], in place."""
     import cv2
 
     for points, label in ((negative, BACKGROUND), (positive, OBJECT)):
         for x, y in np.rint(points).astype(int).tolist():
             cv2.circle(trimap, (x, y), DISC_PX, (label,), thickness=-1)
-    # A disc must not swallow the other kind's click next to it.
+    # A disc must not cover a point of the other label next to it.
     for points, label in ((negative, BACKGROUND), (positive, OBJECT)):
         for x, y in np.rint(points).astype(int).tolist():
             cv2.circle(trimap, (x, y), 0, (label,), thickness=-1)
 
 
 def discs(shape: tuple[int, ...], points: np.ndarray, radius: float) -> np.ndarray:
-    """The union of discs around points [N, 2]: [h, w] bool."""
+    """Return the union of discs around points [N, 2]: [h, w] bool."""
     import cv2
 
     canvas = np.zeros(shape, np.uint8)
@@ -92,11 +96,18 @@ def discs(shape: tuple[int, ...], points: np.ndarray, radius: float) -> np.ndarr
 def grow_regions(
     superpixels: Superpixels, positive: np.ndarray, negative: np.ndarray
 ) -> list[np.ndarray]:
-    """Regions [h, w] bool around the positive clicks, best of each area band, by growing area.
+    """Grow regions around the positive points, and return the best of each range of areas.
 
-    Superpixels are taken in the order of their geodesic distance from the clicks; every prefix of
-    that order is a candidate, judged by the color step along its border, by the jump in distance
-    that ends it, and by how much it touches the frame.
+    Superpixels are ordered by their geodesic distance from the points, and every prefix of that
+    order is a candidate. Its merit is the color step along its border, plus the jump in distance
+    behind it, minus its contact with the image's frame.
+
+    Args:
+        superpixels: of the whole image.
+        positive, negative: [N, 2] points (x, y).
+
+    Returns:
+        Regions [h, w] bool, by growing area.
     """
     distance = superpixels.geodesic(superpixels.at(positive))
     if len(negative):
@@ -124,7 +135,7 @@ def grow_regions(
 
 
 def nested(best_first: list[np.ndarray]) -> list[np.ndarray]:
-    """Masks [h, w] bool by growing area, each made to lie within the next; the best one stays."""
+    """Return masks [h, w] bool by growing area, each inside the next; the first is not changed."""
     best = best_first[0]
     others = sorted(best_first[1:], key=lambda mask: int(mask.sum()))
     smaller, larger = [best], [best]
@@ -136,7 +147,7 @@ def nested(best_first: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _prefix_merits(superpixels: Superpixels, order: np.ndarray, distance: np.ndarray) -> np.ndarray:
-    """Merit of the regions ``order[:k + 1]``, k = 0 ..: [len(order)]."""
+    """Return the merits of the regions ``order[:k + 1]``: [len(order)]."""
     count = len(superpixels.areas)
     rank = np.full(count, len(order))
     rank[order] = np.arange(len(order))
@@ -144,7 +155,7 @@ def _prefix_merits(superpixels: Superpixels, order: np.ndarray, distance: np.nda
     a, b = superpixels.edges.T
     step = np.linalg.norm(superpixels.colors[a] - superpixels.colors[b], axis=1)
     border = superpixels.border.astype(float)
-    # An edge lies on the border of every prefix that holds its lower but not its higher rank.
+    # An edge is on the border of the prefixes that hold its lower but not its higher rank.
     contrast = _sum_over_ranks(low, high, border * step, len(order))
     length = _sum_over_ranks(low, high, border, len(order))
     labels = superpixels.labels
@@ -164,7 +175,7 @@ def _prefix_merits(superpixels: Superpixels, order: np.ndarray, distance: np.nda
 def _sum_over_ranks(
     low: np.ndarray, high: np.ndarray, weight: np.ndarray, count: int
 ) -> np.ndarray:
-    """``out[k] = sum of weight where low <= k < high``: [count]."""
+    """Return the sums of ``weight`` over ``low <= k < high`` for each k: [count]."""
     change = np.bincount(low, weight, count + 1) - np.bincount(high, weight, count + 1)
     return np.cumsum(change)[:count]
 

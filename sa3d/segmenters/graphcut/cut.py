@@ -1,4 +1,10 @@
-"""Minimum cuts over OpenCV's GrabCut, and the evidence of color that they weigh."""
+"""Minimum cuts with OpenCV's GrabCut (Rother et al. 2004), and the color evidence they use.
+
+``grab_cut`` learns color mixtures and cuts. ``soft_cut`` cuts by evidence of any kind: GrabCut's
+solver is fast but takes its evidence from color mixtures only, so the evidence is written into one
+channel of the image, and two Gaussians whose log ratio is linear in that channel read it. The other
+two channels hold the image's two main color axes, for the smoothness.
+"""
 
 from __future__ import annotations
 
@@ -7,55 +13,58 @@ from dataclasses import dataclass
 import numpy as np
 
 BACKGROUND, OBJECT, MAYBE_BACKGROUND, MAYBE_OBJECT = 0, 1, 2, 3
-"""Trimap labels, with OpenCV's values: the first two are certain."""
+"""Labels of a trimap, with OpenCV's values; the first two are certain."""
 
 NO_RECTANGLE = (0, 0, 1, 1)
-"""GrabCut ignores the rectangle when it starts from labels, but wants one."""
+"""A rectangle, which GrabCut requires and ignores when it starts from labels."""
 
 MODEL_SIZE = 65
-"""Length of a color model in OpenCV: 5 Gaussians of 13 numbers."""
+"""Length of a color model in OpenCV: 5 Gaussians with 13 numbers each."""
 
 SEED = 0
-"""GrabCut initialises k-means from OpenCV's global generator: without a seed results wobble."""
+"""Seed of OpenCV's global generator, from which GrabCut initialises k-means."""
 
 APPEARANCE_SHARE = 0.5
-"""Colors of other views count at most this much of the object's pixels in the picture."""
+"""Largest number of colors of other views, as a share of the object's pixels in the image."""
 
 LEVELS = 48
-"""Steps of the evidence channel: fine enough, and small beside color edges."""
+"""Steps of the evidence channel; they are small beside color edges."""
 
 EVIDENCE_LIMIT = 6.0
-"""Evidence beyond this (nats) is clipped."""
+"""Largest evidence (nats); more is clipped."""
 
 GAIN = 4.0
-"""Weight of the evidence; GrabCut's own is 1, which costs thin parts."""
+"""Weight of the evidence; GrabCut's own is 1, which loses thin parts."""
 
 COLOR_CONTRAST = 3.8
-"""8-bit steps per unit of Lab in the color channels; most pictures stay within +-127."""
+"""8-bit steps per unit of Lab in the color channels; most images stay within +-127."""
 
 FLAT_VARIANCE = 1e6
-"""Variance of the color channels in the two Gaussians: they must say nothing there."""
+"""Variance of the color channels in the two Gaussians: so large that they are ignored."""
 
 CANDIDATE_OFFSET = 1.0
-"""Evidence (nats) taken from every pixel for the tight candidate, added for the loose one."""
+"""Evidence (nats) subtracted from all pixels for the tight candidate, added for the loose one."""
 
 COMPONENTS = 5
-"""Gaussians of a mixture in OpenCV."""
+"""Number of Gaussians in a mixture of OpenCV."""
 
-COLOR_LIMIT, NEARBY_LIMIT = 6.0, 3.0
-"""No color counts for more than this (nats)."""
+COLOR_LIMIT = 6.0
+"""Largest evidence (nats) of a color in the mixtures."""
+
+NEARBY_LIMIT = 3.0
+"""Largest evidence (nats) of a color beside the colors nearby."""
 
 MIN_VARIANCE = 9.0
-"""Added to the variance of colors nearby: 3 units of Lab, about the noise of a photo."""
+"""Variance (Lab) added to that of the colors nearby: 3 units, about the noise of a photo."""
 
 SAMPLES = 256
-"""Colors of each kind: a mixture of five Gaussians learns little more from more."""
+"""Number of colors sampled of the object and of its surroundings; more teach little more."""
 
 SURROUNDINGS = 0.35
-"""Width of the ring that counts as surroundings, as a share of the mask's size."""
+"""Width of the ring around the mask that is sampled, as a share of the mask's size."""
 
 SKIPPED_PX = 2
-"""Pixels beside the mask's border that are left out: mixed colors, and the mask's own errors."""
+"""Width beside the mask's border that is not sampled, as colors are mixed there."""
 
 
 @dataclass
@@ -67,12 +76,12 @@ class ColorModels:
 
     @classmethod
     def empty(cls) -> ColorModels:
-        """Models that know nothing yet."""
+        """Return models that have learnt nothing yet."""
         return cls(np.zeros((1, MODEL_SIZE)), np.zeros((1, MODEL_SIZE)))
 
 
 def is_solvable(trimap: np.ndarray) -> bool:
-    """Whether a trimap holds pixels of both classes (GrabCut raises otherwise)."""
+    """Return whether a trimap holds pixels of both classes; otherwise GrabCut raises."""
     inside = (trimap == OBJECT) | (trimap == MAYBE_OBJECT)
     return bool(inside.any() and not inside.all())
 
@@ -88,11 +97,11 @@ def grab_cut(
     Args:
         colors: [h, w, 3] uint8.
         trimap: [h, w] uint8 labels.
-        iterations: how often to learn and cut.
-        appearance: [2, M, 3] uint8, further colors of object and background, or None.
+        iterations: number of times to learn and cut.
+        appearance: [2, M, 3] uint8, colors of object and background in other views, or None.
 
     Returns:
-        Mask [h, w] bool, and the learnt color models.
+        The mask [h, w] bool, and the learnt color models.
     """
     import cv2
 
@@ -112,13 +121,13 @@ def grab_cut(
         iterations,
         cv2.GC_INIT_WITH_MASK,
     )
-    if appearance is not None:  # The appended rows touch the picture's last one: cut without them.
+    if appearance is not None:  # The added rows touch the image's last one: cut without them.
         return cut_again(colors, trimap, models), models
     return (labels & 1).astype(bool), models
 
 
 def models_of_samples(appearance: np.ndarray) -> ColorModels:
-    """Color models of samples [2, M, 3] uint8 alone, object first."""
+    """Learn color models from samples [2, M, 3] uint8 alone, object first."""
     side = max(4, int(np.sqrt(appearance.shape[1])))
     rows = [_rows_of(appearance[1], side), _rows_of(appearance[0], side)]
     labels = np.full((2 * rows[0].shape[0], side), BACKGROUND, np.uint8)
@@ -127,7 +136,7 @@ def models_of_samples(appearance: np.ndarray) -> ColorModels:
 
 
 def cut_again(colors: np.ndarray, trimap: np.ndarray, models: ColorModels) -> np.ndarray:
-    """Cut once under other labels with color models that were learnt before: [h, w] bool."""
+    """Cut once under other labels, with color models that were learnt before: [h, w] bool."""
     import cv2
 
     labels = trimap.copy()
@@ -149,9 +158,9 @@ def cut_again(colors: np.ndarray, trimap: np.ndarray, models: ColorModels) -> np
 def _with_appearance_rows(
     colors: np.ndarray, labels: np.ndarray, appearance: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Append rows that hold the colors, labelled for certain, so the mixtures learn them too.
+    """Append rows of colors with certain labels to an image, so that the mixtures learn them too.
 
-    They are at most APPEARANCE_SHARE of what the picture itself shows of the object.
+    Their number is at most APPEARANCE_SHARE of the object's pixels in the image.
     """
     width = labels.shape[1]
     shown = int((labels & 1).sum())
@@ -169,7 +178,7 @@ def _with_appearance_rows(
 
 
 def _rows_of(samples: np.ndarray, width: int) -> np.ndarray:
-    """Samples [M, 3] as full rows [rows, width, 3], dark to light, some of them repeated."""
+    """Arrange samples [M, 3], dark to light, in full rows [rows, width, 3]; some are repeated."""
     ordered = samples[np.argsort(samples.sum(1, dtype=np.int32), kind="stable")]
     rows = -(-len(ordered) // width)
     filled = ordered[np.linspace(0, len(ordered) - 1, rows * width).astype(int)]
@@ -177,12 +186,12 @@ def _rows_of(samples: np.ndarray, width: int) -> np.ndarray:
 
 
 def main_colors(lab: np.ndarray) -> np.ndarray:
-    """The two principal axes of the colors of [h, w, 3] Lab: [h, w, 2] uint8."""
+    """Project colors [h, w, 3] Lab onto their two principal axes: [h, w, 2] uint8."""
     flat = lab.reshape(-1, 3)
     centred = flat - flat.mean(0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     projected = centred @ axes[:, [2, 1]].astype(np.float32)
-    # Eigenvectors have no sign of their own; only differences of colors matter here.
+    # The sign of an eigenvector is arbitrary; only differences of colors are used.
     steps = np.clip(np.rint(projected * COLOR_CONTRAST + 128), 0, 255)
     return steps.astype(np.uint8).reshape(*lab.shape[:2], 2)
 
@@ -190,9 +199,10 @@ def main_colors(lab: np.ndarray) -> np.ndarray:
 def soft_cuts(
     colors: np.ndarray, evidence: np.ndarray, trimap: np.ndarray, *, multimask: bool
 ) -> list[np.ndarray]:
-    """The minimum cut [h, w] bool; with ``multimask`` between a tighter and a looser one.
+    """Return the minimum cut, or with ``multimask`` a tight, the normal and a loose one.
 
-    Minimum cuts grow with the evidence: the tight one lies in the normal one, that in the loose.
+    Minimum cuts grow with the evidence, so the three masks are nested. The arguments are those of
+    ``soft_cut``.
     """
     normal = soft_cut(colors, evidence, trimap)
     if not multimask:
@@ -204,12 +214,12 @@ def soft_cuts(
 
 
 def soft_cut(colors: np.ndarray, evidence: np.ndarray, trimap: np.ndarray) -> np.ndarray:
-    """Minimum cut between object and background.
+    """Return the minimum cut between object and background.
 
     Args:
         colors: [h, w, 2] uint8 of ``main_colors``.
-        evidence: [h, w] float32, nats; positive for the object.
-        trimap: [h, w] uint8; its certain labels hold.
+        evidence: [h, w] float32, nats, positive for the object.
+        trimap: [h, w] uint8; its certain labels are kept.
 
     Returns:
         Mask [h, w] bool.
@@ -221,10 +231,10 @@ def soft_cut(colors: np.ndarray, evidence: np.ndarray, trimap: np.ndarray) -> np
     if not is_solvable(labels):
         return (labels & 1).astype(bool)
     level = np.clip((evidence / EVIDENCE_LIMIT + 1) * (LEVELS / 2), 0, LEVELS)
-    picture = np.dstack([np.rint(level).astype(np.uint8), colors])
-    models = _readers()
+    channels = np.dstack([np.rint(level).astype(np.uint8), colors])
+    models = _evidence_models()
     cv2.grabCut(
-        picture,
+        channels,
         labels,
         NO_RECTANGLE,
         models.background,
@@ -235,8 +245,8 @@ def soft_cut(colors: np.ndarray, evidence: np.ndarray, trimap: np.ndarray) -> np
     return (labels & 1).astype(bool)
 
 
-def _readers() -> ColorModels:
-    """Gaussians at both ends of the channel: log ratio GAIN * evidence."""
+def _evidence_models() -> ColorModels:
+    """Return Gaussians at both ends of the evidence channel, with log ratio GAIN * evidence."""
     variance = LEVELS**2 / (2 * GAIN * EVIDENCE_LIMIT)
     models = ColorModels.empty()
     for model, mean in ((models.background, 0), (models.object, LEVELS)):
@@ -247,14 +257,14 @@ def _readers() -> ColorModels:
 
 
 def color_evidence(rgb: np.ndarray, models: ColorModels) -> np.ndarray:
-    """``log p(color | object) - log p(color | background)``, limited: [h, w] float32 nats."""
+    """Return ``log p(color | object) - log p(color | background)``, clipped: [h, w] float32."""
     flat = rgb.reshape(-1, 3).astype(np.float32)
     ratio = _log_likelihood(flat, models.object) - _log_likelihood(flat, models.background)
     return np.clip(ratio, -COLOR_LIMIT, COLOR_LIMIT).reshape(rgb.shape[:2])
 
 
 def _log_likelihood(flat: np.ndarray, model: np.ndarray) -> np.ndarray:
-    """Log density of colors [N, 3] under a mixture in OpenCV's layout, up to a constant: [N]."""
+    """Return the log density [N] of colors [N, 3] under a mixture of OpenCV, up to a constant."""
     numbers = model.ravel()
     total = np.full(len(flat), 1e-12, np.float32)
     for c in range(COMPONENTS):
@@ -273,16 +283,18 @@ def _log_likelihood(flat: np.ndarray, model: np.ndarray) -> np.ndarray:
 def nearby_evidence(
     lab: np.ndarray, mask: np.ndarray, decided: np.ndarray, radius: int
 ) -> np.ndarray:
-    """The same against one Gaussian each of the object's and background's colors in a window.
+    """Return the evidence of each color beside the colors in a window around its pixel.
+
+    Object and background have one Gaussian each in every window.
 
     Args:
         lab: [h, w, 3] float32.
-        mask: [h, w] bool, what is taken for the object.
+        mask: [h, w] bool, the assumed object.
         decided: [h, w] bool, the pixels to learn from.
         radius: half the window's side, pixels.
 
     Returns:
-        [h, w] float32 nats, limited; 0 where the window holds one kind only.
+        [h, w] float32, nats, clipped; 0 where the window does not hold both.
     """
     inside, seen_inside = _window_misfit(lab, mask & decided, radius)
     outside, seen_outside = _window_misfit(lab, ~mask & decided, radius)
@@ -291,7 +303,10 @@ def nearby_evidence(
 
 
 def _window_misfit(lab: np.ndarray, mask: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
-    """Negative log density [h, w] of each color among the mask's in its window, and if known."""
+    """Return the negative log density [h, w] of colors among the mask's in their windows.
+
+    Also return where the windows hold enough of the mask: [h, w] bool.
+    """
     import cv2
 
     window = (2 * radius + 1, 2 * radius + 1)
@@ -307,15 +322,15 @@ def _window_misfit(lab: np.ndarray, mask: np.ndarray, radius: int) -> tuple[np.n
 
 
 def sample_colors(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Colors of the object and of what surrounds it, evenly over their pixels.
+    """Sample the colors of an object and of its surroundings evenly over their pixels.
 
     Args:
         image: [H, W, 3] uint8.
         mask: [H, W] bool, not empty.
 
     Returns:
-        [2, SAMPLES, 3] uint8, object first. Where the mask has no surroundings (it fills the
-        image) both are the object's colors, which tell nothing.
+        [2, SAMPLES, 3] uint8, object first. If the mask fills the image, both are the object's
+        colors, which is no evidence.
     """
     size = float(np.sqrt(mask.sum()))
     inner = _grown(mask, -SKIPPED_PX) if size > 8 * SKIPPED_PX else mask
@@ -330,7 +345,7 @@ def _evenly(colors: np.ndarray) -> np.ndarray:
 
 
 def _grown(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """The pixels within a distance of the mask, or (pixels < 0) that deep inside it."""
+    """Return the pixels within a distance of the mask, or, if negative, that deep inside it."""
     import cv2
 
     away = (~mask if pixels > 0 else mask).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Masks after a cut: cleaned, scored, and converted to logits and back."""
+"""Masks after a cut: cleaning, scores, and conversion to logits and back."""
 
 from __future__ import annotations
 
@@ -7,31 +7,37 @@ import numpy as np
 from sa3d.segmenters.protocol import LOGITS_SIZE
 
 LOGIT_LIMIT = 10.0
-"""Largest absolute logit: SAM's own low-resolution logits have about this range."""
+"""Largest absolute logit; SAM's logits have about this range."""
 
 WORK_SIDE_PX = 512
-"""Distances are measured on an image of at most this side: twice the logits' resolution."""
+"""Longest side of the mask on which distances are measured: twice the logits' side."""
 
 KEPT_COMPONENT = 0.25
-"""Components without a click stay from this share of the largest one's area."""
+"""Components without a point are kept from this share of the largest one's area."""
 
 FILLED_HOLE = 0.03
 """Holes up to this share of the mask's area are filled."""
 
 THIN_PART_PX = 25
-"""What an opening removes is noise below this many pixels in one piece, a thin part above it."""
+"""Pieces removed by an opening are restored, as thin parts, from this number of pixels."""
 
 WEAK_CONTRAST = 8.0
-"""Color step (CIE76) across a border below which the border is a guess."""
+"""Color step (CIE76) across a border below which the border is uncertain."""
 
-CLICKS_SLOPE, AMBIGUITY, AMBIGUITY_BY_CLICK = 1.4, 0.78, 0.08
-"""Clicks alone: steeper, and less what they leave open, which shrinks with every one."""
+CLICKS_SLOPE = 1.4
+"""Predicted IoU per score, for points alone."""
+
+AMBIGUITY = 0.78
+"""Predicted IoU subtracted for points alone, as they leave open which part is meant."""
+
+AMBIGUITY_BY_CLICK = 0.08
+"""Part of that which each point gives back."""
 
 
 def signed_distance(mask: np.ndarray) -> np.ndarray:
-    """Distance to the border of ``mask`` [H, W] bool in pixels, positive inside: [H, W] float32.
+    """Return the distance to the border of a mask [H, W] bool: [H, W] float32, pixels.
 
-    The border lies between pixels, so the pixels next to it have +-0.5.
+    It is positive inside. The border lies between pixels, so the pixels next to it have +-0.5.
     """
     import cv2
 
@@ -46,7 +52,7 @@ def signed_distance(mask: np.ndarray) -> np.ndarray:
 
 
 def logits_from_mask(mask: np.ndarray) -> np.ndarray:
-    """A mask [H, W] bool as logits [256, 256] float32: signed distance in cells, clipped."""
+    """Convert a mask [H, W] bool to logits [256, 256] float32: clipped signed distances."""
     import cv2
 
     height, width = mask.shape
@@ -56,13 +62,13 @@ def logits_from_mask(mask: np.ndarray) -> np.ndarray:
         mask = cv2.resize(mask.astype(np.float32), small, interpolation=cv2.INTER_AREA) > 0.5
     cells_per_px = LOGITS_SIZE / np.sqrt(mask.shape[0] * mask.shape[1])
     distance = signed_distance(mask) * np.float32(cells_per_px)
-    # Clipping first would flatten the border's slope where cells are averaged; after it is exact.
+    # Clipped only afterwards, since averages of clipped distances are flatter at the border.
     logits = cv2.resize(distance, (LOGITS_SIZE, LOGITS_SIZE), interpolation=cv2.INTER_LINEAR)
     return np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT)
 
 
 def logits_to_image(logits: np.ndarray, image_hw: tuple[int, ...]) -> np.ndarray:
-    """Logits [256, 256] at the image's size: [H, W] float32."""
+    """Resize logits [256, 256] to the image's size: [H, W] float32."""
     import cv2
 
     height, width = image_hw
@@ -71,17 +77,21 @@ def logits_to_image(logits: np.ndarray, image_hw: tuple[int, ...]) -> np.ndarray
 
 
 def clean(mask: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
-    """Remove specks and small holes of ``mask`` [h, w] bool.
+    """Remove specks, whiskers and small holes of a mask, but keep thin parts.
 
     Args:
         mask: [h, w] bool.
-        positive, negative: [N, 2] clicks (x, y) in pixels of the mask.
+        positive, negative: [N, 2] points (x, y) in pixels of the mask. Components with a positive
+            and holes with a negative point are kept.
+
+    Returns:
+        [h, w] bool.
     """
     return _fill_holes(_keep_components(_open_gently(mask), positive), negative)
 
 
 def _open_gently(mask: np.ndarray) -> np.ndarray:
-    """3x3 opening that gives back the elongated pieces it took (lines of up to 2 px)."""
+    """Open with a 3x3 square, and restore the thin parts that this removes (up to 2 px wide)."""
     import cv2
 
     binary = mask.astype(np.uint8)
@@ -129,7 +139,7 @@ def _fill_holes(mask: np.ndarray, negative: np.ndarray) -> np.ndarray:
 
 
 def _labels_at(labels: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """The labels under points [N, 2] that lie inside."""
+    """Return the labels at the points [N, 2] that lie inside."""
     index = np.rint(np.asarray(xy, np.float64).reshape(-1, 2)).astype(int)
     inside = (index >= 0).all(1) & (index < labels.shape[::-1]).all(1)
     return labels[index[inside, 1], index[inside, 0]]
@@ -142,13 +152,13 @@ def score(
     negative: np.ndarray,
     box: np.ndarray | None = None,
 ) -> float:
-    """How good a mask looks, in [0, 1]; see ``predicted_iou``.
+    """Return how well a mask fits the image and its prompt, in [0, 1].
 
     Args:
         lab: [h, w, 3] float32, CIE Lab.
         mask: [h, w] bool.
-        positive, negative: [N, 2] clicks (x, y), pixels of the region.
-        box: [4] prompted box in pixels of the region, or None.
+        positive, negative: [N, 2] points (x, y), region pixels.
+        box: [4] prompted box, region pixels, or None.
     """
     if not mask.any() or mask.all():
         return 0.0
@@ -163,15 +173,15 @@ def score(
 
 
 def predicted_iou(quality: float, clicks: int, *, has_mask: bool, has_box: bool) -> float:
-    """The mean true IoU of masks of a ``score``, which differs by kind of prompt.
+    """Return the mean true IoU of masks with a ``score``, which depends on the kind of prompt.
 
-    Straight lines through scores and true IoUs of the tuning half of the photos and of the demo
-    scenes; for a box the score is right as it is. Never changes the order of candidates.
+    These are straight lines through scores and true IoUs of the tuning half of the photos and of
+    the demo scenes. For a box the score itself fits. The order of candidates never changes.
 
     Args:
-        quality: ``score``; 0 (no mask) stays 0.
-        clicks: number of clicks.
-        has_mask, has_box: what else the prompt holds; a mask counts most.
+        quality: from ``score``; 0 (no mask) stays 0.
+        clicks: number of points.
+        has_mask, has_box: whether the prompt holds a mask or a box; a mask decides.
     """
     if quality <= 0 or (has_box and not has_mask):
         return quality
@@ -182,7 +192,7 @@ def predicted_iou(quality: float, clicks: int, *, has_mask: bool, has_box: bool)
 
 
 def _border_quality(lab: np.ndarray, mask: np.ndarray) -> float:
-    """Contrast, edges, roundness and contact with the frame along the mask's border."""
+    """Return a score of the border: contrast, edges, roundness and contact with the frame."""
     import cv2
 
     binary = mask.astype(np.uint8)
@@ -209,7 +219,7 @@ def _border_quality(lab: np.ndarray, mask: np.ndarray) -> float:
 
 
 def _local_mean(lab: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Mean color [h, w, 3] of the mask's pixels in a 7 px window around every pixel."""
+    """Return the mean color [h, w, 3] of the mask's pixels in a 7 px window around each pixel."""
     import cv2
 
     weight = mask.astype(np.float32)
@@ -219,7 +229,7 @@ def _local_mean(lab: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _histogram_overlap(lab: np.ndarray, mask: np.ndarray) -> float:
-    """Bhattacharyya coefficient of the two Lab histograms (12 bins a channel)."""
+    """Return the Bhattacharyya coefficient of the Lab histograms inside and outside (12 bins)."""
     bins = np.clip((lab - (0, -100, -100)) / (100 / 11.99, 200 / 11.99, 200 / 11.99), 0, 11)
     code = bins.astype(np.int32) @ np.array([144, 12, 1], np.int32)
     inside = np.bincount(code[mask], minlength=1728).astype(np.float64)
@@ -228,7 +238,7 @@ def _histogram_overlap(lab: np.ndarray, mask: np.ndarray) -> float:
 
 
 def _missed_clicks(mask: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> float:
-    """Share of clicks that the mask contradicts."""
+    """Return the share of points that the mask contradicts."""
     right = 0
     for points, wanted in ((positive, True), (negative, False)):
         for x, y in np.rint(points).astype(int):
@@ -239,7 +249,7 @@ def _missed_clicks(mask: np.ndarray, positive: np.ndarray, negative: np.ndarray)
 
 
 def _box_agreement(mask: np.ndarray, box: np.ndarray) -> float:
-    """IoU of the mask's bounding box with the prompted one."""
+    """Return the IoU of the mask's bounding box with the prompted box."""
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     own = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
     asked = np.array([box[0], box[1], box[2] + 1, box[3] + 1], float)

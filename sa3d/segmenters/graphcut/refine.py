@@ -1,4 +1,4 @@
-"""Refining an earlier mask: the step that is repeated in every view of a scene."""
+"""Refines an earlier mask in an image: the step that the loop repeats in every view."""
 
 from __future__ import annotations
 
@@ -24,63 +24,88 @@ from sa3d.segmenters.graphcut.masks import signed_distance
 from sa3d.segmenters.graphcut.roi import Roi, fitted
 from sa3d.segmenters.graphcut.superpixels import Superpixels
 
-ITERATIONS, LEARNING_SIDE_PX = 2, 192
-"""Rounds of learning the colors, and at which resolution: more costs time and gains nothing."""
+ITERATIONS = 2
+"""Number of times that GrabCut learns the colors and cuts; more is not better."""
 
-PRIOR, PRIOR_DEPTH = 2.5, 0.05
-"""Evidence (nats) of lying deep in the mask, and how deep that is (share of its size)."""
+LEARNING_SIDE_PX = 192
+"""Longer side of the image for learning the colors; more is not better."""
 
-NEARBY, NEARBY_REACH = 0.5, 0.12
-"""Weight of the colors nearby, and the half side of their window (share of the size)."""
+PRIOR = 2.5
+"""Evidence (nats) of a pixel that lies deep in the mask."""
+
+PRIOR_DEPTH = 0.05
+"""Depth in the mask that counts as deep, as a share of its size."""
+
+NEARBY = 0.5
+"""Weight of the colors nearby in the evidence."""
+
+NEARBY_REACH = 0.12
+"""Half side of the window of the colors nearby, as a share of the mask's size."""
 
 UNDECIDED_PRIOR = -0.5
-"""Evidence (nats) where the mask does not know: a little against the object."""
+"""Evidence (nats) where the mask is undecided: slightly against the object."""
 
 ELSEWHERE = 0.6
-"""Share of the colors of other views, where they are given, in the evidence of color."""
+"""Share of the colors of other views, if there are any, in the evidence of color."""
 
 CLEAR_EVIDENCE = 1.0
-"""Where the mask is uncertain, colors of other views decide the start from here (nats)."""
+"""Evidence (nats) from which colors of other views label uncertain pixels at the start."""
 
 CLICK_SUPERPIXELS = 700
-"""Superpixels over which a correction spreads."""
+"""Number of superpixels over which a correction spreads."""
 
-FREED_DISC, FREED_REACH = 0.22, 0.35
-"""A click that contradicts the mask frees a disc, and spreads this far (shares of the size)."""
+FREED_DISC = 0.22
+"""Radius of the disc that a point frees if it contradicts the mask, as a share of its size."""
+
+FREED_REACH = 0.35
+"""Distance over which such a point spreads, as a share of the mask's size."""
 
 
 @dataclass(frozen=True)
 class Band:
-    """How far a mask may be wrong, as shares of its size ``sqrt(area)``.
+    """The band along a mask's border that is uncertain, as shares of its size ``sqrt(area)``.
 
     Attributes:
-        core: deeper inside than this is object for certain.
-        reach: further outside than this is background for certain.
+        core: pixels deeper inside than this are certainly object.
+        reach: pixels further outside than this are certainly background.
     """
 
     core: float
     reach: float
 
 
-NORMAL, LOOSE = Band(0.05, 0.10), Band(0.08, 0.14)
-GROWN = Band(0.12, 0.20)
-"""Bands for learning colors, for the cut itself, and for regions grown from clicks."""
+NORMAL = Band(0.05, 0.10)
+"""Band for learning the colors."""
 
-UNDECIDED, UNDECIDED_OPENING, UNDECIDED_REACH = 0.2, 0.03, 0.5
-"""How near 0.5 a soft mask does not know; the half width such areas have at least, and how far
-beyond the mask's border they count (shares of its size)."""
+LOOSE = Band(0.08, 0.14)
+"""Band for the cut."""
+
+GROWN = Band(0.12, 0.20)
+"""Band of regions grown from points."""
+
+UNDECIDED = 0.2
+"""A soft mask is undecided where its value is nearer to 0.5 than this."""
+
+UNDECIDED_OPENING = 0.03
+"""Smallest half width of undecided areas, as a share of the mask's size."""
+
+UNDECIDED_REACH = 0.5
+"""Distance from the mask up to which undecided areas count, as a share of its size."""
 
 BLUR = 0.02
-"""Standard deviation of the blur that calms an earlier mask's border, as a share of its size."""
+"""Standard deviation of the blur that smooths a mask's border, as a share of its size."""
 
 
 def mask_trimap(distance: np.ndarray, size: float, band: Band) -> np.ndarray:
-    """What an earlier mask says: certain core, certain outside, and a band between.
+    """Return the trimap of an earlier mask: certain inside and outside, uncertain in a band.
 
     Args:
         distance: [h, w] signed distance to the mask's border, pixels, positive inside.
         size: sqrt of the mask's area, pixels.
-        band: how far the mask may be wrong.
+        band: the uncertain band.
+
+    Returns:
+        [h, w] uint8 labels.
     """
     trimap = np.where(distance > 0, MAYBE_OBJECT, MAYBE_BACKGROUND).astype(np.uint8)
     trimap[distance > band.core * size] = OBJECT
@@ -89,9 +114,9 @@ def mask_trimap(distance: np.ndarray, size: float, band: Band) -> np.ndarray:
 
 
 def smoothed_distance(soft_mask: np.ndarray) -> tuple[np.ndarray, float]:
-    """Signed distance [h, w] to the border of a soft mask [h, w], and its size in pixels.
+    """Return the signed distance [h, w] to the border of a soft mask, and its size, in pixels.
 
-    The mask is blurred by BLUR of its size first: a rendered mask's border wobbles.
+    The mask is blurred first, since the border of a rendered mask is rough.
     """
     import cv2
 
@@ -102,9 +127,9 @@ def smoothed_distance(soft_mask: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def undecided_area(soft_mask: np.ndarray, distance: np.ndarray, size: float) -> np.ndarray:
-    """Where a soft mask does not know, beside the object and within its reach: [h, w] bool.
+    """Return where a soft mask is undecided, near the object but outside it: [h, w] bool.
 
-    Values near 0.5 over an area, not along a border, mean that no other view has seen this part.
+    Values near 0.5 in an area, not along a border, mean that no other view has seen this part.
 
     Args:
         soft_mask: [h, w] in [0, 1].
@@ -120,14 +145,14 @@ def undecided_area(soft_mask: np.ndarray, distance: np.ndarray, size: float) -> 
 
 
 def relative_depth(distance: np.ndarray, depth: float) -> np.ndarray:
-    """How deep each pixel lies in a mask, between -1 (far outside) and 1: [h, w] float32.
+    """Return the relative depth of pixels in a mask, from -1 (far outside) to 1: [h, w] float32.
 
-    Where the mask is thinner than ``depth`` pixels its middle counts as deep all the same, so that
-    thin parts have as much to say for themselves as thick ones.
+    Where the mask is thinner than ``depth``, its middle counts as deep too, so that thin parts have
+    as much evidence as thick ones.
 
     Args:
         distance: [h, w] signed distance to the mask's border, pixels.
-        depth: pixels.
+        depth: depth that counts as deep, pixels.
     """
     import cv2
 
@@ -139,7 +164,12 @@ def relative_depth(distance: np.ndarray, depth: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Corrections:
-    """Clicks [N, 2] (x, y) in region pixels; the wrong ones contradict the mask."""
+    """Points that correct a mask, [N, 2] (x, y) in region pixels.
+
+    Attributes:
+        positive, negative: points on and beside the object.
+        wrong: those of both that the mask contradicts.
+    """
 
     positive: np.ndarray
     negative: np.ndarray
@@ -147,9 +177,9 @@ class Corrections:
 
     @classmethod
     def of(cls, soft: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> Corrections:
-        """Compare clicks with a soft mask [h, w]."""
-        missed, taken = positive[~_inside(soft, positive)], negative[_inside(soft, negative)]
-        return cls(positive, negative, np.concatenate([missed, taken]))
+        """Compare points with a soft mask [h, w]."""
+        missed, covered = positive[~_inside(soft, positive)], negative[_inside(soft, negative)]
+        return cls(positive, negative, np.concatenate([missed, covered]))
 
 
 def refine(
@@ -161,18 +191,18 @@ def refine(
     *,
     multimask: bool,
 ) -> list[np.ndarray]:
-    """The object near a soft mask, as the picture has it.
+    """Refine a soft mask to the object's edges in the image.
 
-    Colors are learnt from the mask's certain parts, in a GrabCut. Then every pixel's evidence
-    (its color, colors nearby, its depth in the mask) is cut at one or three levels.
+    GrabCut learns the colors from the certain parts of the mask. Then the evidence of every pixel
+    (its color, the colors nearby, its depth in the mask) is cut at one or three levels.
 
     Args:
         rgb: [h, w, 3] uint8.
-        lab: [h, w, 3] float32, the same picture.
+        lab: [h, w, 3] float32, the same image.
         soft: [h, w] in [0, 1], the earlier mask.
-        clicks: corrections of it.
-        appearance: [2, M, 3] uint8 colors of object and background elsewhere, or None.
-        multimask: three nested candidates by growing area instead of one.
+        clicks: points that correct it.
+        appearance: [2, M, 3] uint8, colors of object and background in other views, or None.
+        multimask: return three nested candidates by growing area instead of one.
 
     Returns:
         Masks [h, w] bool.
@@ -200,9 +230,9 @@ def refine(
 
 
 def _without(rgb: np.ndarray, undecided: np.ndarray, trimap: np.ndarray) -> np.ndarray:
-    """The picture with undecided pixels painted in colors of certain background.
+    """Return the image with undecided pixels painted in colors of certain background.
 
-    Else the object's own unseen parts would teach the background's colors.
+    So parts of the object that no other view has seen do not teach the background's colors.
     """
     background = np.flatnonzero((trimap == BACKGROUND) & ~undecided)
     count = int(undecided.sum())
@@ -217,7 +247,7 @@ def _without(rgb: np.ndarray, undecided: np.ndarray, trimap: np.ndarray) -> np.n
 def _learn_colors(
     rgb: np.ndarray, trimap: np.ndarray, appearance: np.ndarray | None
 ) -> tuple[np.ndarray, ColorModels]:
-    """GrabCut at low resolution: a first mask [h, w] bool, and the color models."""
+    """Run GrabCut at low resolution; return a first mask [h, w] bool and the color models."""
     height, width = trimap.shape
     region = Roi(0, 0, width, height, *fitted(width, height, LEARNING_SIDE_PX))
     small = trimap[region.nearest_rows][:, region.nearest_columns]
@@ -234,7 +264,7 @@ def _learn_colors(
 def _correct(
     trimap: np.ndarray, superpixels: Superpixels | None, clicks: Corrections, size: float
 ) -> None:
-    """Write clicks into a trimap [h, w], in place."""
+    """Write correcting points into a trimap [h, w], in place."""
     if superpixels is not None:
         freed = discs(trimap.shape, clicks.wrong, FREED_DISC * size)
         trimap[freed] = MAYBE_OBJECT
@@ -244,7 +274,7 @@ def _correct(
 
 
 def _inside(soft: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Whether points [N, 2] lie in the soft mask: [N] bool."""
+    """Return whether points [N, 2] lie in the soft mask: [N] bool."""
     height, width = soft.shape
     index = np.rint(points).astype(int)
     return soft[np.clip(index[:, 1], 0, height - 1), np.clip(index[:, 0], 0, width - 1)] > 0.5

@@ -1,4 +1,4 @@
-"""The part of an image that a graph cut looks at, at the resolution at which it looks."""
+"""The region of an image that is cut, and its resolution."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Roi:
-    """A rectangle of the image (pixels ``x0 <= x < x1``, ``y0 <= y < y1``), resized to ``size``.
+    """A rectangle of an image, resized.
 
     Attributes:
-        x0, y0, x1, y1: rectangle in image pixels.
-        width, height: size in region pixels.
+        x0, y0, x1, y1: the rectangle ``x0 <= x < x1``, ``y0 <= y < y1``, image pixels.
+        width, height: its size after resizing, region pixels.
     """
 
     x0: int
@@ -33,10 +33,10 @@ class Roi:
         max_side: int,
         max_zoom: float,
     ) -> Roi:
-        """The region around ``bounds`` (x0, y0, x1, y1; last pixel included).
+        """Return the region around a bounding box.
 
         Args:
-            bounds: [4] image pixels.
+            bounds: [4] x0, y0, x1, y1 in image pixels, last included.
             image_hw: height and width of the image.
             pad: margin on every side, as a share of the longer side of ``bounds``.
             max_side: longest side of the region, region pixels.
@@ -54,32 +54,32 @@ class Roi:
 
     @property
     def zoom_xy(self) -> np.ndarray:
-        """[2] region pixels per image pixel."""
+        """Region pixels per image pixel in x and y: [2]."""
         return np.array([self.width / (self.x1 - self.x0), self.height / (self.y1 - self.y0)])
 
     @property
     def nearest_rows(self) -> np.ndarray:
-        """[height] the image row under the centre of each region row."""
+        """The image row at the centre of each region row: [height]."""
         share = (np.arange(self.height) + 0.5) / self.height
         return self.y0 + (share * (self.y1 - self.y0)).astype(int)
 
     @property
     def nearest_columns(self) -> np.ndarray:
-        """[width] the image column under the centre of each region column."""
+        """The image column at the centre of each region column: [width]."""
         share = (np.arange(self.width) + 0.5) / self.width
         return self.x0 + (share * (self.x1 - self.x0)).astype(int)
 
     def crop(self, image: np.ndarray) -> np.ndarray:
-        """Cut out and resize an image [H, W, C] or map [H, W]: [height, width, ...], contiguous."""
+        """Crop and resize an image [H, W, C] or a map [H, W]: [height, width, ...], contiguous."""
         return self._resized(image[self.y0 : self.y1, self.x0 : self.x1], self.width, self.height)
 
     def points(self, xy: np.ndarray) -> np.ndarray:
-        """Image pixel indices [N, 2] to continuous region pixel indices [N, 2]."""
+        """Map image pixel indices [N, 2] to continuous region pixel indices [N, 2]."""
         shifted = np.asarray(xy, np.float64).reshape(-1, 2) - (self.x0, self.y0) + 0.5
         return shifted * self.zoom_xy - 0.5
 
     def paste(self, mask: np.ndarray, image_hw: tuple[int, ...]) -> np.ndarray:
-        """A region mask [height, width] bool put back into an empty image mask [H, W] bool."""
+        """Paste a region mask [height, width] bool into an empty image mask: [H, W] bool."""
         full = np.zeros(image_hw, bool)
         soft = mask.astype(np.float32)
         full[self.y0 : self.y1, self.x0 : self.x1] = (
@@ -102,6 +102,6 @@ class Roi:
 
 
 def fitted(width: int, height: int, max_side: int) -> tuple[int, int]:
-    """Width and height with the longer side at most ``max_side``, never enlarged."""
+    """Return width and height with the longer side reduced to at most ``max_side``."""
     zoom = min(1.0, max_side / max(width, height))
     return max(1, round(width * zoom)), max(1, round(height * zoom))

@@ -1,4 +1,4 @@
-"""The embedded segmenter: graph cuts that take SAM's prompts and need no weights."""
+"""The embedded segmenter: graph cuts behind SAM's interface."""
 
 from __future__ import annotations
 
@@ -29,25 +29,43 @@ from sa3d.segmenters.prompt_check import CheckedPrompt, checked_image
 from sa3d.segmenters.protocol import MaskPrediction
 
 ROI_SIDE_PX = 320
-"""The cut's resolution: more costs quadratically and gained nothing on photos of 640 px."""
+"""Longer side of a cut; more was no better on photos of 640 px, and costs quadratically."""
 
-BOX_PAD, MASK_PAD = 0.33, 0.20
-"""Margin around a box / an earlier mask that shows what background looks like."""
+BOX_PAD = 0.33
+"""Margin around a box that shows the background, as a share of the box's longer side."""
 
-BOX_ZOOM, MASK_ZOOM = 1.5, 1.0
-"""Largest enlargement of small objects."""
+MASK_PAD = 0.20
+"""Margin around an earlier mask that shows the background, as a share of its longer side."""
 
-CLICK_SUPERPIXELS, IMAGE_SUPERPIXELS = 700, 900
+BOX_ZOOM = 1.5
+"""Largest enlargement of a box."""
+
+MASK_ZOOM = 1.0
+"""Largest enlargement of an earlier mask."""
+
+CLICK_SUPERPIXELS = 700
+"""Number of superpixels in the region around a box with points."""
+
+IMAGE_SUPERPIXELS = 900
+"""Number of superpixels in the whole image."""
+
 IMAGE_SIDE_PX = 400
-"""Superpixels in a region around a prompt, and in the whole image at this longest side."""
+"""Longer side of the whole image for prompts of points alone."""
 
 CLICK_ITERATIONS = 3
+"""Number of times that GrabCut learns the colors and cuts, for prompts of points alone."""
 
 
 class GraphCutSegmenter:
-    """GrabCut with geodesic click spreading behind SAM's interface.
+    """A promptable segmenter without weights: GrabCut, with points that spread geodesically.
 
-    Strong where a mask or a box with a few clicks is given, weak with a single click.
+    It is strong with an earlier mask or with a box and a few points, and weak with a single point.
+    It fills ``PromptableSegmenter`` and ``LearnsAppearance``.
+
+    Example:
+        >>> segmenter = GraphCutSegmenter()
+        >>> segmenter.set_image(image)
+        >>> mask = segmenter.predict(box=np.array([40, 30, 200, 180])).masks[0]
     """
 
     def __init__(self) -> None:
@@ -57,27 +75,34 @@ class GraphCutSegmenter:
 
     @property
     def name(self) -> str:
-        """Name of the method; it has no weights."""
+        """Name of the segmenter: "graphcut"."""
         return "graphcut"
 
     def set_image(self, image: np.ndarray) -> None:
-        """Take an image [H, W, 3] uint8 RGB. Costs nothing: work waits for a prompt."""
+        """Make an image [H, W, 3] uint8 RGB the current one; all work is done for the prompt."""
         self._image = checked_image(image).copy()
         self._image_superpixels = None
 
     def save_state(self) -> Mapping[str, np.ndarray]:
-        """The image itself."""
+        """Return the current image itself, as there is no encoding."""
         return {"image": self._current_image().copy()}
 
     def restore_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Bring back an image."""
+        """Make a stored image the current one."""
         self.set_image(np.asarray(state["image"]))
 
     def sample_appearance(self, mask: np.ndarray) -> np.ndarray:
-        """Colors of object and surroundings in the current image: [2, 256, 3] uint8.
+        """Sample the colors of an object and its surroundings in the current image.
 
         Args:
             mask: [H, W] bool, the object; not empty.
+
+        Returns:
+            [2, 256, 3] uint8, object first.
+
+        Raises:
+            RuntimeError: there is no current image.
+            ValueError: the mask is empty, not bool, or of another size.
         """
         image = self._current_image()
         if mask.shape != image.shape[:2] or mask.dtype != np.bool_ or not mask.any():
@@ -85,7 +110,11 @@ class GraphCutSegmenter:
         return sample_colors(image, mask)
 
     def set_appearance(self, samples: np.ndarray | None) -> None:
-        """Learn colors [V, 2, N, 3] uint8 of other views in the coming predictions."""
+        """Learn from colors [V, 2, N, 3] uint8 of other views in the next predictions.
+
+        Raises:
+            ValueError: the array has another shape or type.
+        """
         if samples is None or not len(samples):
             self._appearance = None
             return
@@ -102,7 +131,7 @@ class GraphCutSegmenter:
         *,
         multimask_output: bool = False,
     ) -> MaskPrediction:
-        """Segment the prompted object; see ``PromptableSegmenter``."""
+        """Segment the prompted object in the current image; see ``PromptableSegmenter``."""
         image = self._current_image()
         prompt = CheckedPrompt.of(point_coords, point_labels, box, mask_logits)
         hw = (image.shape[0], image.shape[1])
@@ -166,7 +195,7 @@ class GraphCutSegmenter:
         return found if multimask else _chosen(found, np.argmax(found.scores, keepdims=True))
 
     def _from_clicks(self, prompt: CheckedPrompt, multimask: bool) -> MaskPrediction:
-        """Grow regions over the whole image, refine each, keep the best."""
+        """Grow regions over the whole image, cut each, and keep the best."""
         image = self._current_image()
         whole = Roi(
             0,
@@ -229,7 +258,7 @@ def _prediction(masks: list[np.ndarray], scores: list[float]) -> MaskPrediction:
 def _cleaned(
     cuts: list[np.ndarray], positive: np.ndarray, negative: np.ndarray
 ) -> list[np.ndarray]:
-    """Cleaned, and three of them nested again: cleaning takes and fills pieces of each alone."""
+    """Clean masks, and nest three of them again, since each is cleaned by itself."""
     cuts = [clean(cut, positive, negative) for cut in cuts]
     return nested([cuts[1], cuts[0], cuts[2]]) if len(cuts) == 3 else cuts
 
@@ -239,7 +268,7 @@ def _chosen(found: MaskPrediction, which: np.ndarray) -> MaskPrediction:
 
 
 def _bounds_of(mask: np.ndarray, prompt: CheckedPrompt) -> np.ndarray:
-    """Bounding box [4] of a mask and of the positive clicks, image pixels."""
+    """Return the bounding box [4] of a mask and of the positive points, image pixels."""
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     low = np.array([columns[0], rows[0]], float)
     high = np.array([columns[-1], rows[-1]], float)

@@ -179,8 +179,7 @@ def test_what_exists_is_replaced_only_on_request(panel):
     (told,) = panel.export("pointcloud", "ball.ply")
     assert (told.kind, told.text) == (
         "error",
-        "ball.ply exists: give another name, "
-        "or set overwrite=True to replace it.",
+        "ball.ply exists: give another name, or set overwrite=True to replace it.",
     )
     assert Path("ball.ply").read_bytes() == b"mine"
     assert panel.driver.state.command == ""
