@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sa3d.base.errors import SA3DError
-from sa3d.detectors.protocol import checked_words
 from sa3d.objects.names import DEFAULT_OBJECT
-from sa3d.objects.prompts import Prompt, load_prompts
 from sa3d.search.config import WordsConfig
 from sa3d.segmenters.registry import AUTO
+
+if TYPE_CHECKING:
+    from sa3d.objects.prompts import Prompt
 
 
 @dataclass(kw_only=True)
@@ -58,12 +60,17 @@ class PromptOptions:
                     "give either 'prompts', a file, or 'view' with 'points', 'box' or 'mask', not "
                     "both"
                 )
+            from sa3d.objects.prompts import load_prompts
+
             return load_prompts(self.prompts)
         if not typed:
             raise SA3DError(
                 "no prompt given: mark the object with 'view' and 'points', 'box' or 'mask', name "
                 "it with 'text', or give a file with 'prompts'"
             )
+        from sa3d.detectors.protocol import checked_words
+        from sa3d.objects.prompts import Prompt
+
         text = None if self.text is None else checked_words(self.text)
         numbers = _numbers("points", self.points)
         if len(numbers) % 2:

@@ -10,22 +10,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from nerfstudio_plugin.batch.jobs_file import RESULTS, Batch, Job, read_batch
-from nerfstudio_plugin.batch.runner import is_done, read_results, run_batch
-from nerfstudio_plugin.cli.options import parse
-from nerfstudio_plugin.cli.progress import ERR, OUT, EventBar, event_bar
+from nerfstudio_plugin.cli.options import run
+from nerfstudio_plugin.cli.terminal import ERR, OUT, EventBar, event_bar
 from sa3d.base.errors import SA3DError
+
+if TYPE_CHECKING:
+    from nerfstudio_plugin.batch.jobs_file import Batch, Job
 
 _HELP = """Run many jobs without a screen: scenes and objects from a file, files as results.
 
-Goes on after a failure. Run it again to go on after a stop: finished jobs are not repeated, failed
-and half-done ones are. Writes <output>/<job>/segmentation and the job's exports, and a line of JSON
-per job to <output>/results.jsonl. Exit code: 0 all jobs are done, 1 some are not, 2 the file is
-wrong (nothing is run then).
+Continues after a failed job. To continue after a stop, run it again: finished jobs are not
+repeated, failed and half-done ones are. Writes <output>/<job>/segmentation and the job's exports,
+and a line of JSON per job to <output>/results.jsonl. Exit code: 0 all jobs are done, 1 some are
+not, 2 the file is wrong (no job is run then).
 
 examples:
   sa3d batch jobs.json --output results
@@ -44,9 +45,9 @@ jobs.json (docs/batch.md has all of it):
 """
 
 _PROGRAM = ("-m", "nerfstudio_plugin.cli")
-"""What Python is to run for a worker."""
+"""Arguments that make Python a worker."""
 _WORKER = "LOCAL_RANK"
-"""Set by torch.distributed's launcher in every process it starts."""
+"""Environment variable that torch.distributed's launcher sets in every process it starts."""
 
 
 @dataclass(kw_only=True)
@@ -62,10 +63,10 @@ class BatchCommand:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes a GPU if there is one."""
     check: bool = False
-    """Only check the file, and whether the runs and masks it names are there; run nothing."""
+    """Only check the file, and whether the runs and masks it names are there; run no job."""
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int | None:
     """Run ``sa3d batch``.
 
     Returns:
@@ -74,15 +75,19 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         SA3DError: the file is wrong.
     """
-    command = parse(BatchCommand, arguments, "sa3d batch", _HELP)
-    batch = read_batch(command.jobs)
+    return run(_run, BatchCommand, arguments, "sa3d batch", _HELP)
+
+
+def _run(command: BatchCommand) -> int:
     if command.workers < 1:
-        raise SA3DError(f"at least one process is needed, not --workers {command.workers}")
+        raise SA3DError(f"--workers must be at least 1, is {command.workers}")
+    from nerfstudio_plugin.batch.jobs_file import read_batch
+    from nerfstudio_plugin.batch.runner import is_done, read_results
+
+    batch = read_batch(command.jobs)
     if command.check:
         if absent := batch.absent_files():
-            raise SA3DError(
-                f"{command.jobs} names what is not there: {', '.join(map(str, absent))}"
-            )
+            raise SA3DError(f"{command.jobs} names missing files: {', '.join(map(str, absent))}")
         OUT.print(f"{command.jobs}: {len(batch.jobs)} jobs in {len(batch.scenes)} scenes")
         return 0
     if _WORKER in os.environ:
@@ -96,18 +101,20 @@ def main(arguments: Sequence[str]) -> int:
         _launch(command)
     else:
         _work(command, batch)
-    return _outcome(command, batch)
+    return _print_outcome(command, batch)
 
 
 def _work(command: BatchCommand, batch: Batch) -> None:
-    """Be a worker: run what nobody else is at."""
+    """Run the jobs that no other worker runs."""
     import torch
+
+    from nerfstudio_plugin.batch.runner import run_batch
 
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get(_WORKER, 0)) % torch.cuda.device_count())
     watch = None if _WORKER in os.environ else _bar  # bars of several would overwrite each other
     for result in run_batch(batch, command.output, command.device, watch):
-        OUT.print(_told(result))
+        OUT.print(_result_line(result))
 
 
 def _bar(job: Job) -> AbstractContextManager[EventBar]:
@@ -115,10 +122,10 @@ def _bar(job: Job) -> AbstractContextManager[EventBar]:
 
 
 def _launch(command: BatchCommand) -> None:
-    """Start workers and wait for them; their own output tells what happens.
+    """Start workers and wait for them; they print their results themselves.
 
-    Stopped, it stops them first. The launcher has a session of its own, so that whatever stops a
-    whole group of processes does not interrupt it while it does so.
+    If this process is stopped, it stops them first. The launcher has a session of its own, so that
+    a signal to this whole group of processes does not interrupt the launcher while it stops them.
     """
     launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", str(command.workers))
     jobs = ("batch", str(command.jobs), "--output", str(command.output))
@@ -136,21 +143,25 @@ def _launch(command: BatchCommand) -> None:
 
 @contextmanager
 def _exit_at(number: signal.Signals) -> Iterator[None]:
-    """Within it a signal that ends the program raises SystemExit, with the same exit code."""
+    """Make a signal that ends the program raise SystemExit with the same exit code."""
 
-    def leave(*_: object) -> None:
+    def stop(*_: object) -> None:
         raise SystemExit(128 + number)
 
     before = signal.getsignal(number)
     if before is signal.SIG_DFL:
-        signal.signal(number, leave)
+        signal.signal(number, stop)
     try:
         yield
     finally:
         signal.signal(number, before)
 
 
-def _outcome(command: BatchCommand, batch: Batch) -> int:
+def _print_outcome(command: BatchCommand, batch: Batch) -> int:
+    """Print how many jobs are done, and return the exit code."""
+    from nerfstudio_plugin.batch.jobs_file import RESULTS
+    from nerfstudio_plugin.batch.runner import is_done, read_results
+
     results = read_results(command.output)
     left = [job.name for job in batch.jobs if not is_done(job, results)]
     done = len(batch.jobs) - len(left)
@@ -160,7 +171,7 @@ def _outcome(command: BatchCommand, batch: Batch) -> int:
     return 1 if left else 0
 
 
-def _told(result: dict[str, Any]) -> str:
+def _result_line(result: dict[str, Any]) -> str:
     if result["status"] != "done":
         return f"{result['job']}: FAILED: {result['error']}"
     verdicts = "; ".join(f"{name}: {one['verdict']}" for name, one in result["objects"].items())

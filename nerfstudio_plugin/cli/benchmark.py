@@ -1,4 +1,4 @@
-"""``sa3d benchmark``: how good the program is, on frozen scenes and prompts."""
+"""``sa3d benchmark``: measures segmentations on frozen scenes and prompts."""
 
 from __future__ import annotations
 
@@ -7,33 +7,31 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from nerfstudio_plugin.api.open_scene import OpenScene
-from nerfstudio_plugin.api.opening import open as open_run
-from nerfstudio_plugin.benchmark.cases import Case, data_cases, demo_cases
 from nerfstudio_plugin.benchmark.config import Layout, Protocol
-from nerfstudio_plugin.benchmark.protocols import Measured, measure
-from nerfstudio_plugin.cli.options import ReportOptions, SettingsOptions, parse
-from nerfstudio_plugin.cli.progress import ERR, OUT, prepare_with_progress
+from nerfstudio_plugin.cli.options import ReportOptions, SettingsOptions, run
+from nerfstudio_plugin.cli.terminal import ERR, OUT, prepare_with_progress
 from nerfstudio_plugin.runs.devices import torch_device
-from nerfstudio_plugin.saved.segmentation_folder import write_json
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import atomic_path
+from sa3d.base.storage import atomic_path, write_json
 from sa3d.base.version import program_version
 from sa3d.segmenters.choice import resolve_segmenter
 
+if TYPE_CHECKING:
+    from nerfstudio_plugin.api.open_scene import OpenScene
+    from nerfstudio_plugin.benchmark.cases import Case
+    from nerfstudio_plugin.benchmark.protocols import Measured
+
 _HELP = """Measure segmentations on frozen scenes, prompts and seeds, by two protocols.
 
-visible: all photos may be used; measured over all annotated views but the prompted ones.
-unseen:  the target views' photos are never looked at; their masks are rendered from 3D.
+visible: all photos may be used; measured in all annotated views but the prompted ones.
+unseen:  the target views' photos are never used; their masks are rendered from 3D.
 
 Without --data: the demo scenes. With it a data set on disk (docs/benchmark_protocol.md), and
 --runs, the folder of Nerfstudio runs trained on it, <scene>/.../config.yml.
 
-Stopped, it goes on where it was when it is called again.
+If it is stopped, the same command continues it.
 
 examples:
   sa3d benchmark                                     (three objects of the demo room: minutes)
@@ -45,7 +43,7 @@ examples:
 QUICK = {"room": ("ball",)}
 USUAL = {"room": ("mug", "ball", "book")}
 FULL: dict[str, tuple[str, ...]] = {"room": (), "garden": ()}
-"""Frozen lists of the demo scenes' objects; all of a scene where there are none."""
+"""Frozen lists of the demo scenes' objects; an empty list means all of the scene."""
 _QUICK_RAYS, _QUICK_VOXELS = 48, 96
 _HEADERS = ("object", "protocol", "mean IoU", "worst", "accuracy", "boundary F", "clicks", "views")
 _RESULTS = "results.json"
@@ -61,7 +59,7 @@ class Benchmark(ReportOptions, SettingsOptions):
     full: bool = False
     """All objects of both demo scenes."""
     layout: Layout = "demo"
-    """Of --data: folders (<scene>/masks_gt/[<object>/]), nvos or spin-nerf."""
+    """Layout of --data: folders (<scene>/masks_gt/[<object>/]), nvos or spin-nerf."""
     data: Path | None = None
     """A data set with exact masks, instead of the demo scenes."""
     runs: Path | None = None
@@ -69,28 +67,31 @@ class Benchmark(ReportOptions, SettingsOptions):
     scenes: tuple[str, ...] = ()
     """Only these scenes of it, or of the demo scenes."""
     protocol: Literal["both", "visible", "unseen"] = "both"
-    """Which views may be used; see above."""
+    """The views that may be used; see above."""
     corrections: int = 0
-    """With the visible protocol: so many clicks at most by a simulated user."""
+    """With the visible protocol: clicks of a simulated user, at most."""
     seed: int = 0
-    """Of clicks that are sampled from scribbles."""
+    """Seed of the clicks that are sampled from scribbles."""
     output: Path = Path("benchmark_output")
     """Folder for results.json, table.md and the scene caches."""
     cache_dir: Path | None = None
-    """Where scene caches lie; in the output folder by default."""
+    """Folder for scene caches; in the output folder by default."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute."""
     again: bool = False
-    """Measure everything afresh, and replace what --output holds, however it was measured."""
+    """Measure everything again, and replace the results in --output."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``sa3d benchmark``.
 
     Raises:
-        SA3DError: something the user can put right.
+        SA3DError: a problem that the user can solve.
     """
-    command = parse(Benchmark, arguments, "sa3d benchmark", _HELP, preset="demo")
+    run(_run, Benchmark, arguments, "sa3d benchmark", _HELP, preset="demo")
+
+
+def _run(command: Benchmark) -> None:
     _check(command)
     if command.quick:
         prepare = command.settings.prepare
@@ -102,8 +103,8 @@ def main(arguments: Sequence[str]) -> None:
     for row in _measured(cases, command, known):
         rows.append(row)
         write_json(command.output / _RESULTS, _report(command, [*rows, *known.values()]))
-        said = row.error or f"IoU {row.iou:.3f}"
-        ERR.print(f"{row.scene} {row.object}, {row.protocol}: {said}")
+        result = row.error or f"IoU {row.iou:.3f}"
+        ERR.print(f"{row.scene} {row.object}, {row.protocol}: {result}")
     report = _report(command, rows)
     text = _table(rows, report["mean"])
     with atomic_path(command.output / "table.md") as temporary:
@@ -117,12 +118,12 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _check(command: Benchmark) -> None:
-    """Refuse options that cannot be, or not together, before anything is opened."""
+    """Refuse invalid options and combinations of them, before anything is opened."""
     if command.corrections < 0:
-        raise SA3DError(f"--corrections is a number of clicks, not {command.corrections}")
+        raise SA3DError(f"--corrections must be at least 0, is {command.corrections}")
     if command.corrections and command.protocol == "unseen":
         raise SA3DError(
-            "corrections are clicked with the visible protocol only: leave out --corrections, or "
+            "corrections are made with the visible protocol only: leave out --corrections, or "
             "--protocol unseen"
         )
     if command.quick and command.full:
@@ -130,10 +131,12 @@ def _check(command: Benchmark) -> None:
 
 
 def _cases(command: Benchmark) -> list[Case]:
-    """What is to be measured, scene by scene."""
+    """Return the cases to measure, scene by scene."""
+    from nerfstudio_plugin.benchmark.cases import data_cases, demo_cases
+
     if command.layout == "demo":
         if command.data is not None or command.runs is not None:
-            raise SA3DError("say with --layout how --data is laid out: folders, nvos or spin-nerf")
+            raise SA3DError("give --layout with --data: folders, nvos or spin-nerf")
         lists = QUICK if command.quick else FULL if command.full else USUAL
         return _of_scenes(command, demo_cases(lists))
     if command.data is None or command.runs is None:
@@ -142,7 +145,7 @@ def _cases(command: Benchmark) -> list[Case]:
 
 
 def _of_scenes(command: Benchmark, cases: Sequence[Case]) -> list[Case]:
-    """The cases of the scenes that were asked for.
+    """Return the cases of the scenes that were asked for.
 
     Raises:
         SA3DError: there is no such scene.
@@ -154,10 +157,10 @@ def _of_scenes(command: Benchmark, cases: Sequence[Case]) -> list[Case]:
     return [case for case in cases if case.scene in (command.scenes or names)]
 
 
-def _how(command: Benchmark) -> dict[str, Any]:
-    """All that shapes a row besides its case, as JSON holds it."""
+def _conditions(command: Benchmark) -> dict[str, Any]:
+    """Return everything that shapes a row besides its case, as JSON values."""
     places = [str(place) for place in (command.data, command.runs) if place is not None]
-    how = {
+    conditions = {
         "version": program_version(),
         "settings": asdict(command.settings),
         "layout": command.layout,
@@ -165,28 +168,31 @@ def _how(command: Benchmark) -> dict[str, Any]:
         "seed": command.seed,
         "corrections": command.corrections,
     }
-    return json.loads(json.dumps(how))
+    return json.loads(json.dumps(conditions))
 
 
 def _report(command: Benchmark, rows: Sequence[Measured]) -> dict[str, Any]:
     return {
         "segmenter": command.settings.segmenter,
-        **_how(command),
+        **_conditions(command),
         "rows": [asdict(row) for row in rows],
         "mean": {one: _mean(rows, one) for one in dict.fromkeys(row.protocol for row in rows)},
     }
 
 
 def _known_rows(command: Benchmark) -> dict[tuple[str, str, str], Measured]:
-    """Rows that an earlier run of the same command has measured, whether or not it came to its end;
-    those that failed are tried again.
+    """Return the rows that an earlier run of the same command measured, finished or not.
+
+    Rows that failed are left out, and so measured again.
 
     Raises:
-        SA3DError: what is there was measured in another way.
+        SA3DError: the rows were measured with other options.
     """
+    from nerfstudio_plugin.benchmark.protocols import Measured
+
     try:
         report = json.loads((command.output / _RESULTS).read_text(encoding="utf-8"))
-        other = [key for key, value in _how(command).items() if report[key] != value]
+        other = [key for key, value in _conditions(command).items() if report[key] != value]
         rows = [Measured(**row) for row in report["rows"]]
     except (OSError, ValueError, LookupError, TypeError):
         return {}
@@ -201,10 +207,12 @@ def _known_rows(command: Benchmark) -> dict[tuple[str, str, str], Measured]:
 def _measured(
     cases: Sequence[Case], command: Benchmark, known: dict[tuple[str, str, str], Measured]
 ) -> Iterator[Measured]:
-    """A row per case and protocol, taken out of ``known`` if it is there.
+    """Yield a row per case and protocol, taken out of ``known`` if it is there.
 
-    A scene is opened once for all its objects, if at all.
+    A scene is opened once for all its objects, and only if one is measured.
     """
+    from nerfstudio_plugin.benchmark.protocols import measure
+
     opened: OpenScene | None = None
     for position, case in enumerate(cases):
         if opened is not None and case.load_config != cases[position - 1].load_config:
@@ -222,7 +230,9 @@ def _measured(
 
 
 def _opened(case: Case, command: Benchmark, spent: dict[str, float]) -> OpenScene:
-    """A case's scene, prepared; the seconds go to ``spent``."""
+    """Open and prepare a case's scene; write the seconds to ``spent``."""
+    from nerfstudio_plugin.api.opening import open as open_run
+
     started = time.perf_counter()
     opened = open_run(
         case.load_config,
@@ -243,7 +253,9 @@ def _protocols(command: Benchmark) -> tuple[Protocol, ...]:
 
 
 def _mean(rows: Sequence[Measured], protocol: str) -> dict[str, float]:
-    """Means over the rows of a protocol; one that failed counts as 0."""
+    """Return the means over the rows of a protocol; a row that failed counts as 0."""
+    import numpy as np
+
     of_protocol = [row for row in rows if row.protocol == protocol]
     keys = ("iou", "worst", "accuracy", "boundary")
     return {key: float(np.mean([getattr(row, key) for row in of_protocol])) for key in keys}

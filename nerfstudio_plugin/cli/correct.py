@@ -1,24 +1,25 @@
-"""``sa3d correct``: prompts added to a finished segmentation; only their views' part is redone."""
+"""``sa3d correct``: prompts are added to a finished segmentation; only their views vote again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from nerfstudio_plugin.api.prompt_options import PromptOptions
-from nerfstudio_plugin.cli.options import ReportOptions, parse
-from nerfstudio_plugin.cli.progress import event_bar
-from nerfstudio_plugin.cli.saved import ChangeOptions
-from nerfstudio_plugin.cli.segment import print_outcome, write_folder
+from nerfstudio_plugin.cli.options import ChangeOptions, ReportOptions, run
+from nerfstudio_plugin.cli.terminal import event_bar, print_folder, print_outcome
 from sa3d.base.errors import SA3DError
 from sa3d.objects.names import DEFAULT_OBJECT
-from sa3d.objects.prompts import Prompt
-from sa3d.objects.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    from sa3d.objects.prompts import Prompt
+    from sa3d.objects.segmentation import Segmentation
 
 _HELP = """Correct a segmentation: click where it is wrong, in any view.
 
-The view you click in counts fully, the views around it are asked again, and the rest stays as it
-is: nothing is prepared anew. Coordinates are pixels x,y of the named image at its original size.
+The view you click in counts fully, the views around it are visited again, and the rest stays as it
+is: nothing is prepared again. Coordinates are pixels x,y of the named photo at its original size.
 
 examples:
   sa3d correct --segmentation mug --view 000024.jpg --points 127,207          (this belongs to it)
@@ -37,28 +38,35 @@ def main(arguments: Sequence[str]) -> None:
     """Run ``sa3d correct``.
 
     Raises:
-        SA3DError: something the user can put right.
+        SA3DError: a problem that the user can solve.
     """
-    command = parse(Correct, arguments, "sa3d correct", _HELP)
+    run(_run, Correct, arguments, "sa3d correct", _HELP)
+
+
+def _run(command: Correct) -> None:
     given = command.read_prompts()
     if any(prompt.text for prompt in given):
         raise SA3DError("a correction is made with points, a box or a mask, not with words")
+    from nerfstudio_plugin.saved.segmentation_folder import write_segmentation
+
     output, overwrite = command.place()
     loaded = command.load()
     prompts = [_named(prompt, loaded.segmentation) for prompt in given]
     opened = command.reopen(loaded)
-    source = opened.export_source
+    source = opened.export_source  # keeps the provenance of the loaded segmentation
     with event_bar() as bar:
         opened.segment_prompts(prompts, bar)
     before = loaded.segmentation.objects
     corrected = dict.fromkeys(prompt.object for prompt in prompts)
     print_outcome(opened.segmentation, {name: len(before[name].rounds) for name in corrected})
     made = replace(source, segmentation=opened.segmentation)
-    command.write_report(write_folder(made, output, {}, overwrite=overwrite))
+    report = write_segmentation(made, output, overwrite=overwrite)
+    print_folder(output)
+    command.write_report(report)
 
 
 def _named(prompt: Prompt, segmentation: Segmentation) -> Prompt:
-    """The prompt for an object that is there; without a name, for the only one.
+    """Return the prompt with the name of a saved object; without a name, of the only one.
 
     Raises:
         SA3DError: there is no such object.
@@ -67,6 +75,6 @@ def _named(prompt: Prompt, segmentation: Segmentation) -> Prompt:
     if prompt.object == DEFAULT_OBJECT and len(names) == 1:
         return replace(prompt, object=names[0])
     if prompt.object == DEFAULT_OBJECT and DEFAULT_OBJECT not in names:
-        raise SA3DError(f"say with --object which one is corrected: {', '.join(names)}")
+        raise SA3DError(f"give --object, the one to correct: {', '.join(names)}")
     segmentation.object(prompt.object)
     return prompt

@@ -5,26 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from nerfstudio_plugin.api.opening import open as open_run
-from nerfstudio_plugin.cli.options import ReportOptions, SettingsOptions, parse
-from nerfstudio_plugin.cli.progress import ERR, OUT, event_bar, table
-from nerfstudio_plugin.cli.segment import print_outcome
-from nerfstudio_plugin.demo.data import DemoScene, open_demo
-from nerfstudio_plugin.saved.overlay import overlay_sheet
-from nerfstudio_plugin.saved.segmentation_folder import segmentation_report, write_json
+from nerfstudio_plugin.cli.options import ReportOptions, SettingsOptions, run
+from nerfstudio_plugin.cli.terminal import ERR, OUT, event_bar, print_outcome, table
 from sa3d.base.errors import SA3DError
-from sa3d.evaluation.stages import STAGES, StageRecorder, object_ious, upper_bound
-from sa3d.export.frames import Placement
-from sa3d.export.mesh import export_mesh
-from sa3d.export.pointcloud import export_pointcloud
-from sa3d.loop.session import Session
-from sa3d.objects.checkpoint import refuse_to_replace, save_segmentation
-from sa3d.objects.segmentation import Segmentation
-from sa3d.scene.scene import Scene
+from sa3d.base.storage import write_json
+from sa3d.objects.folder import refuse_to_replace
+
+if TYPE_CHECKING:
+    from nerfstudio_plugin.demo.data import DemoScene
+    from sa3d.evaluation.stages import StageRecorder
+    from sa3d.export.frames import Placement
+    from sa3d.loop.session import Session
+    from sa3d.objects.segmentation import Segmentation
+    from sa3d.scene.scene import Scene
 
 _HELP = """Segment the objects of a scene that comes with the program, and measure the result.
 
@@ -45,11 +40,11 @@ class Demo(ReportOptions, SettingsOptions):
     """Segment a demo scene."""
 
     scene: Literal["room", "garden"] = "room"
-    """Which demo scene: things on a table, or things around a pole outdoors."""
+    """The demo scene: room (things on a table) or garden (things around a pole outdoors)."""
     objects: tuple[str, ...] = ()
     """Only these objects; all by default."""
     output: Path = Path("demo_output")
-    """Folder for all that is written; the scene cache lies in it too."""
+    """Folder for everything that is written, the scene cache too."""
     overwrite: bool = False
     """Replace the results of an earlier demo."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
@@ -60,9 +55,19 @@ def main(arguments: Sequence[str]) -> None:
     """Run ``sa3d demo``.
 
     Raises:
-        SA3DError: something the user can put right.
+        SA3DError: a problem that the user can solve.
     """
-    command = parse(Demo, arguments, "sa3d demo", _HELP, preset="demo")
+    run(_run, Demo, arguments, "sa3d demo", _HELP, preset="demo")
+
+
+def _run(command: Demo) -> None:
+    from nerfstudio_plugin.api.opening import open as open_run
+    from nerfstudio_plugin.demo.data import open_demo
+    from nerfstudio_plugin.saved.overlay import overlay_sheet
+    from nerfstudio_plugin.saved.segmentation_folder import segmentation_report
+    from sa3d.evaluation.stages import StageRecorder
+    from sa3d.objects.checkpoint import save_segmentation
+
     demo = open_demo(command.scene)
     chosen = _chosen(command.objects, demo)
     folder = command.output / command.scene
@@ -109,7 +114,11 @@ def _chosen(names: Sequence[str], demo: DemoScene) -> list[str]:
 def _scores(
     scene: Scene, demo: DemoScene, session: Session, recorder: StageRecorder
 ) -> dict[str, Any]:
-    """Mean IoU over views per object and stage, with the mean and the worst object."""
+    """Return the mean IoU over views per object and stage, with the mean and the worst object."""
+    import numpy as np
+
+    from sa3d.evaluation.stages import STAGES, object_ious, upper_bound
+
     exact = {name: demo.exact_masks(name, scene.views) for name in session.result().objects}
     bound = upper_bound(scene, exact, session.config)
     by_stage = {
@@ -125,6 +134,8 @@ def _scores(
 
 
 def _score_table(scores: Mapping[str, Any]) -> Any:
+    from sa3d.evaluation.stages import STAGES
+
     rows = {**scores["objects"], "mean": scores["mean"], "worst": scores["worst"]}
     return table(
         _HEADERS,
@@ -138,7 +149,10 @@ def _score_table(scores: Mapping[str, Any]) -> Any:
 def _write_3d(
     scene: Scene, segmentation: Segmentation, folder: Path, placed: Placement
 ) -> dict[str, dict[str, str]]:
-    """A mesh and a point cloud per object; says what could not be written and goes on."""
+    """Write a mesh and a point cloud per object; print an object's error and continue."""
+    from sa3d.export.mesh import export_mesh
+    from sa3d.export.pointcloud import export_pointcloud
+
     written: dict[str, dict[str, str]] = {}
     with ERR.status("writing meshes and point clouds"):
         for name in segmentation.objects:

@@ -1,4 +1,7 @@
-"""``sa3d info``: what a run, a scene cache or a segmentation holds."""
+"""``sa3d info``: describes a run, a scene cache or a segmentation.
+
+A segmentation is read without torch, so that the answer comes at once.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ from typing import Annotated, Any
 
 import tyro
 
-from nerfstudio_plugin.cli.options import ReportOptions, parse
-from nerfstudio_plugin.cli.progress import OUT, rounds_table
+from nerfstudio_plugin.cli.options import ReportOptions, run
+from nerfstudio_plugin.cli.terminal import OUT, rounds_table
 from sa3d.base.errors import SA3DError
-from sa3d.objects.checkpoint import load_segmentation
+from sa3d.objects.folder import is_segmentation, read_summary
 
-_HELP = """Say what a run, a scene cache or a segmentation holds.
+_HELP = """Describe a run, a scene cache or a segmentation.
 
 examples:
   sa3d info outputs/room/nerfacto/RUN/config.yml
@@ -26,51 +29,52 @@ examples:
 
 @dataclass(kw_only=True)
 class Info(ReportOptions):
-    """Say what a folder holds."""
+    """Describe a run, a scene cache or a segmentation."""
 
     path: Annotated[Path, tyro.conf.Positional]
     """A run's config.yml or folder, a scene cache, or a segmentation folder."""
     data: Path | None = None
-    """For a run: the scene's images and cameras, if they are not where the config says."""
+    """For a run: the scene's photos and cameras, if they are not where the config says."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``sa3d info``.
 
     Raises:
-        SA3DError: something the user can put right.
+        SA3DError: a problem that the user can solve.
     """
-    command = parse(Info, arguments, "sa3d info", _HELP)
+    run(_run, Info, arguments, "sa3d info", _HELP)
+
+
+def _run(command: Info) -> None:
     path = command.path
-    if (path / "segmentation.json").is_file():
+    if is_segmentation(path):
         report = _segmentation(path)
     elif caches := sorted(path.glob("scene.json")) or sorted(path.glob("*/scene.json")):
         report = {"kind": "cache", "caches": [_cache(cache.parent) for cache in caches]}
     elif path.is_file() or (path / "config.yml").is_file():
-        report = _run(path, command.data)
+        report = _trained_run(path, command.data)
     else:
         raise SA3DError(f"{path} is neither a run, nor a scene cache, nor a segmentation")
     command.write_report(report)
 
 
 def _segmentation(folder: Path) -> dict[str, Any]:
-    saved = load_segmentation(folder)
-    labels, objects = saved.segmentation.labels(), saved.segmentation.objects
+    saved = read_summary(folder)
     OUT.print(f"segmentation of {saved.provenance.get('load_config', 'an unknown run')}")
-    OUT.print(rounds_table([done for one in objects.values() for done in one.rounds]))
-    described = []
-    for label, (name, one) in enumerate(objects.items()):
-        count = int((labels == label).sum())
-        OUT.print(f"{name}: {count} elements; {one.verdict}")
-        described.append(
-            {
-                "name": name,
-                "elements": count,
-                "verdict": one.verdict,
-                "rounds": [asdict(done) for done in one.rounds],
-            }
-        )
-    return {"kind": "segmentation", "objects": described, "provenance": saved.provenance}
+    OUT.print(rounds_table([done for one in saved.objects for done in one.rounds]))
+    for one in saved.objects:
+        OUT.print(f"{one.name}: {one.elements} elements; {one.verdict}")
+    objects = [
+        {
+            "name": one.name,
+            "elements": one.elements,
+            "verdict": one.verdict,
+            "rounds": [asdict(done) for done in one.rounds],
+        }
+        for one in saved.objects
+    ]
+    return {"kind": "segmentation", "objects": objects, "provenance": saved.provenance}
 
 
 def _cache(folder: Path) -> dict[str, Any]:
@@ -89,7 +93,7 @@ def _cache(folder: Path) -> dict[str, Any]:
     OUT.print(f"scene cache {folder}: {prepared} of {views} views prepared, {size / 1e6:.0f} MB")
     OUT.print("  " + ", ".join(f"{name} {value}" for name, value in config.items()))
     for name, count in encoded.items():
-        OUT.print(f"  {count} images encoded for {name}")
+        OUT.print(f"  {count} photos encoded for {name}")
     return {
         "folder": str(folder),
         "key": key,
@@ -101,19 +105,17 @@ def _cache(folder: Path) -> dict[str, Any]:
     }
 
 
-def _run(path: Path, data: Path | None) -> dict[str, Any]:
+def _trained_run(path: Path, data: Path | None) -> dict[str, Any]:
     from nerfstudio_plugin.api import opening
 
     opened = opening.open(path, data=data)
     run, scene = opened.run, opened.scene
     sizes = sorted({(view.camera.width, view.camera.height) for view in run.views})
-    caches = [
-        cache.parent for cache in sorted(opening.default_cache_root(path).glob("*/scene.json"))
-    ]
+    manifests = sorted(opening.default_cache_root(path).glob("*/scene.json"))
     OUT.print(f"{run.config.method_name} run, {run.checkpoint_path.name}, data {run.data}")
     shown = ", ".join(f"{width} x {height}" for width, height in sizes[:3])
-    OUT.print(f"{len(run.views)} images of {shown} px; space: {scene.grid.bounds.kind}")
-    described = [_cache(cache) for cache in caches]
+    OUT.print(f"{len(run.views)} photos of {shown} px; space: {scene.grid.bounds.kind}")
+    described = [_cache(manifest.parent) for manifest in manifests]
     return {
         "kind": "run",
         "method": run.config.method_name,

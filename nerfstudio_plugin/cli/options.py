@@ -1,33 +1,48 @@
-"""What the subcommands share: options, how they are parsed, and what is printed and written."""
+"""The options that commands share, and how a command line is parsed.
+
+Only what options need is imported here: help and wrong options are answered without torch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import tyro
 
-from nerfstudio_plugin.saved.segmentation_folder import write_json
+from nerfstudio_plugin.runs.devices import torch_device
+from sa3d.base.errors import SA3DError
+from sa3d.base.storage import write_json
 from sa3d.loop.settings import Settings, load_settings
+from sa3d.objects.folder import refuse_to_replace
 
 if TYPE_CHECKING:
     from nerfstudio_plugin.api.open_scene import OpenScene
+    from sa3d.objects.checkpoint import SavedSegmentation
+    from sa3d.objects.segmentation import Segmentation
 
 _Command = TypeVar("_Command")
+
+_VALUE_AFTER = re.compile(
+    r"\b(objects?|for|of|called|named?|scene|view|photo|mode|kind|key|option|config|segmenter|"
+    r"detector|device|job|no|not|as|finds)\W?\s*$"
+)
+"""Words after which a quoted name is a value, such as the name of an object, and no option."""
 
 
 @dataclass(kw_only=True)
 class RunOptions:
-    """Which trained scene."""
+    """A trained run."""
 
     load_config: Path
     """The run's config.yml, as written by ns-train, or the folder it lies in."""
     data: Path | None = None
-    """The scene's images and cameras, if they are not where the config says."""
+    """The scene's photos and cameras, if they are not where the config says."""
     cache_dir: Path | None = None
-    """Where scene caches lie; sa3d_cache beside config.yml by default."""
+    """Folder for scene caches; sa3d_cache beside config.yml by default."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes a GPU if there is one."""
 
@@ -66,19 +81,129 @@ class SettingsOptions(PresetOptions):
 
 @dataclass(kw_only=True)
 class ReportOptions:
-    """What is written beside the results themselves."""
+    """A report beside the results themselves."""
 
     json: Path | None = None
-    """Also write what the command reports to this file, machine-readable."""
+    """Also write what the command reports to this file, as JSON."""
 
     def write_report(self, report: Mapping[str, Any]) -> None:
-        """Write the report where the user wants one.
+        """Write the report if the user asked for one.
 
         Raises:
             SA3DError: it cannot be written.
         """
         if self.json is not None:
             write_json(self.json, report)
+
+
+@dataclass(kw_only=True)
+class SavedOptions:
+    """A saved segmentation."""
+
+    segmentation: Path
+    """Folder written by sa3d segment."""
+    objects: tuple[str, ...] = ()
+    """Only these objects; all by default."""
+    load_config: Path | None = None
+    """The run's config.yml, if it was moved since."""
+    data: Path | None = None
+    """The scene's photos and cameras, if they were moved since."""
+    cache_dir: Path | None = None
+    """Folder of scene caches, if they were moved since."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+
+    def load(self) -> SavedSegmentation:
+        """Load the segmentation without its run: a second instead of many.
+
+        Raises:
+            SA3DError: it is damaged, or has no object of a name that was given.
+        """
+        from sa3d.objects.checkpoint import load_segmentation
+
+        saved = load_segmentation(self.segmentation, torch_device(self.device))
+        for name in self.objects:
+            saved.segmentation.object(name)
+        return saved
+
+    def reopen(self, saved: SavedSegmentation | None = None) -> OpenScene:
+        """Open the segmentation, its run and its scene; prepare the views the cache lacks.
+
+        Args:
+            saved: what ``load`` returned, changed or not; loaded by default.
+
+        Raises:
+            SA3DError: the segmentation is damaged, has no object of a name that was given, or was
+                made from another checkpoint or other data than its run has now.
+        """
+        from nerfstudio_plugin.api import opening
+        from nerfstudio_plugin.cli.terminal import opening_bar, prepare_with_progress
+
+        saved = saved or self.load()
+        with opening_bar():
+            opened = opening.load(
+                self.segmentation,
+                load_config=self.load_config,
+                data=self.data,
+                cache_dir=self.cache_dir,
+                device=self.device,
+                saved=saved,
+            )
+        prepare_with_progress(opened.scene)
+        return opened
+
+    def chosen(self, segmentation: Segmentation) -> Sequence[str]:
+        """Return the names of the objects that were asked for."""
+        return self.objects or tuple(segmentation.objects)
+
+
+@dataclass(kw_only=True)
+class ChangeOptions(SavedOptions):
+    """A saved segmentation that is changed, and where the changed one is written."""
+
+    output: Path | None = None
+    """Folder for the changed segmentation; by default it replaces the one it changes."""
+    overwrite: bool = False
+    """Replace a segmentation that is in --output already."""
+    objects: tyro.conf.Suppress[tuple[str, ...]] = ()
+
+    def place(self) -> tuple[Path, bool]:
+        """Return the folder to write to, and whether what is in it may be replaced.
+
+        Raises:
+            SA3DError: the folder holds something that may not be replaced.
+        """
+
+        output = self.output or self.segmentation
+        overwrite = self.overwrite or output.resolve() == self.segmentation.resolve()
+        refuse_to_replace(output, overwrite=overwrite)
+        return output, overwrite
+
+
+def run(
+    act: Callable[[_Command], int | None],
+    kind: type[_Command],
+    arguments: Sequence[str],
+    prog: str,
+    description: str,
+    preset: str = "default",
+) -> int | None:
+    """Parse arguments into a command and act on it; return what ``act`` returns.
+
+    Args:
+        act: does the command's work. Heavy modules are imported in it, not before.
+        kind, arguments, prog, description, preset: see ``parse``.
+
+    Raises:
+        SA3DError: the preset is wrong, or ``act`` raised one; its message names options by their
+            flags.
+        SystemExit: help was asked for (0), or an option is wrong (2).
+    """
+    command = parse(kind, arguments, prog, description, preset)
+    try:
+        return act(command)
+    except SA3DError as error:
+        raise SA3DError(with_flags(str(error), kind)) from error
 
 
 def parse(
@@ -92,8 +217,10 @@ def parse(
 
     Args:
         kind: the command's dataclass.
-        description: shown as it is, so it may hold examples.
-        preset: taken where the arguments name none.
+        arguments: without the command's own name.
+        prog: the command's name, for the usage line.
+        description: printed as it is, so it may hold examples.
+        preset: taken if the arguments name none.
 
     Raises:
         SA3DError: the preset is unknown or wrong.
@@ -127,3 +254,55 @@ def _preset_named(arguments: Sequence[str]) -> str | None:
         if argument.startswith("--config="):
             return argument.partition("=")[2]
     return None
+
+
+def option_names(kind: type) -> set[str]:
+    """Return the dotted names of a command's options, as errors of the core spell them.
+
+    Example:
+        >>> sorted(option_names(Prepare))[:3]
+        ['cache_dir', 'config', 'data']
+    """
+    names = set()
+    hints = get_type_hints(kind, include_extras=True)
+    for item in fields(kind):
+        marks = getattr(hints[item.name], "__metadata__", ())
+        if tyro.conf.Positional in marks or tyro.conf.Suppress in marks:
+            continue
+        inner = get_type_hints(kind)[item.name]
+        if not is_dataclass(inner):
+            names.add(item.name)
+            continue
+        hidden = any(getattr(mark, "name", None) == "" for mark in marks)
+        prefix = "" if hidden else f"{item.name}."
+        names |= {prefix + name for name in option_names(inner)}  # pyright: ignore[reportArgumentType]
+    return names
+
+
+def with_flags(message: str, kind: type) -> str:
+    """Return a message of the core with a command's options in it as flags.
+
+    ``sa3d.base.errors`` has the rule: ``'prepare.ray_side'`` becomes ``--prepare.ray-side``, and
+    ``overwrite=True`` becomes ``--overwrite``. Names that are no option of the command stay, and so
+    does a quoted name that is a value: ``object 'box'``.
+    """
+    names = option_names(kind)
+
+    def flag(name: str) -> str:
+        return "--" + name.replace("_", "-")
+
+    def quoted(found: re.Match[str]) -> str:
+        value = _VALUE_AFTER.search(message[: found.start()]) is not None
+        return found[0] if value or found[1] not in names else flag(found[1])
+
+    def keyword(found: re.Match[str]) -> str:
+        name, value = found[1], found[2].strip("'\"")
+        if name not in names:
+            return found[0]
+        if value in ("True", "False"):
+            return flag(name) if value == "True" else f"--no-{flag(name)[2:]}"
+        return f"{flag(name)} {value}"
+
+    dotted = r"[a-z_]+(?:\.[a-z_]+)*"
+    message = re.sub(rf"'({dotted})'", quoted, message)
+    return re.sub(rf"(?<![\w.'\"])({dotted})=('[^']*'|\"[^\"]*\"|[\w.+-]*\w)", keyword, message)

@@ -5,25 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from nerfstudio_plugin.cli.options import ReportOptions, parse
-from nerfstudio_plugin.cli.progress import OUT, progress_bar
-from nerfstudio_plugin.cli.saved import SavedOptions
+from nerfstudio_plugin.cli.options import ReportOptions, SavedOptions, run
+from nerfstudio_plugin.cli.terminal import OUT, progress_bar
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import check_new_file
-from sa3d.export.masks import mask_names
-from sa3d.geometry.camera_path import CameraPath, load_camera_path
 from sa3d.results.config import Kind
-from sa3d.results.rendering import ViewPicture, save_picture, save_video
-from sa3d.scene.scene import Scene
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nerfstudio_plugin.saved.segmentation_folder import ExportSource
+    from sa3d.geometry.camera_path import CameraPath
+    from sa3d.results.rendering import ViewPicture
 
 _HELP = """Render pictures of a segmentation, as PNG files or as a video.
 
 kinds: mask      white where the object is
-       overlay   the picture, tinted and outlined where the object is
-       object    the object cut out, on transparent ground
+       overlay   the photo, tinted and outlined where the object is
+       object    the object cut out, on a transparent background
        removed   the scene without the object
 
 examples:
@@ -38,9 +39,9 @@ class Render(ReportOptions, SavedOptions):
     """Render pictures of a segmentation."""
 
     output: Path
-    """A folder (gets <object>/<image>.png), or an .mp4 for one object."""
+    """A folder (gets <object>/<photo>.png), or an .mp4 for one object."""
     kind: Kind = "overlay"
-    """What to show."""
+    """What the pictures show."""
     views: tuple[str, ...] = ()
     """Only these photos; all by default."""
     camera_path: Path | None = None
@@ -57,9 +58,14 @@ def main(arguments: Sequence[str]) -> None:
     """Run ``sa3d render``.
 
     Raises:
-        SA3DError: something the user can put right.
+        SA3DError: a problem that the user can solve.
     """
-    command = parse(Render, arguments, "sa3d render", _HELP)
+    run(_run, Render, arguments, "sa3d render", _HELP)
+
+
+def _run(command: Render) -> None:
+    from sa3d.geometry.camera_path import load_camera_path
+
     path = None
     if command.camera_path is not None:
         if command.views:
@@ -69,47 +75,68 @@ def main(arguments: Sequence[str]) -> None:
     names = command.chosen(opened.segmentation)
     indices = [opened.scene.view_index(view) for view in command.views]
     indices = indices or list(range(len(opened.scene.views)))
-    files: dict[str, list[str]] = {}
     if command.output.suffix.lower() == ".mp4":
-        if len(names) != 1:
-            raise SA3DError(
-                f"a video shows one object, there are {len(names)} ({', '.join(names)}): choose "
-                "one with --objects"
-            )
-        check_new_file(command.output, command.overwrite)
-        picture = ViewPicture(opened.scene, opened.segmentation, names[0])
-        frames = _frames(command, picture, path, indices)
-        fps = command.fps or (path.fps if path else 6.0)
-        count = save_video(command.output, frames, fps, overwrite=command.overwrite)
-        OUT.print(f"{names[0]}: {count} pictures in {command.output}")
-        files[names[0]] = [str(command.output)]
+        files = _write_video(command, opened, names, path, indices)
     else:
-        places = {
-            name: [command.output / name / file for file in _names(opened.scene, path, indices)]
-            for name in names
-        }
-        for place in (place for row in places.values() for place in row):
-            check_new_file(place, command.overwrite)
-        for name, row in places.items():
-            picture = ViewPicture(opened.scene, opened.segmentation, name)
-            for place, pixels in zip(row, _frames(command, picture, path, indices), strict=True):
-                save_picture(place, pixels, overwrite=command.overwrite)
-            OUT.print(f"{name}: {len(row)} pictures in {command.output / name}")
-            files[name] = [str(place) for place in row]
+        files = _write_pictures(command, opened, names, path, indices)
     command.write_report({"kind": command.kind, "files": files})
 
 
-def _names(scene: Scene, path: CameraPath | None, indices: Sequence[int]) -> list[PurePosixPath]:
-    if path is not None:
-        return [PurePosixPath(f"frame_{i:05d}.png") for i in range(len(path.cameras))]
-    names = mask_names(scene.views)
-    return [names[index] for index in indices]
+def _write_video(
+    command: Render,
+    opened: ExportSource,
+    names: Sequence[str],
+    path: CameraPath | None,
+    indices: Sequence[int],
+) -> dict[str, list[str]]:
+    """Write the video of one object; return its file by the object's name."""
+    from sa3d.results.rendering import ViewPicture, save_video
+
+    if len(names) != 1:
+        raise SA3DError(
+            f"a video shows one object, there are {len(names)} ({', '.join(names)}): choose "
+            "one with --objects"
+        )
+    check_new_file(command.output, command.overwrite)
+    picture = ViewPicture(opened.scene, opened.segmentation, names[0])
+    frames = _frames(command, picture, path, indices)
+    fps = command.fps or (path.fps if path else 6.0)
+    count = save_video(command.output, frames, fps, overwrite=command.overwrite)
+    OUT.print(f"{names[0]}: {count} pictures in {command.output}")
+    return {names[0]: [str(command.output)]}
+
+
+def _write_pictures(
+    command: Render,
+    opened: ExportSource,
+    names: Sequence[str],
+    path: CameraPath | None,
+    indices: Sequence[int],
+) -> dict[str, list[str]]:
+    """Write a folder of pictures per object; return the files by the objects' names."""
+    from sa3d.export.masks import mask_names
+    from sa3d.results.rendering import ViewPicture, save_picture
+
+    if path is None:
+        of_views = mask_names(opened.scene.views)
+        file_names = [of_views[index] for index in indices]
+    else:
+        file_names = [PurePosixPath(f"frame_{i:05d}.png") for i in range(len(path.cameras))]
+    places = {name: [command.output / name / file for file in file_names] for name in names}
+    for place in (place for row in places.values() for place in row):
+        check_new_file(place, command.overwrite)
+    for name, row in places.items():
+        picture = ViewPicture(opened.scene, opened.segmentation, name)
+        for place, pixels in zip(row, _frames(command, picture, path, indices), strict=True):
+            save_picture(place, pixels, overwrite=command.overwrite)
+        OUT.print(f"{name}: {len(row)} pictures in {command.output / name}")
+    return {name: [str(place) for place in row] for name, row in places.items()}
 
 
 def _frames(
     command: Render, picture: ViewPicture, path: CameraPath | None, indices: Sequence[int]
 ) -> Iterator[np.ndarray]:
-    """The pictures of one object, under a progress bar."""
+    """Yield the pictures of one object, under a progress bar."""
     with progress_bar() as bar:
         title = f"{picture.name}: {command.kind}"
         if path is None:

@@ -9,16 +9,12 @@ from typing import Annotated
 
 import tyro
 
-from nerfstudio_plugin.cli.options import ReportOptions, parse
-from nerfstudio_plugin.cli.progress import OUT, progress_bar
-from nerfstudio_plugin.cli.saved import SavedOptions
-from nerfstudio_plugin.exports.options import source
+from nerfstudio_plugin.cli.options import ReportOptions, SavedOptions, run
+from nerfstudio_plugin.cli.terminal import OUT, progress_bar
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import atomic_path, check_new_file
 from sa3d.export.config import Frame
-from sa3d.export.manifest import find_exports, write_manifest
 from sa3d.report.config import ReportConfig
-from sa3d.report.page import pictures_per_object, report_page
 
 _HELP = """Write one self-contained HTML page about a segmentation.
 
@@ -51,14 +47,21 @@ def main(arguments: Sequence[str]) -> None:
     """Run ``sa3d report``.
 
     Raises:
-        SA3DError: something the user can put right.
+        SA3DError: a problem that the user can solve.
     """
-    command = parse(Report, arguments, "sa3d report", _HELP)
+    run(_run, Report, arguments, "sa3d report", _HELP)
+
+
+def _run(command: Report) -> None:
     if command.output.suffix.lower() not in (".html", ".htm"):
         raise SA3DError(f"a report is written as .html, not as {command.output.name!r}")
     if min(command.report.turntable_frames, command.report.turntable_side) < 1:
-        raise SA3DError("a turntable has at least one frame of one pixel: or say --no-turntable")
+        raise SA3DError("a turntable has at least one frame of one pixel: or give --no-turntable")
     check_new_file(command.output, command.overwrite)
+    from nerfstudio_plugin.exports.options import source
+    from sa3d.export.manifest import find_exports, write_manifest
+    from sa3d.report.page import pictures_per_object, report_page
+
     opened = command.reopen().export_source
     names = command.chosen(opened.segmentation)
     folders = (command.segmentation.resolve().parent, *command.exports)

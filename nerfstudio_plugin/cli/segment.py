@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nerfstudio_plugin.api.open_scene import OpenScene
-from nerfstudio_plugin.api.opening import open as open_run
 from nerfstudio_plugin.api.prompt_options import PromptOptions
-from nerfstudio_plugin.cli.everything import refuse_prompts, segment_everything
-from nerfstudio_plugin.cli.options import ReportOptions, RunOptions, SettingsOptions, parse
-from nerfstudio_plugin.cli.progress import ERR, OUT, event_bar, opening_bar, rounds_table
-from nerfstudio_plugin.cli.words import print_choices, told_detector
+from nerfstudio_plugin.cli.options import ReportOptions, RunOptions, SettingsOptions, run
+from nerfstudio_plugin.cli.terminal import (
+    ERR,
+    OUT,
+    event_bar,
+    opening_bar,
+    print_choices,
+    print_folder,
+    print_outcome,
+    table,
+)
 from nerfstudio_plugin.runs.devices import torch_device
-from nerfstudio_plugin.saved.segmentation_folder import ExportSource, write_segmentation
-from sa3d.objects.checkpoint import refuse_to_replace, save_segmentation
+from sa3d.base.errors import SA3DError
 from sa3d.objects.events import Finished
-from sa3d.objects.prompts import Prompt
-from sa3d.objects.segmentation import Segmentation
+from sa3d.objects.folder import refuse_to_replace
 from sa3d.search.config import EverythingConfig
 from sa3d.segmenters.loading import check_segmenter
+from sa3d.segmenters.registry import AUTO
+
+if TYPE_CHECKING:
+    from nerfstudio_plugin.api.open_scene import OpenScene
+    from sa3d.detectors.protocol import TextDetector
+    from sa3d.objects.prompts import Prompt
 
 _HELP = """Cut objects out of a trained scene: mark them in one view, get them in 3D.
 
 Writes a segmentation folder: the segmentation itself, results.json, and overlay.png to look at.
-Coordinates are pixels x,y of the named image at its original size, (0, 0) top left.
+Coordinates are pixels x,y of the named photo at its original size, (0, 0) top left.
 
 examples:
   sa3d segment --load-config RUN/config.yml --view 000024.jpg --points 127,207 --output ball
@@ -62,28 +71,25 @@ def main(arguments: Sequence[str]) -> None:
     """Run ``sa3d segment``.
 
     Raises:
-        SA3DError: something the user can put right.
+        SA3DError: a problem that the user can solve.
     """
-    command = parse(Segment, arguments, "sa3d segment", _HELP)
+    run(_run, Segment, arguments, "sa3d segment", _HELP)
+
+
+def _run(command: Segment) -> None:
     if command.everything:
-        refuse_prompts(command)
+        _refuse_prompts(command)
     prompts = [] if command.everything else command.read_prompts()
     refuse_to_replace(command.output, overwrite=command.overwrite)
     check_segmenter(command.settings.segmenter)
-    detector = told_detector(prompts, command.detector, torch_device(command.device))
+    detector = load_detector_for(prompts, command.detector, torch_device(command.device))
     with opening_bar():
-        opened = open_run(
-            command.load_config,
-            command.settings,
-            data=command.data,
-            cache_dir=command.cache_dir,
-            device=command.device,
-        )
-    if told := opened.chosen.sentence:
-        OUT.print(told)
+        opened = command.open(command.settings)
+    if sentence := opened.chosen.sentence:
+        OUT.print(sentence)
     if command.everything:
-        found, stopped = segment_everything(opened, command.find)
-        _write(opened.export_source, command, found)
+        stopped = _segment_everything(opened, command)
+        _write(opened, command, {"found": _found(opened)})
         if stopped:
             raise KeyboardInterrupt
         return
@@ -92,38 +98,36 @@ def main(arguments: Sequence[str]) -> None:
     print_choices(choices)
     _segment(opened, prompts, command)
     print_outcome(opened.segmentation)
-    _write(opened.export_source, command, {"words": [choice.to_json() for choice in choices]})
+    _write(opened, command, {"words": [choice.to_json() for choice in choices]})
 
 
-def print_outcome(segmentation: Segmentation, since: Mapping[str, int] | None = None) -> None:
-    """Print the table of rounds, and a verdict per object.
+def load_detector_for(prompts: Sequence[Prompt], name: str, device: str) -> TextDetector | None:
+    """Load the detector if any prompt needs one, and print which one "auto" is.
 
-    Args:
-        since: objects to tell of, and how many of their rounds were told before; all by default.
+    Raises:
+        SA3DError: see ``load_detector``.
     """
-    told = dict.fromkeys(segmentation.objects, 0) if since is None else since
-    objects = {name: segmentation.object(name) for name in told}
-    OUT.print(rounds_table([r for name, one in objects.items() for r in one.rounds[told[name] :]]))
-    for name, one in objects.items():
-        OUT.print(f"{name}: {one.verdict}")
+    from nerfstudio_plugin.api.models import detector_for
+
+    detector = detector_for(prompts, name, device)
+    if detector is not None and name == AUTO:
+        OUT.print(f"detector: {detector.name}", soft_wrap=True)
+    return detector
 
 
-def write_folder(
-    made: ExportSource, folder: Path, more: Mapping[str, Any], *, overwrite: bool
-) -> dict[str, Any]:
-    """``write_segmentation``, and say where it is."""
-    report = write_segmentation(made, folder, more, overwrite=overwrite)
-    say_where(folder)
-    return report
+def _refuse_prompts(options: PromptOptions) -> None:
+    """Refuse prompts beside ``--everything``.
 
-
-def say_where(folder: Path) -> None:
-    """Say where a segmentation was written."""
-    OUT.print(f"segmentation: {folder}   pictures: {folder / 'overlay.png'}")
+    Raises:
+        SA3DError: a prompt was given.
+    """
+    given = (options.view, options.points, options.labels, options.box, options.mask)
+    if any(given) or options.text or options.prompts:
+        raise SA3DError("--everything takes no prompts: leave it out, or leave the prompts out")
 
 
 def _segment(opened: OpenScene, prompts: Sequence[Prompt], command: Segment) -> None:
-    """Segment under progress bars; a user who stops keeps what was finished."""
+    """Segment under a progress bar; if the user stops it, save the objects that are finished."""
     finished: list[str] = []
     with event_bar() as bar:
 
@@ -140,18 +144,61 @@ def _segment(opened: OpenScene, prompts: Sequence[Prompt], command: Segment) -> 
             raise
 
 
-def _write(made: ExportSource, command: Segment, more: Mapping[str, Any]) -> None:
-    command.write_report(write_folder(made, command.output, more, overwrite=command.overwrite))
-
-
 def _save_finished(opened: OpenScene, finished: Sequence[str], command: Segment) -> None:
-    """Keep the objects that were finished when the user stopped."""
+    """Save the objects that were finished when the user stopped."""
+    from sa3d.objects.checkpoint import save_segmentation
+
     made = opened.export_source
     kept = {name: one for name, one in made.segmentation.objects.items() if name in finished}
-    save_segmentation(
-        replace(made.segmentation, objects=kept),
-        command.output,
-        made.provenance,
-        overwrite=command.overwrite,
-    )
+    segmentation = replace(made.segmentation, objects=kept)
+    save_segmentation(segmentation, command.output, made.provenance, overwrite=command.overwrite)
     ERR.print(f"finished objects ({', '.join(kept)}) are saved in {command.output}")
+
+
+def _segment_everything(opened: OpenScene, command: Segment) -> bool:
+    """Find a scene's objects under a progress bar.
+
+    Returns:
+        Whether the user stopped it; the objects are then those that were finished.
+
+    Raises:
+        SA3DError: no object was found that views agree on.
+        KeyboardInterrupt: stopped before the first object was finished.
+    """
+    try:
+        with event_bar() as bar:
+            opened.segment_everything(command.find, bar)
+    except KeyboardInterrupt:
+        if not opened.objects:
+            raise
+        return True
+    return False
+
+
+def _found(opened: OpenScene) -> list[dict[str, Any]]:
+    """Print the table of found objects, and return it as JSON values."""
+    from sa3d.search.everything import found_objects
+
+    found = found_objects(opened.segmentation)
+    headers = ("object", "views", "size", "agreement", "elements")
+    rows = [
+        (
+            one.name,
+            f"{one.views}/{len(opened.views)}",
+            f"{one.size:.3f}",
+            f"{one.agreement:.3f}",
+            str(one.elements),
+        )
+        for one in found
+    ]
+    OUT.print(table(headers, rows))
+    return [asdict(one) for one in found]
+
+
+def _write(opened: OpenScene, command: Segment, more: dict[str, Any]) -> None:
+    from nerfstudio_plugin.saved.segmentation_folder import write_segmentation
+
+    folder = command.output
+    report = write_segmentation(opened.export_source, folder, more, overwrite=command.overwrite)
+    print_folder(folder)
+    command.write_report(report)

@@ -1,4 +1,4 @@
-"""``sa3d segmenters``: which there are, which are on this machine, and which one would be taken."""
+"""``sa3d segmenters``: lists the segmenters, those on this machine, and the one "auto" takes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from nerfstudio_plugin.cli.options import ReportOptions, parse
-from nerfstudio_plugin.cli.progress import OUT
+from nerfstudio_plugin.cli.options import ReportOptions, run
+from nerfstudio_plugin.cli.terminal import OUT
 from nerfstudio_plugin.runs.devices import torch_device
 from sa3d.detectors.loading import local_detectors
 from sa3d.detectors.registry import REGISTRY as DETECTORS
@@ -46,11 +46,15 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         SA3DError: the report cannot be written.
     """
-    command = parse(Segmenters, arguments, "sa3d segmenters", _HELP)
+    run(_run, Segmenters, arguments, "sa3d segmenters", _HELP)
+
+
+def _run(command: Segmenters) -> None:
+
     device = torch_device("auto") if command.device == "auto" else command.device
     here = {EMBEDDED, *(info.name for info in local_segmenters())}
     choice = choose_segmenter(device)
-    # Names are there to be copied: wide rather than cut.
+    # Users copy the names: a long line is better than a cut name.
     wide = Console(width=_WIDTH, highlight=False, soft_wrap=True)
     wide.print(_table(here))
     OUT.print(f"--segmenter auto takes {choice.name}: {choice.reason}.")

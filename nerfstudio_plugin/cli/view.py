@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nerfstudio_plugin.cli.options import RunOptions, SettingsOptions, parse
-from nerfstudio_plugin.cli.progress import OUT
-from nerfstudio_plugin.demo.data import open_demo
+from nerfstudio_plugin.cli.options import RunOptions, SettingsOptions, run
+from nerfstudio_plugin.cli.terminal import OUT
 from nerfstudio_plugin.runs.devices import torch_device
 from sa3d.base.errors import SA3DError
 from sa3d.detectors.loading import check_detector
@@ -26,7 +25,7 @@ in a network you trust, give --host 0.0.0.0.
 
 examples:
   sa3d view --load-config outputs/room/nerfacto/RUN/config.yml
-  sa3d view --load-config RUN/config.yml --segmentation segmentations/mug    (goes on with it)
+  sa3d view --load-config RUN/config.yml --segmentation segmentations/mug    (continues it)
   sa3d view --load-config RUN/config.yml --segmenter sam2.1-tiny --port 7010
   sa3d view --demo room                                (a scene that comes with the program)
 """
@@ -41,9 +40,10 @@ class View(SettingsOptions, RunOptions):
     demo: Literal["room", "garden"] | None = None
     """Instead of a run: a scene that comes with the program, room or garden."""
     segmentation: Path = Path("segmentations/viewer")
-    """Folder of the session: opened if it is there, and where Save writes to."""
+    """Folder of the session: opened if it exists, and written by Save."""
     detector: str = "auto"
-    """What finds objects in words; auto takes one whose weights are on this machine, if any."""
+    """The detector that finds objects named in words; auto takes one whose weights are on this
+    machine, if any."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets other computers in."""
     port: int = 7007
@@ -56,16 +56,22 @@ def main(arguments: Sequence[str]) -> None:
     """Run ``sa3d view``.
 
     Raises:
-        SA3DError: something the user can put right.
+        SA3DError: a problem that the user can solve.
     """
-    command = parse(View, arguments, "sa3d view", _HELP)
+    run(_run, View, arguments, "sa3d view", _HELP)
+
+
+def _run(command: View) -> None:
     if (command.load_config is None) == (command.demo is None):
         raise SA3DError("name a trained run with --load-config, or a scene with --demo room")
+
     check_segmenter(command.settings.segmenter)
     check_detector(command.detector)
     device = torch_device(command.device)
     load_config, data = command.load_config, command.data
     if command.demo is not None:
+        from nerfstudio_plugin.demo.data import open_demo
+
         demo = open_demo(command.demo)
         load_config, data = demo.load_config, demo.folder
         command.cache_dir = command.cache_dir or Path("demo_output/cache")

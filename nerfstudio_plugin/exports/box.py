@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from nerfstudio_plugin.exports.options import Export3DOptions, Written
-from nerfstudio_plugin.saved.segmentation_folder import ExportSource
-from sa3d.export.box import export_boxes
 from sa3d.export.config import BoxConfig
+
+if TYPE_CHECKING:
+    from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 
 HELP = """Write the oriented bounding boxes of objects as JSON, and print the flags for ns-export.
 
@@ -37,6 +38,8 @@ class Export(Export3DOptions):
 
     def write(self, opened: ExportSource, names: Sequence[str]) -> Iterator[Written]:
         """Write the boxes; see ``ExportOptions.write``."""
+        from sa3d.export.box import export_boxes
+
         placement = opened.placement(self.frame)
         for place, held in self.gathered(names, ".json").items():
             entries = export_boxes(

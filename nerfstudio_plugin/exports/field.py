@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from nerfstudio_plugin.exports.options import ExportOptions, Written
-from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 from sa3d.results.config import Keep
-from sa3d.results.object_volume import object_volume
 
 if TYPE_CHECKING:
     from nerfstudio_plugin.display.object_blocks import Blocks
     from nerfstudio_plugin.exports.field_export import ExportedField
+    from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 
 HELP = """Write a Nerfstudio run that shows only the objects, or the scene without them.
 
@@ -51,6 +50,7 @@ class Export(ExportOptions):
         """Write the run; see ``ExportOptions.write``."""
         from nerfstudio_plugin.display.object_blocks import Block, Blocks
         from nerfstudio_plugin.exports.field_export import FieldExportConfig, export_field
+        from sa3d.results.object_volume import object_volume
 
         config = FieldExportConfig(self.keep, self.background)
         volumes = [object_volume(opened.scene, opened.segmentation, name) for name in names]

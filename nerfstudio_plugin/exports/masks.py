@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nerfstudio_plugin.exports.options import ExportOptions, Written
-from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 from sa3d.base.errors import SA3DError
-from sa3d.export.masks import (
-    PhotoMasks,
-    write_coco,
-    write_colmap_masks,
-    write_cutouts,
-    write_label_maps,
-    write_masks,
-)
-from sa3d.export.training_set import data_set_transforms, run_transforms, write_training_set
 from sa3d.results.config import Keep, RefinementConfig
+
+if TYPE_CHECKING:
+    from nerfstudio_plugin.saved.segmentation_folder import ExportSource
+    from sa3d.export.masks import PhotoMasks
 
 HELP = """Write a mask of every photo, at its own size.
 
@@ -63,6 +57,8 @@ class Export(ExportOptions):
 
     def write(self, opened: ExportSource, names: Sequence[str]) -> Iterator[Written]:
         """Write the masks; see ``ExportOptions.write``."""
+        from sa3d.export.masks import PhotoMasks
+
         refinement = self.refinement if self.refine else None
         masks = PhotoMasks(opened.scene, opened.segmentation, tuple(names), refinement)
         places, result = self._write(opened, masks)
@@ -76,6 +72,15 @@ class Export(ExportOptions):
         self, opened: ExportSource, masks: PhotoMasks
     ) -> tuple[dict[Path, Sequence[str]], dict[str, Any]]:
         """Write the layout; its places with the objects each holds, and what there is to know."""
+        from sa3d.export.masks import (
+            write_coco,
+            write_colmap_masks,
+            write_cutouts,
+            write_label_maps,
+            write_masks,
+        )
+        from sa3d.export.training_set import data_set_transforms, run_transforms, write_training_set
+
         output, overwrite = self.output, self.overwrite
         together: dict[Path, Sequence[str]] = {output: masks.names}
         if self.layout == "plain":

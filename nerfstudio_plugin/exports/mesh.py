@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nerfstudio_plugin.exports.options import Export3DOptions, Written
-from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 from sa3d.base.storage import check_new_file
 from sa3d.export.config import MESH_SUFFIXES, MeshConfig
-from sa3d.export.mesh import export_mesh
-from sa3d.export.mesh_cleanup import mesh_report
-from sa3d.export.mesh_files import Mesh, mesh_files
+
+if TYPE_CHECKING:
+    from nerfstudio_plugin.saved.segmentation_folder import ExportSource
+    from sa3d.export.mesh_files import Mesh
 
 HELP = """Write objects as watertight triangle meshes: textured as .glb, .obj, .usdz or .usd, with
 colors per vertex as .ply, without colors as .stl.
@@ -48,6 +48,9 @@ class Export(Export3DOptions):
 
     def write(self, opened: ExportSource, names: Sequence[str]) -> Iterator[Written]:
         """Write the meshes; see ``ExportOptions.write``."""
+        from sa3d.export.mesh import export_mesh
+        from sa3d.export.mesh_files import mesh_files
+
         placement = opened.placement(self.frame)
         places = self.places(names, f".{self.format}")
         for place in places.values():
@@ -78,6 +81,8 @@ class Export(Export3DOptions):
 
     def _result(self, place: Path, mesh: Mesh) -> dict[str, Any]:
         """What the mesh measures, and how it is colored."""
+        from sa3d.export.mesh_cleanup import mesh_report
+
         coloring = "none" if place.suffix.lower() == ".stl" else f"per vertex, {self.mesh.colors}"
         if mesh.texture is not None:
             height, width = mesh.texture.picture.shape[:2]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import check_new_file
 from sa3d.export.config import Frame
-from sa3d.export.frames import Placement
-from sa3d.export.manifest import file_sha256, write_manifest
+
+if TYPE_CHECKING:
+    from nerfstudio_plugin.saved.segmentation_folder import ExportSource
+    from sa3d.export.frames import Placement
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class ExportOptions:
         result: Mapping[str, Any] | None = None,
     ) -> Path:
         """Write the manifest of one export; see ``write_manifest``."""
+        from sa3d.export.manifest import write_manifest
+
         return write_manifest(
             output,
             self.kind,
@@ -93,6 +96,8 @@ class ExportOptions:
 
 def source(opened: ExportSource) -> dict[str, Any]:
     """Where a segmentation comes from: its run, the checkpoint and its hash, versions."""
+    from sa3d.export.manifest import file_sha256
+
     return {
         "segmentation": None if opened.folder is None else str(opened.folder.resolve()),
         "load_config": str(Path(opened.run.load_config).resolve()),

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from nerfstudio_plugin.exports.options import Export3DOptions, Written
-from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 from sa3d.export.config import POINTCLOUD_SUFFIXES, PointCloudConfig
-from sa3d.export.pointcloud import export_pointcloud
+
+if TYPE_CHECKING:
+    from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 
 HELP = """Write objects as point clouds: colors, normals, label (index of the object), probability.
 
@@ -45,6 +44,8 @@ class Export(Export3DOptions):
 
     def write(self, opened: ExportSource, names: Sequence[str]) -> Iterator[Written]:
         """Write the point clouds; see ``ExportOptions.write``."""
+        from sa3d.export.pointcloud import export_pointcloud
+
         placement = opened.placement(self.frame)
         objects = list(opened.segmentation.objects)
         for place, held in self.gathered(names, f".{self.format}").items():
@@ -57,7 +58,7 @@ class Export(Export3DOptions):
                 config=self.pointcloud,
                 overwrite=self.overwrite,
             )
-            counts = {n: int(np.sum(cloud.labels == objects.index(n))) for n in held}
+            counts = {n: int((cloud.labels == objects.index(n)).sum()) for n in held}
             result = {"points": len(cloud), "points_of": counts}
             self.leave_manifest(
                 opened, place, held, placement=placement, settings=self.pointcloud, result=result

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nerfstudio_plugin.saved.overlay import overlay_sheet
-from sa3d.base.storage import atomic_path
+from sa3d.base.storage import atomic_path, write_json
 from sa3d.base.version import program_version
 from sa3d.export.config import Frame
 from sa3d.export.frames import Placement
 from sa3d.loop.settings import Settings
-from sa3d.objects.checkpoint import REPORTS, SavedSegmentation, save_segmentation
+from sa3d.objects.checkpoint import SavedSegmentation, save_segmentation
+from sa3d.objects.folder import REPORTS
 from sa3d.objects.segmentation import ObjectResult, Segmentation
 from sa3d.scene.scene import Scene
 
@@ -105,16 +106,6 @@ def write_renamed(
     with atomic_path(folder / _SHEET) as temporary:
         temporary.write_bytes(sheet)
     return report
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file atomically.
-
-    Raises:
-        SA3DError: the disk is full, or the folder is not writable.
-    """
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
 
 
 def provenance(run: Run, settings: Settings, cache_dir: Path | None) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from nerfstudio_plugin.viewer.worker import Worker
 from sa3d.base.errors import SA3DError
 from sa3d.detectors.loading import load_detector, local_detectors
 from sa3d.detectors.protocol import TextDetector
-from sa3d.objects.checkpoint import is_segmentation
+from sa3d.objects.folder import is_segmentation
 from sa3d.segmenters.registry import AUTO
 
 DEFAULT_FOLDER = Path("segmentations/viewer")

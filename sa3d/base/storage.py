@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from sa3d.base.errors import SA3DError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _OR_OVERWRITE = "or set overwrite=True to replace it"
 
@@ -128,8 +131,20 @@ def _writing_failed(path: Path, error: OSError) -> SA3DError:
     return SA3DError(f"cannot write {path}: {error.strerror or error}")
 
 
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON atomically; values that JSON does not know are written as text.
+
+    Raises:
+        SA3DError: the disk is full or the folder not writable.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
+
+
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compress: bool = False) -> None:
     """Write an ``.npz`` file atomically; uncompressed by default, which is faster to read."""
+    import numpy as np
+
     # np.savez leaves its archive open when it is interrupted, which warns at exit.
     kind = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", kind) as archive:
@@ -144,6 +159,8 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     Raises:
         SA3DError: the file is missing, truncated, or not an ``.npz`` file.
     """
+    import numpy as np
+
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}

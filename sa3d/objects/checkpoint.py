@@ -12,29 +12,27 @@ import numpy as np
 import torch
 
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import atomic_folder, check_new_folder, load_arrays, save_arrays
+from sa3d.base.storage import atomic_folder, load_arrays, save_arrays
 from sa3d.geometry.bounds import Bounds
-from sa3d.objects.colors import object_color
 from sa3d.objects.events import RoundDone
+from sa3d.objects.folder import (
+    ARRAYS,
+    FORMAT_VERSION,
+    MANIFEST,
+    MASKS,
+    is_part,
+    own_color,
+    read_manifest,
+)
 from sa3d.objects.inverse_rendering import Evidence
 from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import ObjectResult, Segmentation, ViewRecord
 from sa3d.scene.elements import Elements, MaskGrid
 
-FORMAT_VERSION = 2
-"""Version 1 lacks why the views' outcomes are what they are, and how the loop ended."""
-_READABLE = (1, 2)
-
-_MANIFEST = "segmentation.json"
-_ARRAYS = "elements.npz"
-_MASKS = "masks"
 _REMOVED_FROM_RECORDS = ("fold_agreement",)
 """Keys of views' records that segmentations saved before 2026-12 have; not read."""
 _BITMAPS = {"mask": "", "corrected": "_corrected"}
 """Bitmaps of a view's record, and what their files' names end in."""
-
-REPORTS = ("results.json", "overlay.png")
-"""What the command line adds to the folder; replaced together with the segmentation."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +66,9 @@ def save_segmentation(
     if not segmentation.objects:
         raise SA3DError("no object is segmented: there is nothing to save; mark one first")
     manifest = json.dumps(_to_json(segmentation, provenance or {}), indent=1, default=_plain)
-    with atomic_folder(folder, overwrite=overwrite, may_delete=_is_ours) as temporary:
-        (temporary / _MANIFEST).write_text(manifest, encoding="utf-8")
-        save_arrays(temporary / _ARRAYS, _arrays(segmentation), compress=True)
+    with atomic_folder(folder, overwrite=overwrite, may_delete=is_part) as temporary:
+        (temporary / MANIFEST).write_text(manifest, encoding="utf-8")
+        save_arrays(temporary / ARRAYS, _arrays(segmentation), compress=True)
         for name, one in segmentation.objects.items():
             for index, record in one.views.items():
                 for kind in _BITMAPS:
@@ -84,9 +82,9 @@ def load_segmentation(folder: Path, device: str | torch.device = "cpu") -> Saved
     Raises:
         SA3DError: missing, damaged, or written by another version.
     """
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     try:
-        arrays = {k: torch.from_numpy(v) for k, v in load_arrays(folder / _ARRAYS).items()}
+        arrays = {k: torch.from_numpy(v) for k, v in load_arrays(folder / ARRAYS).items()}
         return SavedSegmentation(
             _from_json(manifest, arrays, folder, torch.device(device)), manifest["provenance"]
         )
@@ -119,26 +117,8 @@ def read_bitmap(path: Path) -> np.ndarray:
         raise ValueError(f"cannot read {path.name}: {error}") from error
 
 
-def is_segmentation(folder: Path) -> bool:
-    """Whether a segmentation is saved in a folder (which may still turn out to be damaged)."""
-    return (folder / _MANIFEST).is_file()
-
-
-def refuse_to_replace(folder: Path, *, overwrite: bool) -> None:
-    """Refuse what ``save_segmentation`` would refuse to replace, before any work is done.
-
-    Raises:
-        SA3DError: the folder exists and may not be replaced.
-    """
-    check_new_folder(folder, overwrite, _is_ours)
-
-
-def _is_ours(entry: Path) -> bool:
-    return entry.name in (_MANIFEST, _ARRAYS, _MASKS, *REPORTS)
-
-
 def _bitmap_path(folder: Path, name: str, index: int, kind: str) -> Path:
-    return folder / _MASKS / name / (f"{index:05d}" + _BITMAPS[kind] + ".png")
+    return folder / MASKS / name / (f"{index:05d}" + _BITMAPS[kind] + ".png")
 
 
 def _plain(value: Any) -> Any:
@@ -213,23 +193,6 @@ def _record_to_json(index: int, record: ViewRecord) -> dict[str, Any]:
     return {"index": index, **has, **said}
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / _MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SA3DError(f"no segmentation in {folder}: {_MANIFEST} is missing") from error
-    except (OSError, ValueError) as error:
-        raise SA3DError(f"the segmentation in {folder} is damaged: {error}") from error
-    version = manifest.get("version") if isinstance(manifest, dict) else None
-    if version not in _READABLE:
-        raise SA3DError(
-            f"the segmentation in {folder} has format {version!r}, this program reads "
-            f"{' and '.join(map(str, _READABLE))}: segment again, or use the version that wrote it"
-        )
-    return manifest
-
-
 def _from_json(
     manifest: dict[str, Any],
     arrays: dict[str, torch.Tensor],
@@ -262,7 +225,6 @@ def _object_from_json(
 ) -> ObjectResult:
     name = entry["name"]
     seen_held_out = [v["index"] for v in entry["views"] if v["outcome"] == "held out"]
-    color = entry.get("color", entry.get("colour"))  # segmentations saved before 2026-12
     return ObjectResult(
         name=name,
         prompts=[
@@ -275,7 +237,7 @@ def _object_from_json(
         converged=entry["converged"],
         verdict=entry["verdict"],
         kept_round=entry.get("kept_round", 0),
-        color=tuple(color) if color else object_color(i),
+        color=own_color(entry, i),
         held_out=frozenset(entry.get("held_out", seen_held_out)),
     )
 

@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 from scene import Masks, load_masks
 
-from nerfstudio_plugin.cli.saved import SavedOptions
+from nerfstudio_plugin.cli.options import SavedOptions
 from nerfstudio_plugin.demo.data import open_demo
 from sa3d.base.errors import SA3DError
 from sa3d.evaluation.stages import boundary_f, iou

@@ -26,7 +26,7 @@ import tyro
 from PIL import Image
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
-from nerfstudio_plugin.cli.saved import SavedOptions
+from nerfstudio_plugin.cli.options import SavedOptions
 from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 from sa3d.export.config import Frame, MeshConfig
 from sa3d.export.frames import Placement

@@ -11,7 +11,6 @@ import torch
 from view_page import Pictures
 
 from nerfstudio_plugin.benchmark import cases as benchmark_cases
-from nerfstudio_plugin.cli import demo as cli_demo
 from nerfstudio_plugin.cli import main
 from nerfstudio_plugin.demo import data as demo_data
 from nerfstudio_plugin.demo.data import DemoScene, open_demo
@@ -155,7 +154,7 @@ def small_demo(command_line, photographed, monkeypatch):
             write_bitmap(command_line.folder / "masks_gt" / name / view.name, mask)
     prompts = {name: Prompt(view, name, (point,), (1,)) for name, (view, point) in clicks.items()}
     demo = DemoScene(command_line.folder, command_line.folder / "config.yml", prompts)
-    for module in (demo_data, cli_demo, benchmark_cases):
+    for module in (demo_data, benchmark_cases):
         monkeypatch.setattr(module, "open_demo", lambda _: demo)
     return command_line
 

@@ -372,10 +372,10 @@ def test_a_wrong_file_runs_nothing(command_line):
     write(command_line.folder, BALL)
     check = ("batch", "jobs.json", "--output", "out", "--check")
     line = command_line.refuses(*check)
-    assert line.startswith("error: jobs.json names what is not there: ")
+    assert line.startswith("error: jobs.json names missing files: ")
     assert line.endswith("config.yml")
     (command_line.folder / "config.yml").touch()
-    assert "not --workers 0" in command_line.refuses(*check, "--workers", "0")
+    assert "--workers must be at least 1, is 0" in command_line.refuses(*check, "--workers", "0")
     out = command_line.succeeds(*check)
     assert out.strip() == "jobs.json: 1 jobs in 1 scenes"
     assert not (command_line.folder / "out").exists()

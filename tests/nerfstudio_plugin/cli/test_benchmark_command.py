@@ -200,12 +200,12 @@ def test_a_stopped_benchmark_continues(small_demo, nvos, runs, monkeypatch):
         return measure(opened, case, protocol, corrections)
 
     options = ("--layout", "nvos", "--data", nvos, "--runs", runs, "--prepare.resolution", "40")
-    monkeypatch.setattr("nerfstudio_plugin.cli.benchmark.measure", stopped)
+    monkeypatch.setattr("nerfstudio_plugin.benchmark.protocols.measure", stopped)
     small_demo.run("benchmark", *options)
     results = small_demo.folder / "benchmark_output/results.json"
     [first] = json.loads(results.read_text())["rows"]
     assert first["protocol"] == "visible"
-    monkeypatch.setattr("nerfstudio_plugin.cli.benchmark.measure", measure)
+    monkeypatch.setattr("nerfstudio_plugin.benchmark.protocols.measure", measure)
     small_demo.succeeds("benchmark", *options)
     rows = json.loads(results.read_text())["rows"]
     assert rows[0] == first  # with the seconds it took then: it was not measured again
@@ -226,7 +226,7 @@ def test_a_stopped_benchmark_continues(small_demo, nvos, runs, monkeypatch):
 def test_unfit_options_are_refused(small_demo, nvos, runs):
     line = small_demo.refuses("benchmark", "--layout", "nvos", "--data", nvos)
     assert "needs --data and --runs" in line
-    assert "say with --layout" in small_demo.refuses("benchmark", "--data", nvos)
+    assert "give --layout" in small_demo.refuses("benchmark", "--data", nvos)
     with_runs = ("--layout", "nvos", "--data", nvos, "--runs")
     assert "nothing to measure" in small_demo.refuses("benchmark", *with_runs, nvos)
     for layout in ("spin-nerf", "folders"):
@@ -236,7 +236,7 @@ def test_unfit_options_are_refused(small_demo, nvos, runs):
     assert "no scene 'attic' to measure; there are: ball_left" in line
     line = small_demo.refuses("benchmark", "--quick", "--scenes", "garden")
     assert "no scene 'garden' to measure; there are: room" in line
-    assert "not -1" in small_demo.refuses("benchmark", "--corrections", "-1")
+    assert "must be at least 0, is -1" in small_demo.refuses("benchmark", "--corrections", "-1")
     unseen = ("--protocol", "unseen", "--corrections", "3")
     assert "with the visible protocol only" in small_demo.refuses("benchmark", *unseen)
     assert "leave one out" in small_demo.refuses("benchmark", "--quick", "--full")

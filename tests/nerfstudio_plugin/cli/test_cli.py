@@ -211,7 +211,7 @@ def test_info_of_segmentation_cache_and_run(command_line, ball):
     assert "ball: " in command_line.succeeds("info", ball)
     out = command_line.succeeds("info", command_line.folder / "sa3d_cache")
     assert "12 of 12 views prepared" in out
-    assert "12 images encoded for graphcut" in out
+    assert "12 photos encoded for graphcut" in out
     (command_line.folder / "config.yml").touch()
     out = command_line.succeeds("info", "config.yml", "--json", "i.json")
     assert "nerfacto run" in out

@@ -88,7 +88,7 @@ def test_mistakes_show_before_the_run_is_opened(command_line, both, monkeypatch)
     ):
         assert "no object 'x'" in command_line.refuses(*arguments, "--segmentation", both)
     line = command_line.refuses("correct", *click, "--segmentation", both)
-    assert "say with --object which one is corrected: ball, twin" in line
+    assert "give --object, the one to correct: ball, twin" in line
 
 
 def test_names_are_printed_as_they_are(command_line, both):

@@ -14,7 +14,7 @@ from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCall
 from nerfstudio.plugins.types import MethodSpecification
 from PIL import Image
 
-from nerfstudio_plugin.cli.saved import SavedOptions
+from nerfstudio_plugin.cli.options import SavedOptions
 from nerfstudio_plugin.runs.opening import open_run
 from nerfstudio_plugin.train import config as config_module
 from nerfstudio_plugin.train.config import SA3DTrainerConfig, sa3d_method

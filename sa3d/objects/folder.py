@@ -1,0 +1,144 @@
+"""The folder of a saved segmentation: its files, its manifest, and a summary read without torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sa3d.base.errors import SA3DError
+from sa3d.base.storage import check_new_folder, load_arrays
+from sa3d.objects.colors import Color, object_color, object_colors
+from sa3d.objects.events import RoundDone
+
+FORMAT_VERSION = 2
+"""Version 1 lacks why the views' outcomes are what they are, and how the loop ended."""
+_READABLE = (1, 2)
+
+MANIFEST = "segmentation.json"
+ARRAYS = "elements.npz"
+MASKS = "masks"
+REPORTS = ("results.json", "overlay.png")
+"""Written beside the segmentation by the command line; replaced together with it."""
+
+
+@dataclass(frozen=True)
+class ObjectSummary:
+    """One object of a saved segmentation.
+
+    Attributes:
+        elements: how many elements carry its label.
+        prompts: how many prompts it was made from.
+    """
+
+    name: str
+    color: Color
+    elements: int
+    prompts: int
+    verdict: str
+    rounds: tuple[RoundDone, ...]
+
+
+@dataclass(frozen=True)
+class SegmentationSummary:
+    """A saved segmentation in numbers and words; ``provenance`` is as its maker wrote it."""
+
+    objects: tuple[ObjectSummary, ...]
+    provenance: dict[str, Any]
+
+
+def is_segmentation(folder: Path) -> bool:
+    """Return whether a segmentation is saved in a folder; it may still be damaged."""
+    return (folder / MANIFEST).is_file()
+
+
+def refuse_to_replace(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that ``save_segmentation`` would refuse to replace, before any work is done.
+
+    Raises:
+        SA3DError: the folder exists and may not be replaced.
+    """
+    check_new_folder(folder, overwrite, is_part)
+
+
+def is_part(entry: Path) -> bool:
+    """Return whether a file or folder is one that a saved segmentation consists of."""
+    return entry.name in (MANIFEST, ARRAYS, MASKS, *REPORTS)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read ``segmentation.json``.
+
+    Raises:
+        SA3DError: it is missing, damaged, or has a format that this version does not read.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SA3DError(f"no segmentation in {folder}: {MANIFEST} is missing") from error
+    except (OSError, ValueError) as error:
+        raise SA3DError(f"the segmentation in {folder} is damaged: {error}") from error
+    version = manifest.get("version") if isinstance(manifest, dict) else None
+    if version not in _READABLE:
+        raise SA3DError(
+            f"the segmentation in {folder} has format {version!r}, this program reads "
+            f"{' and '.join(map(str, _READABLE))}: segment again, or use the version that wrote it"
+        )
+    return manifest
+
+
+def own_color(entry: dict[str, Any], number: int) -> Color:
+    """Return the color of the object at place ``number`` from its entry in the manifest."""
+    color = entry.get("color", entry.get("colour"))  # segmentations saved before 2026-12
+    red, green, blue = color or object_color(number)
+    return red, green, blue
+
+
+def read_summary(folder: Path) -> SegmentationSummary:
+    """Read what ``sa3d info`` prints of a saved segmentation.
+
+    Neither torch nor the views' masks are loaded: this takes a tenth of ``load_segmentation``.
+
+    Raises:
+        SA3DError: missing, damaged, or written by another version.
+    """
+    manifest = read_manifest(folder)
+    try:
+        entries = manifest["objects"]
+        counts = _label_counts(manifest["settings"], load_arrays(folder / ARRAYS), len(entries))
+        named = {entry["name"]: own_color(entry, i) for i, entry in enumerate(entries)}
+        colors = object_colors(named)
+        objects = [
+            ObjectSummary(
+                name=entry["name"],
+                color=colors[entry["name"]],
+                elements=count,
+                prompts=len(entry["prompts"]),
+                verdict=entry["verdict"],
+                rounds=tuple(RoundDone(**done) for done in entry["rounds"]),
+            )
+            for entry, count in zip(entries, counts, strict=True)
+        ]
+        return SegmentationSummary(tuple(objects), manifest["provenance"])
+    except (KeyError, TypeError, ValueError, AttributeError, SA3DError) as error:
+        raise SA3DError(
+            f"the segmentation in {folder} is damaged ({error}): segment again"
+        ) from error
+
+
+def _label_counts(settings: dict[str, Any], arrays: dict[str, Any], count: int) -> list[int]:
+    """Count the elements of each label: ``Segmentation.labels`` in numpy, in the same order."""
+    import numpy as np
+
+    prior, weight, lam = settings["prior"], settings["prior_weight"], settings.get("lam", 1.0)
+    shares = np.zeros((count, len(arrays["keys"])), dtype=np.float32)
+    for i in range(count):
+        evidence, total = arrays[f"object_{i}"], arrays[f"total_{i}"]
+        shares[i] = np.where(total > 0, (evidence + prior * weight) / (total + weight), 0)
+    if not count:
+        return []
+    best, label = shares.max(axis=0), shares.argmax(axis=0)
+    labelled = label[best > np.float32(lam / (1 + lam))]
+    return np.bincount(labelled, minlength=count).tolist()
