@@ -85,7 +85,7 @@ class Export(Export3DOptions):
 
         coloring = "none" if place.suffix.lower() == ".stl" else f"per vertex, {self.mesh.colors}"
         if mesh.texture is not None:
-            height, width = mesh.texture.picture.shape[:2]
+            height, width = mesh.texture.image.shape[:2]
             coloring = f"texture {width}x{height}, {self.mesh.colors}"
         unit = "scene unit" if self.frame == "original" else "world unit"
         return asdict(mesh_report(mesh.vertices, mesh.faces)) | {"unit": unit, "colors": coloring}

@@ -1,1 +1,1 @@
-"""What leaves the program: masks of the photos, a point cloud, a mesh."""
+"""Exports for other programs: masks of the photos, point clouds, meshes, boxes."""

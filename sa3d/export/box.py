@@ -1,4 +1,4 @@
-"""The oriented bounding box of an object: JSON, and the ``--obb_*`` flags of ``ns-export``."""
+"""Oriented bounding boxes of objects: JSON, and the ``--obb_*`` flags of ``ns-export``."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from sa3d.results.object_volume import object_volume
 from sa3d.scene.scene import Scene
 
 _GAP = 3.0
-"""Voxels this many times the usual distance apart, or less, belong to one group."""
+"""Voxels belong to one group if their distance is at most this many times the usual one."""
 _ANGLE_DIGITS = 2
-"""Orientations are tried this finely: decimals of radians."""
+"""Precision of the orientations that are tried: decimals of radians."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """A box in some frame.
+    """An oriented box.
 
     Attributes:
         center: float64 [3].
@@ -50,9 +50,9 @@ class Box:
 
     @property
     def rotation_rpy(self) -> tuple[float, float, float]:
-        """Roll, pitch, yaw in radians, as ns-export wants them: ``R = Rz(yaw) Ry(pitch) Rx(roll)``.
+        """Roll, pitch and yaw in radians, for ns-export: ``R = Rz(yaw) Ry(pitch) Rx(roll)``.
 
-        With the pitch at 90 degrees, where roll and yaw turn about the same line, roll is 0.
+        At a pitch of 90 degrees, where roll and yaw are about the same axis, roll is 0.
         """
         r = self.rotation
         pitch = math.asin(np.clip(-r[2, 0], -1.0, 1.0))
@@ -61,7 +61,7 @@ class Box:
         return math.atan2(r[2, 1], r[2, 2]), pitch, math.atan2(r[1, 0], r[0, 0])
 
     def placed(self, placement: Placement) -> Box:
-        """This box, in the world frame, taken to another one."""
+        """Return this box, now in the world frame, in another frame."""
         center = placement.points(self.center[None])[0]
         axes = placement.directions(self.rotation.T).T
         return _named_by_frame(Box(center, axes, self.dimensions * placement.scale))
@@ -77,17 +77,23 @@ def export_boxes(
     config: BoxConfig | None = None,
     overwrite: bool = False,
 ) -> list[dict[str, Any]]:
-    """Write the boxes of objects as one JSON file; see ``described`` for an object's entry.
+    """Write the bounding boxes of objects as one JSON file; see ``described`` for the entries.
 
     Args:
-        placement: the frame of the boxes; the ``ns-export`` flags are in Nerfstudio's own always.
+        scene: prepared, of the segmentation.
+        segmentation: with the objects.
+        names: of the objects.
+        path: of the file; ends in ``.json``.
+        placement: frame of the boxes. The ``ns-export`` flags are always in the world frame.
+        config: settings.
+        overwrite: replace a file that exists.
 
     Returns:
-        The objects' entries.
+        The entries of the objects.
 
     Raises:
-        SA3DError: an object is empty, the suffix unknown, or the file exists and may not be
-            replaced.
+        SA3DError: an object is empty, the suffix is wrong, or the file exists and ``overwrite`` is
+            False.
     """
     if path.suffix.lower() != ".json":
         raise SA3DError(f"boxes are written as .json, not as {path.suffix or path.name!r}")
@@ -111,10 +117,14 @@ def export_boxes(
 def object_box(
     scene: Scene, segmentation: Segmentation, name: str, config: BoxConfig | None = None
 ) -> Box:
-    """The box around an object's surface, in the world frame.
+    """Return the bounding box of an object's surface, in the world frame.
 
     Raises:
-        SA3DError: the object is empty.
+        SA3DError: there is no such object, or it is empty.
+
+    Example:
+        >>> box = object_box(scene, segmentation, "mug", BoxConfig(upright=True))
+        >>> width, depth, height = box.dimensions
     """
     config = config or BoxConfig()
     points = box_points(scene, segmentation, name, config.min_group)
@@ -122,7 +132,7 @@ def object_box(
 
 
 def box_points(scene: Scene, segmentation: Segmentation, name: str, min_group: float) -> np.ndarray:
-    """What the views see of an object, stray groups left out: world points [N, 3], float64.
+    """Return the points of an object that views see, without stray groups: world, float64 [N, 3].
 
     Raises:
         SA3DError: the object is empty.
@@ -139,14 +149,14 @@ def box_points(scene: Scene, segmentation: Segmentation, name: str, min_group: f
 
 
 def bounding_box(points: np.ndarray, *, upright: bool = False) -> Box:
-    """The box of least volume around points [N, 3], or of those with an axis along z.
+    """Return the box of least volume around points [N, 3], or that with one axis along z.
 
-    Its axes are named by the frame: x is the one closest to the frame's x, and so on.
+    The axes are ordered by the frame: x is the one closest to the frame's x axis, and so on.
     """
     from trimesh.bounds import oriented_bounds
 
     centred = points - points.mean(axis=0)
-    if np.linalg.matrix_rank(centred) < 3:  # flat: any box in its plane has no volume
+    if np.linalg.matrix_rank(centred) < 3:  # flat: every box in the plane has volume 0
         axes = np.linalg.svd(centred)[2].T
         low, high = (points @ axes).min(axis=0), (points @ axes).max(axis=0)
         return _named_by_frame(Box(axes @ (low + high) / 2, axes, high - low))
@@ -157,10 +167,12 @@ def bounding_box(points: np.ndarray, *, upright: bool = False) -> Box:
 
 
 def described(box: Box, placement: Placement, padding: float) -> dict[str, Any]:
-    """What an object's entry in the file says of its box.
+    """Return the entry of an object's box in the JSON file.
 
     Args:
         box: in the world frame.
+        placement: frame of the entry.
+        padding: of the ``ns-export`` flags; see ``ns_export_flags``.
     """
     placed = box.placed(placement)
     flags = ns_export_flags(box, padding)
@@ -182,7 +194,7 @@ def described(box: Box, placement: Placement, padding: float) -> dict[str, Any]:
 
 
 def ns_export_flags(box: Box, padding: float) -> dict[str, list[float]]:
-    """``obb_center``, ``obb_rotation`` (roll, pitch, yaw) and ``obb_scale`` of ``ns-export``.
+    """Return ns-export's ``obb_center``, ``obb_rotation`` (roll, pitch, yaw) and ``obb_scale``.
 
     Args:
         box: in the world frame.
@@ -196,7 +208,7 @@ def ns_export_flags(box: Box, padding: float) -> dict[str, list[float]]:
 
 
 def _named_by_frame(box: Box) -> Box:
-    """The same box with its axes permuted and turned round to be closest to the frame's own."""
+    """Return the same box with its axes permuted and flipped to be closest to the frame's axes."""
     best = max(
         (
             (box.rotation[:, order] * signs, order)
@@ -209,7 +221,7 @@ def _named_by_frame(box: Box) -> Box:
 
 
 def _groups(voxels: np.ndarray) -> np.ndarray:
-    """Which group each voxel's mean point [V, 3] belongs to, [V]."""
+    """Return the group of each voxel, given the mean points [V, 3] of the voxels: [V]."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import KDTree
@@ -223,5 +235,5 @@ def _groups(voxels: np.ndarray) -> np.ndarray:
 
 
 def _plain(value: float) -> str:
-    """Decimals without an exponent, which command lines take for an option if it is negative."""
+    """Format without an exponent: command lines take a negative number with one for an option."""
     return f"{round(value, 6) + 0.0:.6f}"  # no -0

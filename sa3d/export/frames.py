@@ -1,4 +1,4 @@
-"""The two frames exports can be in: Nerfstudio's, and the one the data set's poses came in."""
+"""The two frames of exports: the world frame, and the original frame of the data set."""
 
 from __future__ import annotations
 
@@ -11,26 +11,31 @@ from sa3d.export.config import Frame
 
 @dataclass(frozen=True)
 class Placement:
-    """The frame an export is in, and the similarity [4, 4] (float64) from world to it."""
+    """The frame of an export.
+
+    Attributes:
+        frame: ``"original"`` or ``"nerfstudio"`` (the world frame).
+        matrix: float64 [4, 4], the similarity transform from the world frame to this frame.
+    """
 
     frame: Frame
     matrix: np.ndarray
 
     @classmethod
     def nerfstudio(cls) -> Placement:
-        """The run's world frame, as it is."""
+        """Return the placement in the world frame of the run."""
         return cls("nerfstudio", np.eye(4))
 
     @classmethod
     def original(cls, transform: np.ndarray, scale: float) -> Placement:
-        """The data set's own frame.
+        """Return the placement in the frame of the data set's own camera poses.
 
-        Nerfstudio's dataparsers turn, centre and scale poses, ``p = scale * (R q + t)``; this is
-        the way back, ``q = R^-1 (p / scale - t)``.
+        Nerfstudio's dataparsers rotate, center and scale poses, ``p = scale * (R q + t)``. This is
+        the inverse, ``q = R^-1 (p / scale - t)``.
 
         Args:
-            transform: [3, 4] ``(R | t)``, the dataparser's transform.
-            scale: the dataparser's scale.
+            transform: [3, 4], ``(R | t)`` of the dataparser.
+            scale: of the dataparser.
         """
         forward = np.eye(4)
         forward[:3] = np.asarray(transform, dtype=np.float64)[:3] * scale
@@ -43,14 +48,14 @@ class Placement:
 
     @property
     def mirrored(self) -> bool:
-        """Whether the way into the frame turns left and right round."""
+        """True if the transform into the frame mirrors, so that faces must be turned round."""
         return bool(np.linalg.det(self.matrix[:3, :3]) < 0)
 
     def points(self, world: np.ndarray) -> np.ndarray:
-        """World points [N, 3] in the frame."""
+        """Transform world points [N, 3] to the frame."""
         return world @ self.matrix[:3, :3].T + self.matrix[:3, 3]
 
     def directions(self, world: np.ndarray) -> np.ndarray:
-        """Unit vectors [N, 3] in the frame, still of unit length."""
+        """Transform unit vectors [N, 3] to the frame; they keep unit length."""
         turned = world @ self.matrix[:3, :3].T
         return turned / np.linalg.norm(turned, axis=1, keepdims=True).clip(1e-12)

@@ -1,4 +1,4 @@
-"""Marching cubes over a lattice too large to hold: block by block, welded without a seam."""
+"""Marching cubes over a lattice that is too large for memory: block by block, without seams."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 LEVEL = 0.5
-"""Value on the surface; larger values are inside."""
+"""Value on the surface; values above are inside."""
 BLOCK = 64
-"""Lattice cells along each side of a block; bounds memory, does not change the result."""
+"""Cells along each side of a block; limits memory, does not change the result."""
 
 _CLEARANCE = 1e-3
-"""Samples keep this far from the level, so that every vertex lies strictly between two samples."""
+"""Least distance of samples from the level, so that each vertex is between two samples."""
 _ON_LATTICE = 1e-4
 
 
@@ -21,19 +21,19 @@ def isosurface(
     shape: Sequence[int],
     block: int = BLOCK,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The surface where a function on a lattice crosses ``LEVEL``, closed at the lattice's border.
+    """Return the surface where a function on a lattice crosses ``LEVEL``, closed at the border.
 
-    Blocks share their border samples. A vertex is known by the lattice edge it lies on, so those
-    that two blocks found are one.
+    Neighbouring blocks share their border samples. A vertex is identified by the lattice edge it is
+    on, so a vertex found in two blocks is one vertex in the result.
 
     Args:
-        sample: the values [X, Y, Z] at lattice points ``low`` to ``high`` (exclusive), both
+        sample: returns the values [X, Y, Z] at lattice points ``low`` to ``high`` (exclusive), both
             int64 [3] inside the lattice.
         shape: of the lattice, (X, Y, Z).
         block: cells along each side of a block.
 
     Returns:
-        vertices: float64 [V, 3], in lattice units: the first sample is at 0.
+        vertices: float64 [V, 3], in lattice units; the first sample is at 0.
         faces: int64 [F, 3], facing outward.
     """
     keys, vertices, faces = [np.empty(0, np.int64)], [np.empty((0, 3))], [np.empty((0, 3), int)]
@@ -53,7 +53,7 @@ def isosurface(
 def _blocks(
     sample: Callable[[np.ndarray, np.ndarray], np.ndarray], shape: np.ndarray, block: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """First lattice point and values of every block; the lattice is wrapped in one layer of 0."""
+    """Yield the first lattice point and the values of every block, with a layer of 0 around all."""
     counts = -(-(shape + 1) // block)
     for position in np.ndindex(*counts):
         start = np.array(position) * block - 1
@@ -66,7 +66,7 @@ def _blocks(
 
 
 def _marching_cubes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices [V, 3] in cells from the block's corner, and faces [F, 3] facing outward."""
+    """Return vertices [V, 3], in cells from the block's corner, and outward faces [F, 3]."""
     from skimage.measure import marching_cubes
 
     near = np.abs(values - LEVEL) < _CLEARANCE
@@ -76,7 +76,7 @@ def _marching_cubes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _edge_keys(local: np.ndarray, start: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    """A number [V] for the lattice edge, or the inside of the cell, each vertex [V, 3] lies on."""
+    """Return a number [V] for the lattice edge, or cell inside, that each vertex [V, 3] is on."""
     between = np.abs(local - np.rint(local)) > _ON_LATTICE
     lower = np.where(between, np.floor(local), np.rint(local)).astype(np.int64) + start
     kind = np.where(between.sum(axis=1) == 1, between.argmax(axis=1), 3)

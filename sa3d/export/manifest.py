@@ -1,4 +1,4 @@
-"""Manifests beside exports: objects, source, frame, and numbers; written and found again."""
+"""Manifests beside exports: objects, source, frame and numbers; how to write and find them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HASHED_AT_ONCE = 1 << 22
 
 
 def manifest_path(output: Path) -> Path:
-    """The manifest of an exported file or folder: ``ball.glb`` has ``ball.glb.manifest.json``."""
+    """Return the manifest's path of an exported file or folder: ``ball.glb.manifest.json``."""
     return output.with_name(output.name + MANIFEST_SUFFIX)
 
 
@@ -44,23 +44,24 @@ def write_manifest(
     settings: Any = None,
     result: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write what an export is beside it; replaces the manifest of an export it replaced.
+    """Write the manifest of an export beside it; an old manifest there is replaced.
 
     Args:
-        output: what was exported, a file or a folder.
-        kind: of export, as on the command line.
-        names: objects in it.
-        source: where the segmentation comes from: run, checkpoint and its hash, versions.
-        files: all files of the export if it has several.
-        placement: of exports in 3D.
-        settings: the dataclass that says how it was made.
-        result: numbers about it.
+        output: the exported file or folder.
+        kind: of export: ``"mesh"``, ``"masks"`` ...
+        segmentation: with the objects.
+        names: of the objects in the export.
+        source: origin of the segmentation: run, checkpoint and its hash, versions.
+        files: all files of the export if there are several.
+        placement: frame of the export, if it is in 3D.
+        settings: dataclass with the settings of the export.
+        result: numbers that describe the export.
 
     Returns:
-        Where it was written.
+        The path of the manifest.
 
     Raises:
-        SA3DError: it cannot be written.
+        SA3DError: the file cannot be written.
     """
     content: dict[str, Any] = {
         "version": 1,
@@ -89,7 +90,7 @@ def write_manifest(
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_HASHED_AT_ONCE):
@@ -115,15 +116,15 @@ _LEVELS = ("*.manifest.json", "*/*.manifest.json", "*/*/*.manifest.json")
 
 @dataclass(frozen=True)
 class FoundExport:
-    """One export.
+    """An export with a manifest.
 
     Attributes:
-        kind: as on the command line.
+        kind: of export: ``"mesh"``, ``"masks"`` ...
         objects: names of the objects in it.
         path: the file or folder.
         size: of all its files, in bytes.
-        frame: original or nerfstudio; empty for pictures.
-        numbers: what its manifest says about the result.
+        frame: original or nerfstudio; empty for exports in 2D.
+        numbers: the ``result`` of the manifest.
     """
 
     kind: str
@@ -135,9 +136,13 @@ class FoundExport:
 
 
 def find_exports(segmentation: Path, folders: Iterable[Path]) -> list[FoundExport]:
-    """Exports of the segmentation saved in a folder, up to two folders below some folders.
+    """Find the exports of a saved segmentation, up to two levels below the given folders.
 
-    Manifests that cannot be read, or of other segmentations, are passed over.
+    Manifests that cannot be read, and those of other segmentations, are skipped.
+
+    Args:
+        segmentation: folder of the saved segmentation.
+        folders: where to look.
     """
     paths = {p.resolve() for folder in folders for level in _LEVELS for p in folder.glob(level)}
     found = [_read(path, segmentation.resolve()) for path in sorted(paths)]
@@ -146,18 +151,18 @@ def find_exports(segmentation: Path, folders: Iterable[Path]) -> list[FoundExpor
 
 def _read(path: Path, segmentation: Path) -> FoundExport | None:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        if Path(told["source"]["segmentation"]) != segmentation or told["kind"] == "report":
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if Path(manifest["source"]["segmentation"]) != segmentation or manifest["kind"] == "report":
             return None
         output = path.with_name(path.name.removesuffix(".manifest.json"))
-        places = {output, *(path.parent / name for name in told["files"])}
+        places = {output, *(path.parent / name for name in manifest["files"])}
         return FoundExport(
-            kind=told["kind"],
-            objects=[one["name"] for one in told["objects"]],
+            kind=manifest["kind"],
+            objects=[one["name"] for one in manifest["objects"]],
             path=output,
             size=sum(file.stat().st_size for file in _files(places)),
-            frame=told.get("frame", {}).get("name", ""),
-            numbers=told.get("result") or {},
+            frame=manifest.get("frame", {}).get("name", ""),
+            numbers=manifest.get("result") or {},
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None

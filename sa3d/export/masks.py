@@ -25,11 +25,20 @@ from sa3d.scene.views import View
 
 @dataclass(frozen=True)
 class PhotoMasks:
-    """The masks of chosen objects in every photo of a scene.
+    """The masks of chosen objects in every view of a scene.
 
     Attributes:
-        names: the objects.
-        refinement: how edges follow the photo; None leaves them as they are.
+        scene: prepared, of the segmentation.
+        segmentation: with the objects.
+        names: of the objects.
+        refinement: settings for moving edges to those of the photo; None leaves them.
+
+    Raises:
+        SA3DError: an object is unknown or empty.
+
+    Example:
+        >>> masks = PhotoMasks(scene, segmentation, ("mug",), RefinementConfig())
+        >>> write_masks(masks, Path("mug_masks"))
     """
 
     scene: Scene
@@ -51,29 +60,34 @@ class PhotoMasks:
 
     @property
     def views(self) -> Sequence[View]:
-        """The photos."""
+        """The views of the scene."""
         return self.scene.views
 
     def of_view(self, index: int) -> dict[str, np.ndarray]:
-        """Exclusive masks [H, W] bool of the objects in one photo, at its size."""
+        """Return the objects' exclusive masks in one view, bool [H, W], by name."""
         found = refined_masks(self.scene, self.segmentation, index, self.refinement)
         return {name: found[name] for name in self.names}
 
     def together(self, index: int) -> np.ndarray:
-        """All objects in one photo as one mask [H, W] bool."""
+        """Return the union of the objects' masks in one view, bool [H, W]."""
         return np.any(list(self.of_view(index).values()), axis=0)
 
 
 def write_masks(masks: PhotoMasks, folder: Path, *, overwrite: bool = False) -> list[Path]:
-    """Write ``<folder>/<object>/<image>.png`` for every view: 255 object, 0 elsewhere.
+    """Write ``<folder>/<object>/<view>.png`` for every view: 255 on the object, 0 elsewhere.
 
-    Images in subfolders keep them.
+    Photos in subfolders get their masks in the same subfolders.
+
+    Args:
+        masks: the objects' masks.
+        folder: gets a folder for each object.
+        overwrite: replace folders that exist.
 
     Returns:
-        The objects' folders.
+        The folder of each object.
 
     Raises:
-        SA3DError: an object's folder exists and may not be replaced, or cannot be written.
+        SA3DError: a folder exists and ``overwrite`` is False, or cannot be written.
     """
     with ExitStack() as stack:
         places = _object_folders(stack, masks, folder, overwrite)
@@ -86,16 +100,19 @@ def write_masks(masks: PhotoMasks, folder: Path, *, overwrite: bool = False) -> 
 def write_cutouts(
     masks: PhotoMasks, folder: Path, *, crop: bool = False, overwrite: bool = False
 ) -> list[Path]:
-    """Write ``<folder>/<object>/<image>.png`` for every view: RGBA, opaque where the object is.
+    """Write ``<folder>/<object>/<view>.png`` for every view: the photo, opaque on the object.
 
     Args:
-        crop: cut the pictures to the object's box; views that do not show it get no file.
+        masks: the objects' masks.
+        folder: gets a folder for each object.
+        crop: crop the images to the object's box; views that do not show it get no file.
+        overwrite: replace folders that exist.
 
     Returns:
-        The objects' folders.
+        The folder of each object.
 
     Raises:
-        SA3DError: an object's folder exists and may not be replaced, or cannot be written.
+        SA3DError: a folder exists and ``overwrite`` is False, or cannot be written.
     """
     with ExitStack() as stack:
         places = _object_folders(stack, masks, folder, overwrite)
@@ -111,12 +128,12 @@ def write_cutouts(
 
 
 def write_label_maps(masks: PhotoMasks, folder: Path, *, overwrite: bool = False) -> None:
-    """Write ``<folder>/<image>.png`` for every view: 0 background, 1 the first object, and so on.
+    """Write ``<folder>/<view>.png`` for every view: 0 background, 1 the first object, and so on.
 
-    Eight bits a pixel, sixteen for more than 255 objects.
+    The maps have 8 bits per pixel, or 16 for more than 255 objects.
 
     Raises:
-        SA3DError: the folder exists and may not be replaced, or cannot be written.
+        SA3DError: the folder exists and ``overwrite`` is False, or cannot be written.
     """
     kind = np.uint8 if len(masks.names) < 256 else np.uint16
     with photo_folder(masks, folder, overwrite=overwrite) as temporary:
@@ -130,18 +147,21 @@ def write_label_maps(masks: PhotoMasks, folder: Path, *, overwrite: bool = False
 def write_colmap_masks(
     masks: PhotoMasks, folder: Path, *, invert: bool = False, overwrite: bool = False
 ) -> Path:
-    """Write ``<folder>/masks/<image's whole name>.png``, as COLMAP's ``mask_path`` wants them.
+    """Write ``<folder>/masks/<photo's file name>.png`` for COLMAP's ``mask_path``.
 
     COLMAP finds no features where a mask is black. All objects share one mask.
 
     Args:
-        invert: black where the objects are, instead of everywhere else.
+        masks: the objects' masks.
+        folder: gets the folder ``masks``, and may contain other files.
+        invert: make the objects black, instead of everything else.
+        overwrite: replace the folder ``masks`` if it exists.
 
     Returns:
-        ``<folder>/masks``. The folder itself may hold other things.
+        ``<folder>/masks``.
 
     Raises:
-        SA3DError: the folder exists and may not be replaced, or cannot be written.
+        SA3DError: the folder exists and ``overwrite`` is False, or cannot be written.
     """
     place = folder / "masks"
     with photo_folder(masks, place, overwrite=overwrite) as temporary:
@@ -152,7 +172,7 @@ def write_colmap_masks(
 
 
 def only_png(entry: Path) -> bool:
-    """Whether an entry of a folder is a PNG, or a folder of nothing else."""
+    """Return True if an entry of a folder is a PNG, or a folder of PNGs only."""
     if entry.is_dir():
         return all(only_png(child) for child in entry.iterdir())
     return entry.suffix == ".png"
@@ -165,19 +185,19 @@ def photo_folder(
     overwrite: bool,
     may_delete: Callable[[Path], bool] = only_png,
 ) -> AbstractContextManager[Path]:
-    """``atomic_folder``, which would take a folder of photos for masks.
+    """Open an ``atomic_folder`` that never replaces the folder of the photos.
 
     Raises:
-        SA3DError: also where the folder holds the scene's photos.
+        SA3DError: the folder has the photos of the scene; or see ``atomic_folder``.
     """
     place = folder.resolve()
     if any(place in view.image_path.resolve().parents for view in masks.views):
-        raise SA3DError(f"{folder} holds the photos themselves: give another folder")
+        raise SA3DError(f"{folder} is the folder of the photos: give another folder")
     return atomic_folder(folder, overwrite=overwrite, may_delete=may_delete)
 
 
 def image_paths(views: Sequence[View]) -> list[PurePosixPath]:
-    """Where each image lies below the folder of all images, never outside it."""
+    """Return the path of each photo below the folder of all photos, never outside of it."""
     return [
         PurePosixPath(*(part for part in PurePosixPath(view.name).parts if part not in ("..", "/")))
         for view in views
@@ -185,7 +205,7 @@ def image_paths(views: Sequence[View]) -> list[PurePosixPath]:
 
 
 def mask_names(views: Sequence[View]) -> list[PurePosixPath]:
-    """Where each view's mask goes: the image's name with ``.png``, or added to it if that clashes.
+    """Return the path of each view's mask: the photo's path with the suffix ``.png``.
 
     ``a/1.jpg`` becomes ``a/1.png``; beside an ``a/1.jpeg`` it becomes ``a/1.jpg.png``.
     """
@@ -198,12 +218,12 @@ def mask_names(views: Sequence[View]) -> list[PurePosixPath]:
 
 
 def write_bits(path: Path, mask: np.ndarray) -> None:
-    """Write a mask [H, W] bool as PNG: 255 where it is set, 0 elsewhere."""
+    """Write a mask, bool [H, W], as a PNG: 255 where it is set, 0 elsewhere."""
     write_png(path, mask.astype(np.uint8) * 255)
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Write uint8 [H, W] or [H, W, 4], or uint16 [H, W]; makes the folder it goes to."""
+    """Write uint8 [H, W] or [H, W, 4], or uint16 [H, W], as a PNG; make its folder."""
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -227,16 +247,16 @@ def _box(mask: np.ndarray) -> tuple[slice, slice]:
 
 
 def write_coco(masks: PhotoMasks, path: Path, *, overwrite: bool = False) -> int:
-    """Write all objects' masks in all views as one COCO JSON; ids count from 1.
+    """Write the masks of all objects in all views as one COCO JSON.
 
-    An image's ``file_name`` is its path below the folder of all images. A view that does not show
-    an object has no annotation of it.
+    Each object is a category. Ids start at 1. The ``file_name`` of an image is the view's name. A
+    view that does not show an object has no annotation for it.
 
     Returns:
         The number of annotations.
 
     Raises:
-        SA3DError: the file exists and may not be replaced, or cannot be written.
+        SA3DError: the file exists and ``overwrite`` is False, or cannot be written.
     """
     check_new_file(path, overwrite)
     images, annotations = [], []

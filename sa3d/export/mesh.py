@@ -1,4 +1,4 @@
-"""An object as a triangle mesh: marching cubes over the NeRF's density inside the object."""
+"""Meshes of objects: marching cubes over the density of the field inside an object."""
 
 from __future__ import annotations
 
@@ -34,19 +34,30 @@ def export_mesh(
     config: MeshConfig | None = None,
     overwrite: bool = False,
 ) -> Mesh:
-    """Write an object's surface in the format the suffix names, see ``MESH_SUFFIXES``.
+    """Write the surface of an object in the format of the suffix, one of ``MESH_SUFFIXES``.
 
-    Textures go where the format holds one (GLB, OBJ, USD), vertex colors into a PLY.
+    GLB, OBJ, USD and USDZ get a texture, PLY gets colors per vertex, STL gets none. OBJ and USD
+    write further files beside ``path``; see ``mesh_files``.
 
     Args:
-        placement: the frame it is written in.
+        scene: prepared, of the segmentation.
+        segmentation: with the object.
+        name: of the object.
+        path: of the file.
+        placement: frame in which the mesh is written.
+        config: settings.
+        overwrite: replace files that exist.
 
     Returns:
-        What was written.
+        The written mesh, in the frame of ``placement``.
 
     Raises:
-        SA3DError: the object is empty, a setting or the suffix is wrong, or a file exists and may
-            not be replaced.
+        SA3DError: the object is empty, a setting or the suffix is wrong, or a file exists and
+            ``overwrite`` is False.
+
+    Example:
+        >>> placement = Placement.nerfstudio()
+        >>> export_mesh(scene, segmentation, "mug", Path("mug.glb"), placement=placement)
     """
     config = config or MeshConfig()
     config.check()
@@ -69,11 +80,15 @@ def object_mesh(
     *,
     texture_size: int = 0,
 ) -> Mesh:
-    """An object's surface in the world frame.
+    """Make the mesh of an object, in the world frame.
 
     Args:
-        scale: units ``config.cell_size`` is in, per world unit.
-        texture_size: instead of the config's; 0 for colors per vertex.
+        scene: prepared, of the segmentation.
+        segmentation: with the object.
+        name: of the object.
+        config: settings; ``config.texture_size`` is not used.
+        scale: units of ``config.cell_size`` per world unit.
+        texture_size: side of the texture in texels; 0 for colors per vertex.
 
     Raises:
         SA3DError: the object is empty, or a setting is wrong.
@@ -90,7 +105,9 @@ def object_mesh(
     )
     lattice, faces = isosurface(occupied.sample, occupied.shape)
     if len(faces) == 0:
-        raise SA3DError(f"object {name!r} has no density inside: nothing to export")
+        raise SA3DError(
+            f"object {name!r} has no density inside, so there is no mesh: add prompts to it"
+        )
     vertices = occupied.to_world(lattice).numpy()
     vertices, faces = solid_parts(vertices, faces, points.positions.numpy(), config.min_component)
     if config.smoothing > 0:
@@ -117,10 +134,10 @@ def object_mesh(
 def _samples_per_voxel(
     scene: Scene, volume: ObjectVolume, config: MeshConfig, scale: float
 ) -> float:
-    """Lattice points along the side of a voxel.
+    """Return the number of lattice points along the side of a voxel.
 
     Raises:
-        SA3DError: more cells than could be handled, or coarser than the voxels.
+        SA3DError: there are too many cells, or they are larger than voxels.
     """
     count = float(config.samples_per_voxel)
     if config.cell_size is not None:
@@ -128,7 +145,10 @@ def _samples_per_voxel(
         voxel = cell_size(scene.grid, middle[None] / scene.grid.resolution)
         count = float(voxel[0]) * scale / config.cell_size
     if count < 1:
-        raise SA3DError("a mesh needs at least one sample per voxel: choose a finer resolution")
+        raise SA3DError("a mesh needs at least one sample per voxel: lower 'mesh.cell_size'")
     if volume.share.numel() * count**3 > _MAX_CELLS:
-        raise SA3DError("the mesh would have too many cells: choose a coarser resolution")
+        raise SA3DError(
+            "the mesh would have too many cells: raise 'mesh.cell_size' or lower "
+            "'mesh.samples_per_voxel'"
+        )
     return count

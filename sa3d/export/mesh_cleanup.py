@@ -1,4 +1,4 @@
-"""Meshes made one solid: no cavities, no floaters, fewer faces; and what a mesh measures."""
+"""Clean-up of meshes: remove cavities and loose parts, smooth, decimate; measure the result."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from typing import Any
 import numpy as np
 
 _AGGRESSIONS = (5, 3, 1)
-"""How greedily edges are collapsed, tried in turn: a greedy collapse may tear a thin part."""
+"""Aggressiveness of edge collapse, tried in this order: a high one may tear thin parts."""
 _MORE_FACES = 1.5
-"""If every attempt tears the mesh, this many times the faces are kept, and so on."""
+"""Factor on the number of faces for the next attempts, if all of these tear the mesh."""
 
 
 @dataclass(frozen=True)
 class MeshReport:
-    """What a mesh is. Lengths are in units of the frame it is in.
+    """Measures of a mesh, in units of its frame.
 
     Attributes:
-        vertices, faces: how many.
-        watertight: every edge has exactly two faces, which run along it in opposite directions.
-        volume: enclosed; of no meaning if the mesh is not watertight.
+        vertices: number of vertices.
+        faces: number of faces.
+        watertight: True if every edge has exactly two faces, with opposite directions along it.
+        volume: enclosed volume; meaningless if the mesh is not watertight.
         area: of the surface.
-        euler: vertices - edges + faces, 2 for each part without handles.
-        components: parts that hang together.
+        euler: vertices - edges + faces; 2 for each part without handles.
+        components: number of connected parts.
     """
 
     vertices: int
@@ -50,9 +51,10 @@ def mesh_report(vertices: np.ndarray, faces: np.ndarray) -> MeshReport:
 
 
 def signed_volumes(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Volume [F] of the tetrahedron each face spans with the first vertex; their sum is the mesh's.
+    """Return the volumes [F] of the tetrahedra of the faces and the first vertex.
 
-    Positive if the face is seen from outside.
+    Their sum is the volume of the mesh. A volume is positive if its face looks away from that
+    vertex.
     """
     a, b, c = (vertices[faces[:, i]] - vertices[:1] for i in range(3))
     return (a * np.cross(b, c)).sum(axis=1) / 6
@@ -61,17 +63,18 @@ def signed_volumes(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 def solid_parts(
     vertices: np.ndarray, faces: np.ndarray, seen: np.ndarray, min_share: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The mesh without cavities, parts inside others, and parts of which little is seen.
+    """Remove cavities, parts inside others, and parts that cameras saw little of.
 
     Args:
         vertices: float64 [V, 3].
         faces: int64 [F, 3] of closed surfaces that face outward.
-        seen: positions [P, 3] on the object's surface that cameras saw.
-        min_share: parts with less than this share of the positions the most seen part has, each
-            position counted for the nearest part, are left out.
+        seen: [P, 3], positions on the object's surface that cameras saw. Each counts for the
+            nearest part.
+        min_share: parts with less than this share of the positions of the most seen part are
+            removed.
 
     Returns:
-        vertices and faces that are left.
+        The remaining vertices and faces.
     """
     from scipy.spatial import KDTree
 
@@ -87,7 +90,7 @@ def solid_parts(
 
 
 def compact(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices that some face uses, and the faces numbered anew."""
+    """Remove vertices without faces; return the vertices and the renumbered faces."""
     used, renumbered = np.unique(faces, return_inverse=True)
     return vertices[used], renumbered.reshape(-1, 3)
 
@@ -95,9 +98,9 @@ def compact(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nda
 def decimated(
     vertices: np.ndarray, faces: np.ndarray, target: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """About ``target`` faces, or as few as possible without tearing a watertight mesh.
+    """Reduce a mesh to about ``target`` faces, or to as few as possible without tearing it.
 
-    Quadric error decimation (Garland and Heckbert 1997).
+    By quadric error decimation (Garland and Heckbert 1997).
     """
     import fast_simplification
 
@@ -115,7 +118,7 @@ def decimated(
 
 
 def smoothed(vertices: np.ndarray, faces: np.ndarray, iterations: int) -> np.ndarray:
-    """Vertices [V, 3] smoothed without shrinking (Taubin 1995)."""
+    """Smooth vertices [V, 3] without shrinking the mesh (Taubin 1995)."""
     import trimesh
 
     mesh = _trimesh(vertices, faces)
@@ -123,7 +126,7 @@ def smoothed(vertices: np.ndarray, faces: np.ndarray, iterations: int) -> np.nda
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Unit normals [V, 3], pointing outward: means of the adjoining faces', weighted by area."""
+    """Return outward unit normals [V, 3]: means over the faces around, weighted by their area."""
     normals = np.zeros_like(vertices)
     corners = vertices[faces]
     face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -133,13 +136,13 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def _same_shape(lean: tuple[np.ndarray, np.ndarray], full: tuple[np.ndarray, np.ndarray]) -> bool:
-    """Whether a mesh is watertight and has the Euler number and parts of another."""
+    """Return True if a mesh is watertight, with the Euler number and parts of another mesh."""
     new, old = mesh_report(*lean), mesh_report(*full)
     return new.watertight and (new.euler, new.components) == (old.euler, old.components)
 
 
 def _parts(count: int, faces: np.ndarray) -> np.ndarray:
-    """Number of the connected part each of ``count`` vertices belongs to, [V]."""
+    """Return the number of the connected part of each of ``count`` vertices, [V]."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -151,7 +154,7 @@ def _parts(count: int, faces: np.ndarray) -> np.ndarray:
 def _is_inside_another(
     one: int, parts: Any, part: np.ndarray, vertices: np.ndarray, faces: np.ndarray
 ) -> bool:
-    """Whether a part's first vertex lies inside another part: its faces wind around the vertex."""
+    """Return True if the first vertex of a part is inside another part."""
     point = vertices[np.argmax(part == one)]
     return any(
         abs(_winding_number(point, vertices, faces[part[faces[:, 0]] == other])) > 0.5
@@ -161,7 +164,7 @@ def _is_inside_another(
 
 
 def _winding_number(point: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> float:
-    """How often closed faces go round a point: the solid angle of each (Van Oosterom 1983)."""
+    """Return the winding number of closed faces around a point (Van Oosterom 1983)."""
     a, b, c = (vertices[faces[:, i]] - point for i in range(3))
     la, lb, lc = (np.linalg.norm(v, axis=1) for v in (a, b, c))
     above = (a * np.cross(b, c)).sum(axis=1)

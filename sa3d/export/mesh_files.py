@@ -21,22 +21,22 @@ from sa3d.export.mesh_cleanup import vertex_normals
 
 @dataclass(frozen=True)
 class Texture:
-    """The colors of a mesh.
+    """The texture of a mesh.
 
     Attributes:
-        picture: uint8 [H, W, 3] RGB.
-        uv: float64 [T, 2] in [0, 1]; (0, 0) is the picture's lower left corner.
-        faces: int64 [F, 3] into ``uv``, each of which belongs to one vertex of the mesh.
+        image: uint8 [H, W, 3] RGB.
+        uv: float64 [T, 2] in [0, 1]; (0, 0) is the lower left corner of the image.
+        faces: int64 [F, 3], indices into ``uv``. Each row of ``uv`` belongs to one vertex.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     uv: np.ndarray
     faces: np.ndarray
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """Triangles.
+    """A triangle mesh.
 
     Attributes:
         vertices: float64 [V, 3].
@@ -51,7 +51,7 @@ class Mesh:
     texture: Texture | None = None
 
     def placed(self, placement: Placement) -> Mesh:
-        """This mesh, in the world frame, taken to another one."""
+        """Return this mesh, now in the world frame, in another frame."""
         vertices = placement.points(self.vertices)
         if not placement.mirrored:
             return replace(self, vertices=vertices)
@@ -60,14 +60,14 @@ class Mesh:
 
 
 _COMPANIONS = {".obj": (".mtl", ".png"), ".usd": (".png",)}
-"""Files beside the one that is named, if the mesh has a texture."""
+"""Suffixes of the further files of a mesh with a texture."""
 
 
 def mesh_suffix(path: Path) -> str:
-    """The suffix of a mesh's file.
+    """Return the suffix of a mesh file, in lower case.
 
     Raises:
-        SA3DError: no such format.
+        SA3DError: there is no such mesh format.
     """
     if path.suffix.lower() not in MESH_SUFFIXES:
         known = f"{', '.join(MESH_SUFFIXES[:-1])} or {MESH_SUFFIXES[-1]}"
@@ -76,37 +76,37 @@ def mesh_suffix(path: Path) -> str:
 
 
 def holds_texture(path: Path) -> bool:
-    """Whether the format of a mesh's file has textures.
+    """Return True if the format of a mesh file has textures.
 
     Raises:
-        SA3DError: no such format.
+        SA3DError: there is no such mesh format.
     """
     return mesh_suffix(path) in TEXTURED_SUFFIXES
 
 
 def mesh_files(path: Path, *, textured: bool) -> list[Path]:
-    """The files a mesh at ``path`` is made of; those of two objects in a folder never clash.
+    """Return all files of a mesh at ``path``; those of two objects in a folder never clash.
 
     Raises:
-        SA3DError: no such format.
+        SA3DError: there is no such mesh format.
     """
     others = _COMPANIONS.get(mesh_suffix(path), ()) if textured else ()
-    stem = "_".join(path.stem.split())  # OBJ readers part names at spaces
+    stem = "_".join(path.stem.split())  # OBJ readers split names at spaces
     return [path, *(path.with_name(stem + other) for other in others)]
 
 
 def write_mesh(path: Path, mesh: Mesh) -> list[Path]:
-    """Write a mesh in the format its suffix names, all its files or none.
+    """Write a mesh in the format of the suffix, all of its files or none.
 
     Returns:
         The files.
 
     Raises:
-        SA3DError: the suffix is unknown, a package is missing, the disk is full or not writable.
+        SA3DError: the suffix is unknown, a package is missing, or a file cannot be written.
     """
     files = mesh_files(path, textured=mesh.texture is not None)
     contents = _WRITERS[mesh_suffix(path)](path, mesh)
-    with contextlib.ExitStack() as stack:  # left last to first: the file that names the others last
+    with contextlib.ExitStack() as stack:  # leaves in reverse: the file that names the others last
         for file, content in zip(files, contents, strict=True):
             stack.enter_context(atomic_path(file)).write_bytes(content)
     return files
@@ -133,29 +133,30 @@ def _glb(_: Path, mesh: Mesh) -> list[bytes]:
 
 
 def _textured(texture: Texture) -> Any:
-    """The texture on a rough surface, as trimesh has it."""
+    """Return the texture on a rough surface, for trimesh."""
     from PIL import Image
     from trimesh.visual.material import PBRMaterial
     from trimesh.visual.texture import TextureVisuals
 
-    picture = Image.fromarray(texture.picture)
-    material = PBRMaterial(baseColorTexture=picture, metallicFactor=0, roughnessFactor=1)
+    image = Image.fromarray(texture.image)
+    material = PBRMaterial(baseColorTexture=image, metallicFactor=0, roughnessFactor=1)
     return TextureVisuals(uv=texture.uv, material=material)
 
 
 def _obj(path: Path, mesh: Mesh) -> list[bytes]:
+    """Encode OBJ, MTL and PNG. Own code: trimesh splits vertices at seams of the texture."""
     faces = mesh.faces + 1
     if mesh.texture is None:
         shades = np.empty((len(mesh.vertices), 0)) if mesh.colors is None else mesh.colors / 255
         body = _lines("v", np.hstack([mesh.vertices, shades])) + _lines("f", faces)
         return ["".join(body).encode()]
-    _, library, picture = (file.name for file in mesh_files(path, textured=True))
+    _, library, image = (file.name for file in mesh_files(path, textured=True))
     lines = [f"mtllib {library}\nusemtl object\n"]
     lines += _lines("v", mesh.vertices) + _lines("vt", mesh.texture.uv)
     corners = np.stack([faces, mesh.texture.faces + 1], axis=-1).tolist()
     lines += [f"f {a[0]}/{a[1]} {b[0]}/{b[1]} {c[0]}/{c[1]}\n" for a, b, c in corners]
-    material = f"newmtl object\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {picture}\n"
-    return ["".join(lines).encode(), material.encode(), _png(mesh.texture.picture)]
+    material = f"newmtl object\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {image}\n"
+    return ["".join(lines).encode(), material.encode(), _png(mesh.texture.image)]
 
 
 def _lines(keyword: str, rows: np.ndarray) -> list[str]:
@@ -171,30 +172,30 @@ def _ply_or_stl(path: Path, mesh: Mesh) -> list[bytes]:
 
 
 def _usd(path: Path, mesh: Mesh) -> list[bytes]:
-    """The stage and, in a file of its own, the texture."""
+    """Encode the stage and, as a separate file, the texture."""
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder) / "mesh.usdc"
         save_stage(stage, mesh, mesh_files(path, textured=True)[1].name)
-        texture = [] if mesh.texture is None else [_png(mesh.texture.picture)]
+        texture = [] if mesh.texture is None else [_png(mesh.texture.image)]
         return [stage.read_bytes(), *texture]
 
 
 def _usdz(_: Path, mesh: Mesh) -> list[bytes]:
-    """Stage and texture in one archive."""
+    """Encode the stage and the texture in one archive."""
     with tempfile.TemporaryDirectory() as folder:
         stage, package = Path(folder) / "mesh.usdc", Path(folder) / "mesh.usdz"
         if mesh.texture is not None:
-            (Path(folder) / "texture.png").write_bytes(_png(mesh.texture.picture))
+            (Path(folder) / "texture.png").write_bytes(_png(mesh.texture.image))
         save_stage(stage, mesh, "texture.png")
         package_stage(stage, package)
         return [package.read_bytes()]
 
 
-def _png(picture: np.ndarray) -> bytes:
+def _png(image: np.ndarray) -> bytes:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="PNG")
+    Image.fromarray(image).save(file, format="PNG")
     return file.getvalue()
 
 
@@ -209,13 +210,15 @@ _WRITERS = {
 
 
 def save_stage(path: Path, mesh: Mesh, texture_name: str) -> None:
-    """Write a mesh as a USD stage of one object, z upward, with the material its texture makes.
+    """Write a mesh as a USD stage of one object, +z up, with a material if it has a texture.
 
     Args:
-        texture_name: the texture's file, beside the stage; not written here.
+        path: of the stage.
+        mesh: to write.
+        texture_name: of the texture's file beside the stage, which is not written here.
 
     Raises:
-        SA3DError: usd-core is missing.
+        SA3DError: usd-core is not installed.
     """
     try:
         usd, geometry = _pxr("Usd"), _pxr("UsdGeom")
@@ -231,17 +234,17 @@ def save_stage(path: Path, mesh: Mesh, texture_name: str) -> None:
 
 
 def package_stage(stage: Path, package: Path) -> None:
-    """Put a stage and the files it names into a ``.usdz``.
+    """Pack a stage and the files it names into a ``.usdz``.
 
     Raises:
-        SA3DError: usd-core refuses.
+        SA3DError: usd-core cannot pack them.
     """
     if not _pxr("UsdUtils").CreateNewUsdzPackage(str(stage), str(package)):
-        raise SA3DError("usd-core could not make a USDZ package: choose another format")
+        raise SA3DError("usd-core cannot pack the USDZ file: choose another format")
 
 
 def _shape(stage: Any, mesh: Mesh) -> Any:
-    """The triangles, with vertex colors if the mesh has them."""
+    """Define the triangles, with colors per vertex if the mesh has them."""
     geometry, arrays = _pxr("UsdGeom"), _pxr("Vt")
     shape = geometry.Mesh.Define(stage, "/object/mesh")
     shape.CreatePointsAttr(arrays.Vec3fArray.FromNumpy(mesh.vertices.astype(np.float32)))
@@ -257,7 +260,7 @@ def _shape(stage: Any, mesh: Mesh) -> Any:
 
 
 def _bind_texture(stage: Any, shape: Any, texture: Texture, name: str) -> None:
-    """Texture coordinates, and a rough surface that looks its texture up by them."""
+    """Add texture coordinates, and a rough material with the texture."""
     geometry, shading, arrays = _pxr("UsdGeom"), _pxr("UsdShade"), _pxr("Vt")
     values = _pxr("Sdf").ValueTypeNames
     uv = geometry.PrimvarsAPI(shape).CreatePrimvar(
@@ -294,5 +297,5 @@ def _indices(faces: np.ndarray) -> Any:
 
 
 def _pxr(name: str) -> Any:
-    """A module of usd-core, whose modules describe no types."""
+    """Import a module of usd-core; usd-core has no type information."""
     return importlib.import_module(f"pxr.{name}")

@@ -1,4 +1,4 @@
-"""How full space is with an object: the NeRF's density where the object is probable."""
+"""Occupancy of an object on a lattice: the density of the field where the object is probable."""
 
 from __future__ import annotations
 
@@ -16,37 +16,38 @@ from sa3d.results.object_volume import ObjectVolume, cell_size
 from sa3d.scene.scene import Scene
 
 _SURFACE = 0.2
-"""Density of the surface as a share of the usual density where depth maps put it: a ray that is
-half absorbed has already gone some way through the skin."""
+"""Density at the surface as a share of the usual density at the depth maps' points: a ray that is
+half absorbed is already some way below the surface."""
 _MOST_POINTS = 1 << 14
-"""Seen points that are asked for their density."""
+"""Number of seen points at which the density is evaluated, at most."""
 _NEARBY = 32
-"""Seen points that tell what is usual nearby: a NeRF is thin where it saw little. The mean in
-logarithm with what is usual for the object decides, lest fog passes for a surface."""
+"""Number of nearest seen points that give the usual density nearby: a NeRF is less dense where few
+cameras looked. Its geometric mean with the usual density of the object is used, so that fog does
+not count as surface."""
 _RAMP = -math.log(_SURFACE)
-"""Occupancy goes from 0.5 to 1 while density rises to the usual one by this many e-folds, and as
-fast to 0: it falls off exponentially in front of surfaces, and marching cubes is linear."""
+"""Occupancy rises from 0.5 to 1 over this many e-folds of density, and falls to 0 over as many:
+density falls off exponentially in front of surfaces, but marching cubes interpolates linearly."""
 _HIDDEN = 0.25
-"""Voxels behind what every camera sees from which space counts as inside."""
+"""Space this many voxels behind the surface for every camera counts as inside."""
 _SEEN = 0.1
-"""Voxels with less than this share of the pixels that usually show one do not shape that hull."""
+"""Voxels seen by less than this share of the usual number of pixels are left out of the hull."""
 _WANTED = 0.25
-"""Share below which density is not asked for."""
+"""The density is not evaluated where the object share is below this."""
 
 
 @dataclass(frozen=True)
 class Occupancy:
-    """Occupancy in [0, 1] of an object at the points of a lattice; its surface is at 0.5.
+    """The occupancy of an object in [0, 1] on a lattice; the surface is at 0.5.
 
-    ``min(share, max(f(density), hidden))``, averaged over neighbouring lattice points, where ``f``
-    is 0.5 at the surface's density: full where the object is probable and the NeRF is dense, or
-    where no camera sees.
+    It is ``min(share, max(f(density), hidden))``, averaged over neighbouring lattice points, where
+    ``f`` is 0.5 at the density of the surface. So space is occupied where the object is probable,
+    and the field is dense or no camera sees.
 
     Attributes:
-        field: the NeRF.
-        share: the object's block.
-        hidden: the block, with how surely each voxel lies behind the surface in place of the share.
-        log_level: the block, with the logarithm of the surface's density in place of the share.
+        field: the radiance field.
+        share: the object's volume.
+        hidden: the volume with, instead of the share, how surely a voxel is behind the surface.
+        log_level: the volume with, instead of the share, the logarithm of the surface's density.
         per_voxel: lattice points along the side of a voxel.
     """
 
@@ -58,12 +59,12 @@ class Occupancy:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Lattice points along each axis of the object's block."""
+        """Number of lattice points along each axis of the object's block."""
         x, y, z = (math.ceil(side * self.per_voxel) for side in self.share.share.shape)
         return x, y, z
 
     def sample(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """Occupancy float32 [X, Y, Z] at lattice points ``low`` to ``high`` (exclusive)."""
+        """Return the occupancy, float32 [X, Y, Z], at lattice points ``low`` to below ``high``."""
         ranges = [np.arange(a - 1, b + 1) for a, b in zip(low, high, strict=True)]
         lattice = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1)
         world = self.to_world(lattice.astype(np.float64)).float().to(self.share.share.device)
@@ -79,7 +80,7 @@ class Occupancy:
         return functional.avg_pool3d(occupied, 3, stride=1)[0, 0].cpu().numpy()
 
     def to_world(self, lattice: np.ndarray) -> Tensor:
-        """Positions [..., 3], float64, of lattice coordinates [..., 3]."""
+        """Return the world positions, float64 [..., 3], of lattice coordinates [..., 3]."""
         voxels = (torch.from_numpy(lattice) + 0.5) / self.per_voxel + self.share.corner.cpu()
         return self.share.grid.bounds.to_world(voxels / self.share.grid.resolution)
 
@@ -92,16 +93,18 @@ def occupancy(
     per_voxel: float,
     level: float | None = None,
 ) -> Occupancy:
-    """The occupancy of an object.
+    """Compute the occupancy of an object.
 
-    A NeRF leaves the inside of things undefined, and evidence there is chance: what lies behind
-    everything all cameras see counts as inside, up to the convex hull of what is seen. So a bottom
-    nobody sees is flat.
+    A NeRF is undefined inside of things, and evidence there is random. So space that is behind the
+    surface for all cameras counts as inside, up to the convex hull of the seen points. Therefore an
+    unseen bottom is flat.
 
     Args:
-        points: seen of the object.
-        per_voxel: see ``Occupancy``.
-        level: density of the surface, per world unit; by default a share of that at
+        scene: prepared.
+        volume: of the object.
+        points: surface points of the object.
+        per_voxel: lattice points along the side of a voxel.
+        level: density at the surface, per world unit; by default a share of the density at
             ``points``.
     """
     grid = scene.grid
@@ -129,7 +132,7 @@ def occupancy(
 def _log_levels(
     scene: Scene, volume: ObjectVolume, points: SurfacePoints, level: float | None
 ) -> Tensor:
-    """Logarithm of the surface's density for every voxel of the block, [X, Y, Z]."""
+    """Return the logarithm of the surface's density for every voxel of the block, [X, Y, Z]."""
     from scipy.spatial import KDTree
 
     if level is not None:
@@ -146,7 +149,7 @@ def _log_levels(
 
 
 def _depth_behind(scene: Scene, points: Tensor) -> Tensor:
-    """How far points [N, 3] lie behind what cameras see, at least, [N]; infinite if none looks."""
+    """Return the least depth [N] of points [N, 3] behind the visible surface; inf if unseen."""
     least = torch.full_like(points[:, 0], torch.inf)
     for index in range(len(scene.views)):
         prepared = scene.prepared(index)
@@ -162,10 +165,12 @@ def _depth_behind(scene: Scene, points: Tensor) -> Tensor:
 
 
 def _beyond_hull(positions: Tensor, points: SurfacePoints, keys: Tensor) -> Tensor:
-    """Distance [N] of positions [N, 3] from the convex hull of what is seen, negative inside.
+    """Return the distance [N] of positions [N, 3] to the convex hull of points; negative inside.
 
     Args:
-        keys: voxels [P] of the points; those few pixels show are left out.
+        positions: world frame.
+        points: surface points; those in voxels that few pixels show are left out.
+        keys: [P], voxels of the points.
     """
     from scipy.spatial import ConvexHull, QhullError
 

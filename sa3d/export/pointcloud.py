@@ -1,4 +1,4 @@
-"""Objects as a point cloud: positions, normals, colors, labels and probabilities."""
+"""Point clouds of objects: positions, normals, colors, labels and probabilities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sa3d.results.object_volume import object_volume
 from sa3d.scene.scene import Scene
 
 _FINEST = 1 << 20
-"""Cells along the longest side of an object, at most."""
+"""Number of cells along the longest side of an object, at most."""
 
 
 def export_pointcloud(
@@ -36,14 +36,26 @@ def export_pointcloud(
     """Write the surface of objects as one file: ``.ply`` (binary), ``.pcd`` (binary) or ``.npz``.
 
     Args:
-        placement: the frame it is written in.
+        scene: prepared, of the segmentation.
+        segmentation: with the objects.
+        names: of the objects.
+        path: of the file.
+        placement: frame in which the points are written.
+        config: settings.
+        overwrite: replace a file that exists.
 
     Returns:
-        What was written; every point belongs to one object.
+        The written cloud, in the frame of ``placement``; each point belongs to one object.
 
     Raises:
-        SA3DError: an object is empty, the suffix unknown, or the file exists and may not be
-            replaced.
+        SA3DError: an object is empty, the suffix is unknown, or the file exists and ``overwrite``
+            is False.
+
+    Example:
+        >>> placement = Placement.nerfstudio()
+        >>> cloud = export_pointcloud(
+        ...     scene, segmentation, ["mug", "ball"], Path("objects.ply"), placement=placement
+        ... )
     """
     check_suffix(path)
     check_new_file(path, overwrite)
@@ -61,9 +73,13 @@ def object_pointcloud(
     config: PointCloudConfig | None = None,
     scale: float = 1.0,
 ) -> PointCloud:
-    """An object's surface in the world frame.
+    """Make the point cloud of an object's surface, in the world frame.
 
     Args:
+        scene: prepared, of the segmentation.
+        segmentation: with the object.
+        name: of the object.
+        config: settings.
         scale: units of ``config.spacing`` per world unit.
 
     Raises:
@@ -96,9 +112,9 @@ def object_pointcloud(
 def _without_outliers(
     seen: SurfacePoints, keys: Tensor, config: PointCloudConfig
 ) -> tuple[SurfacePoints, np.ndarray]:
-    """The points without those in outlying voxels, and the mean point [V, 3] per voxel left.
+    """Remove the points in outlying voxels; return the points and the voxels' mean points [V, 3].
 
-    Voxels decide, not the points themselves: those lie thinly where few views look.
+    Whole voxels are judged, since points are sparse where few views look.
     """
     voxels = merge_points(seen, keys).positions.double().numpy()
     spread = _neighbours(voxels, voxels, config.neighbours)[0].mean(axis=1)
@@ -109,14 +125,14 @@ def _without_outliers(
 
 
 def _cells(scene: Scene, seen: SurfacePoints, config: PointCloudConfig, scale: float) -> Tensor:
-    """The cell each point lies in, int64 [N]; a cell becomes one point."""
+    """Return the cell of each point, int64 [N]; each cell becomes one point."""
     if config.spacing is not None:
         return _cubes(seen.positions, config.spacing / scale)
     if config.count is None:
         return scene.grid.keys(seen.positions)
     high = float((seen.positions.amax(dim=0) - seen.positions.amin(dim=0)).max().clamp_min(1e-9))
     low = high / _FINEST
-    for _ in range(24):  # the widest cubes that still are as many as wanted
+    for _ in range(24):  # find the largest cubes that are at least as many as wanted
         middle = (low * high) ** 0.5
         enough = len(torch.unique(_cubes(seen.positions, middle))) >= config.count
         low, high = (middle, high) if enough else (low, middle)
@@ -124,7 +140,7 @@ def _cells(scene: Scene, seen: SurfacePoints, config: PointCloudConfig, scale: f
 
 
 def _cubes(positions: Tensor, side: float) -> Tensor:
-    """A number per cube of the given side, in world units, for positions [N, 3]: int64 [N]."""
+    """Return the number of the cube, of a side in world units, of each position: int64 [N]."""
     local = (positions - positions.amin(dim=0)).double()
     cell = (local / max(side, float(local.max()) / _FINEST, 1e-30)).floor().long()
     x, y, z = cell.clamp_max(_FINEST).unbind(dim=-1)
@@ -134,7 +150,7 @@ def _cubes(positions: Tensor, side: float) -> Tensor:
 def _neighbours(
     points: np.ndarray, queries: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distances to and indices of the ``count + 1`` points nearest to each query: [Q, k] each."""
+    """Return distances and indices of the ``count + 1`` points nearest to each query: [Q, k]."""
     from scipy.spatial import KDTree
 
     k = min(count + 1, len(points))
@@ -143,7 +159,7 @@ def _neighbours(
 
 
 def _normals(patches: np.ndarray, to_camera: np.ndarray) -> np.ndarray:
-    """Unit normals [N, 3]: least spread direction of patches [N, k, 3], turned to the camera."""
+    """Return unit normals [N, 3] to the camera: directions of least spread of patches [N, k, 3]."""
     centred = patches - patches.mean(axis=1, keepdims=True)
     _, vectors = np.linalg.eigh(np.einsum("nki,nkj->nij", centred, centred))
     normals = vectors[:, :, 0]

@@ -1,4 +1,4 @@
-"""Points on an object's surface: pixels of its masks, lifted by the NeRF's depth."""
+"""Points on the surface of an object: pixels of its masks, lifted by the rendered depth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sa3d.scene.scene import Scene
 
 @dataclass(frozen=True)
 class SurfacePoints:
-    """N points in the world frame, on the CPU.
+    """N surface points in the world frame, on the CPU.
 
     Attributes:
         positions: float32 [N, 3].
@@ -36,10 +36,10 @@ class SurfacePoints:
 def surface_points(
     scene: Scene, segmentation: Segmentation, name: str, volume: ObjectVolume
 ) -> SurfacePoints:
-    """What all views see of an object, one point per pixel of its masks.
+    """Return the points that all views see of an object, one for each pixel of its masks.
 
-    A pixel counts if its point also lies in the object's volume: at a mask's edge, depth may
-    already be that of the wall behind.
+    A point counts only if it is in the object's volume, too: at the edge of a mask, the depth may
+    be that of the wall behind.
 
     Raises:
         SA3DError: no view sees the object.
@@ -49,12 +49,12 @@ def surface_points(
     ]
     points = SurfacePoints(*(torch.cat(column) for column in zip(*parts, strict=True)))
     if len(points) == 0:
-        raise SA3DError(f"object {name!r} has no surface that a view sees: nothing to export")
+        raise SA3DError(f"no view sees the surface of object {name!r}: add prompts to it")
     return points
 
 
 def merge_points(points: SurfacePoints, keys: Tensor) -> SurfacePoints:
-    """One point, the mean, for all points of the same key [N]."""
+    """Replace all points of the same key [N] by their mean."""
     _, group, count = torch.unique(keys, return_inverse=True, return_counts=True)
 
     def mean(values: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def _view_points(
 
 
 def _shrunk(pixels: np.ndarray, height: int, width: int) -> Tensor:
-    """An image [H, W, C] averaged down to [height, width, C], float32."""
+    """Average an image [H, W, C] down to [height, width, C], float32."""
     planes = torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)[None]
     small = torch.nn.functional.interpolate(planes, (height, width), mode="area")
     return small[0].permute(1, 2, 0)

@@ -1,4 +1,4 @@
-"""The color of points on an object's surface, from the photos or from the NeRF."""
+"""Colors of points on the surface of an object, from the photos or from the field."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from sa3d.results.object_volume import ObjectVolume, cell_size
 from sa3d.scene.scene import PreparedView, Scene
 
 _SHARPNESS = 6
-"""Power of a photo's weight: large takes the best one alone, small blurs."""
+"""Exponent of a photo's weight: a large one selects the best photo, a small one blurs."""
 _GRAZING = 0.2
-"""Cosine of the angle to the normal below which a photo does not count."""
+"""A photo does not count if the cosine of its angle to the normal is below this."""
 _BEHIND = 1.5
-"""Voxels a point may lie behind the depth map and still be seen."""
+"""A point is seen if it is at most this many voxels behind the depth map."""
 _MASK_EDGE = 1
-"""Pixels at the edge of a mask that do not count: they are partly background."""
+"""Width in pixels of the edge of a mask that does not count, since it is partly background."""
 _ABOVE = 1.5
-"""Voxels above the surface where rays into the NeRF start."""
+"""Height above the surface, in voxels, at which rays into the field start."""
 _CHUNK = 1 << 12
 
 
@@ -37,13 +37,19 @@ def surface_colors(
     normals: np.ndarray,
     source: ColorSource,
 ) -> np.ndarray:
-    """Colors uint8 [N, 3] of surface points, world frame; of the nearest known one where unseen.
+    """Return the colors of surface points, uint8 [N, 3].
+
+    An unseen point gets the color of the nearest seen one.
 
     Args:
-        volume: the object's.
-        positions, normals: [N, 3]; normals have unit length and point outward.
-        source: ``photos`` blends the photos that see a point, those that see it from near and
-            straight on above all; ``nerf`` renders short rays into the surface.
+        scene: prepared, of the segmentation.
+        segmentation: with the object.
+        name: of the object.
+        volume: of the object.
+        positions: [N, 3], world frame.
+        normals: [N, 3], outward, of unit length.
+        source: ``photos`` blends the photos that see a point, and prefers near and frontal ones;
+            ``nerf`` renders short rays into the surface.
     """
     points, outward = (torch.from_numpy(a).float() for a in (positions, normals))
     if source == "photos":
@@ -58,7 +64,7 @@ def surface_colors(
 def _from_photos(
     scene: Scene, segmentation: Segmentation, name: str, points: Tensor, normals: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Colors [N, 3] in [0, 1] and whether any photo shows the point, bool [N]."""
+    """Return colors [N, 3] in [0, 1], and True for the points that a photo shows, bool [N]."""
     total, weights = torch.zeros_like(points), torch.zeros_like(points[:, 0])
     tolerance = _BEHIND * cell_size(scene.grid, scene.grid.bounds.to_unit(points))
     for index, view in enumerate(scene.views):
@@ -82,12 +88,12 @@ def _from_photos(
 
 
 def _seen_pixels(prepared: PreparedView, camera: Camera, points: Tensor, nearest: Tensor) -> Tensor:
-    """Where points [N, 3] appear in a photo, as grid_sample counts, [N, 2].
+    """Return the pixels of points [N, 3] in a photo, in grid_sample's coordinates, [N, 2].
 
-    Far outside where they do not: beyond the border, or behind what the NeRF's depth shows.
+    Points that the photo does not show, since they are outside or hidden, get a value far outside.
 
     Args:
-        nearest: depth [N] the picture must have to show the point.
+        nearest: [N], least depth that the view must have to show the point.
     """
     xy, z = camera.project(points)
     at = xy / torch.tensor([camera.width, camera.height]) * 2 - 1
@@ -97,14 +103,14 @@ def _seen_pixels(prepared: PreparedView, camera: Camera, points: Tensor, nearest
 
 
 def _bilinear(image: Tensor, at: Tensor, mode: str = "bilinear") -> Tensor:
-    """Values [N, C] of an image [H, W, C] at positions [N, 2] in [-1, 1]; 0 outside."""
+    """Sample an image [H, W, C] at positions [N, 2] in [-1, 1]: [N, C]; 0 outside."""
     planes = image.permute(2, 0, 1)[None]
     sampled = functional.grid_sample(planes, at[None, None], mode=mode, align_corners=False)
     return sampled[0, :, 0].T
 
 
 def _eroded(mask: np.ndarray) -> Tensor:
-    """A mask [H, W] without its edge, float32 [H, W, 1]."""
+    """Remove the edge of a mask [H, W]: float32 [H, W, 1]."""
     outside = 1 - torch.from_numpy(mask)[None, None].float()
     grown = functional.max_pool2d(outside, 2 * _MASK_EDGE + 1, stride=1, padding=_MASK_EDGE)
     return 1 - grown[0, 0, :, :, None]
@@ -113,7 +119,7 @@ def _eroded(mask: np.ndarray) -> Tensor:
 def _from_nerf(
     scene: Scene, volume: ObjectVolume, points: Tensor, normals: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Colors [N, 3] in [0, 1] and whether a ray met the object, bool [N]."""
+    """Return colors [N, 3] in [0, 1], and True for the rays that hit the object, bool [N]."""
     field = MaskedField(scene.field, volume, "object")
     above = _ABOVE * cell_size(scene.grid, scene.grid.bounds.to_unit(points))
     rays = Rays((points + normals * above[:, None]).to(scene.device), -normals.to(scene.device))
@@ -121,14 +127,14 @@ def _from_nerf(
     for start in range(0, len(rays), _CHUNK):
         render = field.render(rays[start : start + _CHUNK])
         light = render.accumulation[:, None].cpu()
-        white = 1 - light  # what MaskedField puts behind a lone object
+        white = 1 - light  # the background of a MaskedField with the object alone
         colors.append((render.rgb.cpu() - white) / light.clamp_min(1e-3))
         known.append(light[:, 0] > 0.5)
     return torch.cat(colors), torch.cat(known)
 
 
 def _filled(values: np.ndarray, known: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Values [N, C] with the unknown ones taken from the nearest known position; grey if none."""
+    """Fill unknown values [N, C] from the nearest known position; grey if none is known."""
     from scipy.spatial import KDTree
 
     if not known.any():

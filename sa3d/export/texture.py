@@ -1,4 +1,4 @@
-"""Unfolding a mesh into a picture, and what each of its texels shows."""
+"""Texture atlases: unfold a mesh into an image, and find the surface point of each texel."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 _PADDING = 4
-"""Texels between charts; their colors are continued over it."""
+"""Texels between charts; the colors of the charts are continued into this gap."""
 _FILL = 0.5
-"""Share of the picture that charts can be expected to cover."""
+"""Share of the image that charts are expected to cover."""
 _CANDIDATES = 1 << 22
-"""Texels looked at together; bounds memory."""
+"""Number of texels tested together; limits memory."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Atlas:
     """A mesh unfolded into charts.
 
     Attributes:
-        uv: float64 [T, 2] in [0, 1]; v runs upward: (0, 0) is the picture's lower left corner.
+        uv: float64 [T, 2] in [0, 1]; v runs upward: (0, 0) is the lower left corner of the image.
         faces: int64 [F, 3] into ``uv``, in the order of the mesh's faces.
-        size: (height, width) of the picture in texels.
+        size: (height, width) of the image in texels.
     """
 
     uv: np.ndarray
@@ -32,7 +32,7 @@ class Atlas:
 
     @property
     def corners_px(self) -> np.ndarray:
-        """The faces in the picture, float64 [F, 3, 2]: x to the right, y downward, in texels."""
+        """The faces in the image, float64 [F, 3, 2], in texels: x to the right, y downward."""
         height, width = self.size
         flipped = self.uv * [1, -1] + [0, 1]
         return (flipped * [width, height])[self.faces]
@@ -40,12 +40,12 @@ class Atlas:
 
 @dataclass(frozen=True)
 class Texels:
-    """The T texels some face covers.
+    """The T texels that faces cover.
 
     Attributes:
-        index: int64 [T], of the picture row by row.
-        face: int64 [T], the face each shows.
-        share: float64 [T, 3], of the face's corners in the texel's centre.
+        index: int64 [T], position in the image, counted row by row.
+        face: int64 [T], the face that each texel shows.
+        share: float64 [T, 3], barycentric coordinates of the texel's center in the face.
     """
 
     index: np.ndarray
@@ -53,13 +53,13 @@ class Texels:
     share: np.ndarray
 
     def interpolated(self, faces: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Vertex values [V, C] of a mesh with faces [F, 3] at the texels, [T, C]."""
+        """Interpolate vertex values [V, C] of a mesh with faces [F, 3] at the texels: [T, C]."""
         corners = values[faces[self.face]]
         return (corners * self.share[..., None]).sum(axis=1)
 
 
 def unfolded(vertices: np.ndarray, faces: np.ndarray, size: int) -> Atlas:
-    """Cut a mesh into charts by xatlas, packed into about ``size`` x ``size`` texels."""
+    """Cut a mesh into charts with xatlas, packed into about ``size`` x ``size`` texels."""
     import xatlas
 
     corners = vertices[faces]
@@ -77,30 +77,30 @@ def unfolded(vertices: np.ndarray, faces: np.ndarray, size: int) -> Atlas:
 
 
 def covered_texels(atlas: Atlas) -> Texels:
-    """The texels whose centre lies on a face."""
+    """Return the texels whose center is on a face."""
     height, width = atlas.size
     parts = list(_covered(atlas.corners_px, width, height))
     index, face, share = (np.concatenate(column) for column in zip(*parts, strict=True))
-    _, first = np.unique(index, return_index=True)  # a centre on an edge shows one face
+    _, first = np.unique(index, return_index=True)  # a center on an edge belongs to one face
     return Texels(index[first], face[first], share[first])
 
 
 def painted(size: tuple[int, int], index: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """A picture uint8 [H, W, 3] with colors [T, 3] at texels [T], continued over the rest."""
+    """Paint an image, uint8 [H, W, 3], with colors [T, 3] at texels [T], continued elsewhere."""
     from scipy.ndimage import distance_transform_edt
 
-    picture = np.zeros((*size, 3), np.uint8)
+    image = np.zeros((*size, 3), np.uint8)
     empty = np.ones(size, dtype=bool)
-    picture.reshape(-1, 3)[index] = colors
+    image.reshape(-1, 3)[index] = colors
     empty.reshape(-1)[index] = False
     nearest: Any = distance_transform_edt(empty, return_distances=False, return_indices=True)
-    return picture[tuple(nearest)]
+    return image[tuple(nearest)]
 
 
 def _covered(
     corners: np.ndarray, width: int, height: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Texel index, face and shares of the corners, for some faces [F, 3, 2] at a time."""
+    """Yield texel indices, faces and barycentric coordinates, for some of the faces at a time."""
     low = np.floor(corners.min(axis=1) - 0.5).astype(np.int64).clip(0)
     high = np.ceil(corners.max(axis=1) + 0.5).astype(np.int64).clip(None, [width, height])
     span = (high - low).clip(0)
@@ -117,7 +117,10 @@ def _covered(
 
 
 def _barycentric(corners: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Shares [N, 3] of triangles' corners [N, 3, 2] in points [N, 2]; negative if degenerate."""
+    """Return barycentric coordinates [N, 3] of points [N, 2] in triangles [N, 3, 2].
+
+    They are negative for degenerate triangles.
+    """
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     area = _cross(b - a, c - a)
     safe = np.where(area == 0, 1, area)

@@ -1,7 +1,7 @@
-"""A data set for ``ns-train`` whose masks say which pixels to train on.
+"""Data sets for ``ns-train`` with masks that select the pixels to train on.
 
-In Nerfstudio a mask's white pixels are trained on, its black ones never looked at. The photos
-stay where they are: the new ``transforms.json`` names them by relative paths.
+Nerfstudio trains on the white pixels of a mask and ignores the black ones. The photos stay where
+they are: the new ``transforms.json`` names them by relative paths.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from sa3d.results.config import Keep
 from sa3d.scene.views import View
 
 _REDUCTIONS = (2, 4, 8)
-"""Nerfstudio's own smaller copies of the photos: ``images_2`` and so on."""
+"""Scales of Nerfstudio's smaller copies of the photos: ``images_2`` and so on."""
 _OLD_COLMAP_TURN = [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 0]]
-"""Nerfstudio assumes it where COLMAP's files lie beside a ``transforms.json`` that names none."""
+"""Transform that Nerfstudio assumes if a ``transforms.json`` beside COLMAP's files names none."""
 
 
 def write_training_set(
@@ -37,14 +37,18 @@ def write_training_set(
 ) -> None:
     """Write ``transforms.json``, ``masks/``, and for every ``images_N`` a link and ``masks_N/``.
 
-    All objects share one mask. Masks the data set has already hold as well: a pixel is trained on
-    where both say so.
+    All objects share one mask. If the data set has masks already, a pixel is trained on if both
+    masks select it.
 
     Args:
-        transforms: of ``data_set_transforms`` or ``run_transforms``.
+        masks: the objects' masks.
+        folder: of the new data set.
+        transforms: from ``data_set_transforms`` or ``run_transforms``.
+        keep: train on the objects, or on everything but the objects.
+        overwrite: replace the folder if it exists.
 
     Raises:
-        SA3DError: the folder exists and may not be replaced, or something cannot be read.
+        SA3DError: the folder exists and ``overwrite`` is False, or a file cannot be read.
     """
     index_of = {os.path.realpath(view.image_path): i for i, view in enumerate(masks.views)}
     names = mask_names(masks.views)
@@ -57,7 +61,7 @@ def write_training_set(
         for frame in transforms["frames"]:
             index = index_of.get(os.path.realpath(frame["file_path"]))
             if index is None:
-                continue  # in no split of the data set, so nobody trains on it
+                continue  # in no split of the data set, so not used in training
             mask = masks.together(index) ^ (keep == "rest")
             if "mask_path" in frame:
                 mask &= _read_mask(Path(frame["mask_path"]), mask.shape)
@@ -74,9 +78,10 @@ def write_training_set(
 
 
 def data_set_transforms(data: Path, views: Sequence[View]) -> dict[str, Any] | None:
-    """The data set's own ``transforms.json`` with absolute paths.
+    """Read the data set's own ``transforms.json``, with absolute paths.
 
-    None if there is none, or it is not Nerfstudio's kind or not of these views.
+    Returns:
+        Its content; None if there is none, or it has another format or other views.
     """
     file = data if data.suffix == ".json" else data / "transforms.json"
     try:
@@ -94,10 +99,11 @@ def data_set_transforms(data: Path, views: Sequence[View]) -> dict[str, Any] | N
 
 
 def run_transforms(views: Sequence[View], placement: Placement) -> dict[str, Any]:
-    """A ``transforms.json`` of a run's cameras, as its training left them, and its split.
+    """Make a ``transforms.json`` from the cameras of a run, after training, with its split.
 
     Args:
-        placement: the way from the views' frame to the one the data set came in.
+        views: of the run.
+        placement: the original frame of the data set.
     """
     paths = [str(Path.cwd() / view.image_path) for view in views]
     trained = [p for p, view in zip(paths, views, strict=True) if view.camera.index >= 0]
@@ -130,7 +136,7 @@ def _camera_entries(camera: Camera, placement: Placement) -> dict[str, Any]:
 
 
 def _paths_mapped(content: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """A ``transforms.json`` with every path in it changed."""
+    """Return a ``transforms.json`` with a function applied to every path in it."""
     mapped = dict(content)
     for key in ("train_filenames", "val_filenames", "test_filenames"):
         if key in mapped:
@@ -146,7 +152,7 @@ def _paths_mapped(content: Mapping[str, Any], change: Callable[[str], str]) -> d
 
 
 def _reduced_copies(views: Sequence[View]) -> dict[int, Path]:
-    """By N, the folder with all photos at 1/N of their size; Nerfstudio wants them flat."""
+    """Return the folders with all photos at 1/N of their size, by N; without subfolders."""
     folders = {view.image_path.parent for view in views}
     if len(folders) > 1:
         return {}
@@ -163,7 +169,7 @@ def _linked(link: Path, target: str) -> bool:
     try:
         link.symlink_to(target, target_is_directory=True)
     except OSError:
-        return False  # Windows may not let users link: Nerfstudio then takes the full size
+        return False  # no permission on Windows: Nerfstudio then uses the full size
     return True
 
 

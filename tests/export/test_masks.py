@@ -179,7 +179,7 @@ def test_the_photographs_are_never_replaced(
     (folder / "photo.png").write_bytes(b"mine")
     views = [replace(view, image_path=folder / "photo.png") for view in masks.views]
     monkeypatch.setattr(masks.scene, "views", views)
-    with pytest.raises(SA3DError, match="photos themselves"):
+    with pytest.raises(SA3DError, match="folder of the photos"):
         write(masks, tmp_path, overwrite=True)
     assert (folder / "photo.png").read_bytes() == b"mine"
 

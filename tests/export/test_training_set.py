@@ -182,6 +182,6 @@ def test_never_replaced_unasked(masks: PhotoMasks, data: Path) -> None:
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(SA3DError, match=r"notes\.txt"):
         write(masks, data, folder, overwrite=True)
-    with pytest.raises(SA3DError, match="photos themselves"):
+    with pytest.raises(SA3DError, match="folder of the photos"):
         write(masks, data, data, overwrite=True)  # the data set itself
     assert len(list((data / "images").iterdir())) == 12

@@ -293,7 +293,7 @@ def without(job, key):
         (
             [{**BALL, "exports": [{"output": "a.glb", "options": {"mesh": {"faces": -5}}}]}],
             {},
-            r"^jobs.json, jobs\[0\]\.exports\[0\]: --mesh.faces must be at least 4, is -5",
+            r"^jobs.json, jobs\[0\]\.exports\[0\]: 'mesh\.faces' must be at least 4, is -5",
         ),
         (
             [{**BALL, "exports": [{"output": "a.glb", "options": {"mesh": {"face": 1}}}]}],
