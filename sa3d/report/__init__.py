@@ -1,1 +1,1 @@
-"""A segmentation as one self-contained HTML page."""
+"""Reports: a segmentation as one self-contained HTML page."""

@@ -8,21 +8,21 @@ from typing import Literal
 
 @dataclass
 class ReportConfig:
-    """What a report shows."""
+    """Settings for a report."""
 
     max_views: int = 12
-    """Views shown with the mask of each object, spread over the scene."""
+    """Number of views with the mask of each object, spread over the scene."""
     doubt_views: int = 4
-    """Views shown with the doubt about each object."""
+    """Number of views with the doubt about each object."""
     rejected_views: int = 4
-    """Rejected views shown with the mask that was rejected; all of them are listed."""
+    """Number of rejected views shown with the rejected mask; the page lists all of them."""
     picture_side: int = 560
-    """Longest side of the pictures, in pixels."""
+    """Longest side of the images, in pixels."""
     turntable: bool = True
-    """Show every object turning: the slowest part without a GPU."""
+    """Show every object turning. This is the slowest part without a GPU."""
     turning: Literal["mesh", "nerf"] = "mesh"
-    """What turns: the object's mesh, or the NeRF with everything else cut away."""
+    """Turn the object's mesh, or the field with everything else cut away."""
     turntable_frames: int = 20
-    """Pictures of a turn."""
+    """Number of images of a turn."""
     turntable_side: int = 144
-    """Side of those pictures, in pixels."""
+    """Side of these images, in pixels."""

@@ -37,7 +37,7 @@ _WHY = {
 
 
 _TURNING_MESH = MeshConfig(samples_per_voxel=2, faces=None, texture_size=0)
-"""For small pictures: many faces, with colors of their own."""
+"""For small images: all faces, with colors per vertex."""
 
 
 def report_page(
@@ -53,18 +53,26 @@ def report_page(
     title: str = "a scene",
     progress: Callable[[str], None] = lambda _: None,
 ) -> str:
-    """One HTML page with everything in it: nothing is loaded from anywhere when it is looked at.
+    """Build a report as one self-contained HTML page; it loads no other files.
 
     Args:
-        names: of the objects on it.
-        source: where the segmentation comes from, as in the manifests of exports.
-        placement: the frame lengths are in; the world by default.
-        min_agreement: the loop's gate, to say why views were rejected.
-        exports: files to list.
+        scene: prepared, of the segmentation.
+        segmentation: with the objects.
+        names: of the objects on the page.
+        source: origin of the segmentation, as in the manifests of exports.
+        config: settings.
+        placement: frame of lengths; the world frame by default.
+        min_agreement: lowest agreement at which the loop accepted views, shown as the reason of
+            rejected views.
+        exports: exported files to list.
+        title: of the page.
         progress: called with an object's name after each of its ``pictures_per_object``.
 
+    Returns:
+        The HTML.
+
     Raises:
-        SA3DError: no such object, or a photo is missing.
+        SA3DError: there is no such object, or a photo is missing.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -92,14 +100,14 @@ def report_page(
 
 
 def pictures_per_object(config: ReportConfig) -> int:
-    """How often at most ``report_page`` tells its progress for one object."""
+    """Return how often, at most, ``report_page`` calls ``progress`` for one object."""
     frames = config.turntable_frames if config.turntable else 0
     return config.max_views + config.doubt_views + config.rejected_views + frames
 
 
 @dataclass(frozen=True)
 class _ObjectPage:
-    """Gathers what the page says about one object after the other."""
+    """Facts and images for the page, gathered object by object."""
 
     scene: Scene
     segmentation: Segmentation
@@ -109,7 +117,7 @@ class _ObjectPage:
     progress: Callable[[str], None]
 
     def content(self, name: str) -> dict[str, Any]:
-        """What ``page.html`` shows of an object."""
+        """Return the values of one object for ``page.html``."""
         one = self.segmentation.object(name)
         label = list(self.segmentation.objects).index(name)
         color = self.segmentation.colors[name]
@@ -144,20 +152,20 @@ class _ObjectPage:
         for index in prompted_views(self.scene, one):
             here = [p for p in one.prompts if p.view and self.scene.view_index(p.view) == index]
             picture = prompt_picture(self.scene, index, here)
-            said = [part for prompt in here for part in _in_words(prompt.to_json())]
+            parts = [part for prompt in here for part in _in_words(prompt.to_json())]
             if drawn_by_user(here):
-                said.append("a mask")
+                parts.append("a mask")
             shown.append(
                 {
                     "view": self.scene.views[index].name,
                     "picture": jpeg_uri(picture, self.config.picture_side),
-                    "said": "; ".join(said),
+                    "parts": "; ".join(parts),
                 }
             )
         return shown
 
     def _in_space(self, name: str) -> dict[str, Any]:
-        """The object's box and its turntable, as far as it has any body."""
+        """Return the object's dimensions and turntable, or the problem if it has no surface."""
         turning = None
         try:
             world = object_box(self.scene, self.segmentation, name, BoxConfig(upright=True))
@@ -169,7 +177,7 @@ class _ObjectPage:
         return {"problem": None, "dimensions": box.dimensions.tolist(), "turntable": turning}
 
     def _turn(self, name: str, world: Box) -> list[np.ndarray]:
-        """The pictures of one turn."""
+        """Return the images of one turn."""
         if self.config.turning == "mesh":
             draw = MeshPictures(
                 object_mesh(self.scene, self.segmentation, name, _TURNING_MESH)
@@ -193,25 +201,25 @@ class _ObjectPage:
         self.progress(one.name)
         uri = jpeg_uri(pixels, self.config.picture_side)
         record = one.views.get(index)
-        told = {"view": self.scene.views[index].name, "outcome": "not visited", "agreement": None}
-        return (self._row(index, record) if record else told) | {"picture": uri}
+        empty = {"view": self.scene.views[index].name, "outcome": "not visited", "agreement": None}
+        return (self._row(index, record) if record else empty) | {"picture": uri}
 
     def _row(self, index: int, record: ViewRecord) -> dict[str, Any]:
         why = record.reason or _WHY.get(record.outcome, "")
         if why.endswith("under the gate") and self.min_agreement is not None:
             why += f" of {self.min_agreement:g}"
-        said = record.outcome not in ("unseen", "no prompt")
+        has_mask = record.outcome not in ("unseen", "no prompt")
         return {
             "view": self.scene.views[index].name,
             "outcome": record.outcome,
-            "agreement": record.agreement if said else None,
-            "score": record.score if said else None,
+            "agreement": record.agreement if has_mask else None,
+            "score": record.score if has_mask else None,
             "why": why,
         }
 
 
 def _in_words(prompt: Mapping[str, Any]) -> list[str]:
-    """A prompt's parts in words, but for its mask."""
+    """Describe the parts of a prompt in words, without its mask."""
     words = [f"“{prompt['text']}”"] if "text" in prompt else []
     if "box" in prompt:
         words.append("box " + ", ".join(f"{value:g}" for value in prompt["box"]))
@@ -223,15 +231,16 @@ def _in_words(prompt: Mapping[str, Any]) -> list[str]:
 
 
 def prompted_views(scene: Scene, one: ObjectResult) -> list[int]:
-    """The views a user marked an object in, in the order of the prompts."""
+    """Return the views with the user's prompts for an object, in the order of the prompts."""
     named = [scene.view_index(prompt.view) for prompt in one.prompts if prompt.view]
     return list(dict.fromkeys(named))
 
 
 def spread_views(scene: Scene, one: ObjectResult, count: int) -> list[int]:
-    """Up to ``count`` views of an object: the prompted ones, then always the farthest from those.
+    """Choose up to ``count`` views of an object: the prompted ones, then the farthest from those.
 
-    Views that do not see the object are left out; the rest comes in the order of the photos.
+    Views that do not see the object are left out. Views without prompts are in the order of the
+    scene.
     """
     first = prompted_views(scene, one)
     rest = [i for i, r in one.views.items() if r.outcome not in ("unseen", "no prompt")]

@@ -1,4 +1,4 @@
-"""The pictures of a report: prompts, masks and doubt over photos, as data URIs."""
+"""Images of a report: prompts, masks and doubt over photos, as data URIs."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from sa3d.voting.mask_rendering import render_mask, render_share
 
 _ON, _BESIDE, _BOX = (40, 200, 90), (235, 50, 60), (255, 210, 40)
 HEAT = ((20, 11, 52), (132, 32, 107), (229, 92, 48), (246, 215, 70), (252, 255, 200))
-"""Colors of no doubt to full doubt; the page's legend shows them, too."""
+"""Colors from no doubt to full doubt; the legend of the page shows them, too."""
 UNKNOWN = (70, 110, 190)
-"""Color of what views have said next to nothing about."""
+"""Color of places with almost no votes."""
 _LITTLE = 1.0
-"""Evidence, in fully lit pixels, that is half way from nothing to enough."""
+"""Evidence, in fully lit pixels, at which a place is half known."""
 
 
 def prompt_picture(scene: Scene, view_index: int, prompts: Sequence[Prompt]) -> np.ndarray:
-    """A photo with what the user marked in it, uint8 [H, W, 3].
+    """Draw the user's prompts over the photo of a view: uint8 [H, W, 3].
 
-    Points on the object and masks are green, points beside it red, boxes yellow.
+    Points on the object and masks are green, points beside it are red, boxes are yellow.
     """
     from PIL import Image, ImageDraw
 
@@ -55,19 +55,19 @@ def prompt_picture(scene: Scene, view_index: int, prompts: Sequence[Prompt]) -> 
 def doubt_picture(
     scene: Scene, segmentation: Segmentation, name: str, view_index: int
 ) -> np.ndarray:
-    """A view's photo in grey, glowing where the calibrated probability is near 0.5.
+    """Draw doubt over the grey photo of a view: where the calibrated probability is near 0.5.
 
-    Doubt is ``1 - |2 p - 1|``: 1 at a probability of 0.5, 0 where it is 0 or 1. Where the
-    views have said next to nothing there is nothing to doubt: those places are blue.
+    Doubt is ``1 - |2 p - 1|``: 1 at a probability of 0.5, and 0 at 0 or 1. Doubtful places with
+    almost no votes are blue.
 
     Returns:
         uint8 [H, W, 3].
     """
     prepared, photo = scene.prepared(view_index), scene.views[view_index]
     evidence, prior = segmentation.object(name).evidence, segmentation.prior
-    said = render_share(prepared.operator, calibrated_probability(segmentation, name))
-    heard = render_mask(prepared.operator, evidence, prior=prior, prior_weight=_LITTLE)
-    small = torch.stack([said, heard.known]).cpu()
+    rendered = render_share(prepared.operator, calibrated_probability(segmentation, name))
+    votes = render_mask(prepared.operator, evidence, prior=prior, prior_weight=_LITTLE)
+    small = torch.stack([rendered, votes.known]).cpu()
     size = (prepared.camera.height, prepared.camera.width)
     probability, known = torch.nn.functional.interpolate(
         small.reshape(1, 2, *size), (photo.camera.height, photo.camera.width), mode="bilinear"
@@ -83,7 +83,7 @@ def doubt_picture(
 
 
 def jpeg_uri(pixels: np.ndarray, max_side: int) -> str:
-    """A picture, uint8 [H, W, 3], as a ``data:`` URI of a JPEG no larger than ``max_side``."""
+    """Encode an image, uint8 [H, W, 3], as a JPEG ``data:`` URI with sides up to ``max_side``."""
     from PIL import Image
 
     image = Image.fromarray(pixels)
@@ -94,5 +94,5 @@ def jpeg_uri(pixels: np.ndarray, max_side: int) -> str:
 
 
 def data_uri(content: bytes, mime: str) -> str:
-    """Bytes as a ``data:`` URI."""
+    """Encode bytes as a ``data:`` URI."""
     return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"

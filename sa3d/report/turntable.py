@@ -1,4 +1,4 @@
-"""Draw an object turning: cameras around it, small pictures of its mesh, and the animation."""
+"""Turntables: cameras around an object, small images of its mesh, and the animation."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ from sa3d.scene.scene import Scene
 
 _FIELD_OF_VIEW = math.radians(30)
 _ROOM = 1.04
-"""How much larger than the object's sphere a picture is."""
+"""Size of an image relative to the sphere around the object."""
 _ALL_AROUND = math.radians(120)
-"""Cameras with no gap wider than this between them have seen the object from all around."""
+"""Cameras see the object from all around if no gap between them is wider than this."""
 _MILLISECONDS = 90
 
 
 def turntable_cameras(scene: Scene, box: Box, frames: int, side: int) -> list[Camera]:
-    """Cameras once around a box, as high as the photos' are.
+    """Return cameras once around a box, at the median elevation of the scene's cameras.
 
-    Where the photos leave a wide gap, the cameras swing to and fro opposite to it instead: no
-    photo says how the object looks from there.
+    If the scene's cameras leave a wide gap, in which no photo shows the object, the returned
+    cameras swing back and forth outside of the gap instead.
+
+    Args:
+        scene: with the cameras.
+        box: around the object, in the world frame.
+        frames: number of cameras.
+        side: of their images, in pixels.
     """
     center = torch.tensor(box.center, dtype=torch.float32)
     offsets = torch.stack([view.camera.position.cpu().float() for view in scene.views]) - center
@@ -45,7 +51,7 @@ def turntable_cameras(scene: Scene, box: Box, frames: int, side: int) -> list[Ca
 
 
 def animated_webp(pictures: Sequence[np.ndarray]) -> bytes:
-    """Pictures, uint8 [H, W, 4], as an animated WebP that repeats for ever."""
+    """Encode images, uint8 [H, W, 4], as an animated WebP that repeats forever."""
     from PIL import Image
 
     first, *others = [Image.fromarray(pixels, "RGBA") for pixels in pictures]
@@ -64,11 +70,11 @@ def animated_webp(pictures: Sequence[np.ndarray]) -> bytes:
 
 
 def _angles(seen: Tensor, frames: int) -> list[float]:
-    """Azimuths of the turn, given those of the photos [V], in radians."""
+    """Return the azimuths of the turn, given those of the scene's cameras [V], in radians."""
     ordered = seen.sort().values
     gaps = torch.cat([ordered[1:], ordered[:1] + 2 * math.pi]) - ordered
     widest = float(gaps.max())
-    start = float(ordered[int(gaps.argmax())]) + widest  # where the photos begin again
+    start = float(ordered[int(gaps.argmax())]) + widest  # end of the gap
     if widest < _ALL_AROUND:
         return [start + 2 * math.pi * i / frames for i in range(frames)]
     half = (2 * math.pi - widest) / 2
@@ -76,7 +82,7 @@ def _angles(seen: Tensor, frames: int) -> list[float]:
 
 
 def _looking_back(back: Tensor, target: Tensor) -> Tensor:
-    """Pose [3, 4] of a camera at ``target + back`` that looks at ``target``, z up."""
+    """Return the pose [3, 4] of a camera at ``target + back`` that looks at ``target``, z up."""
     z = torch.nn.functional.normalize(back, dim=0)
     x = torch.stack([-z[1], z[0], torch.zeros(())])
     x = torch.nn.functional.normalize(x, dim=0)
@@ -85,13 +91,16 @@ def _looking_back(back: Tensor, target: Tensor) -> Tensor:
 
 _POINTS = 800_000
 _FINER = 2
-"""Pictures are drawn this many times larger, then averaged: soft edges."""
+"""Images are drawn this many times larger and then averaged, for soft edges."""
 _AMBIENT = 0.55
-"""Brightness of a surface seen from the side; seen straight on it is 1."""
+"""Brightness of a surface seen from the side; it is 1 from the front."""
 
 
 class MeshPictures:
-    """Draws a mesh with colors per vertex, lit from the camera, faces seen from outside only."""
+    """A renderer of a mesh with colors per vertex, lit from the camera, without a graphics card.
+
+    Points all over the mesh are drawn, the nearest ones last. Faces are seen from outside only.
+    """
 
     def __init__(self, mesh: Mesh, seed: int = 0) -> None:
         """Spread points evenly over the mesh.
@@ -116,7 +125,7 @@ class MeshPictures:
         )
 
     def draw(self, camera: Camera) -> np.ndarray:
-        """The picture [H, W, 4] uint8, transparent where the mesh is not; H, W are the camera's."""
+        """Draw the mesh at the camera's size: uint8 [H, W, 4], transparent outside of the mesh."""
         towards = camera.position.cpu().numpy() - self._points
         towards /= np.linalg.norm(towards, axis=1, keepdims=True)
         facing = (towards * self._normals).sum(axis=1)
@@ -128,7 +137,7 @@ class MeshPictures:
         order = np.flatnonzero(seen)[np.argsort(-depth.numpy()[seen], kind="stable")]
         fine = np.zeros((height, width, 4))
         bright = _AMBIENT + (1 - _AMBIENT) * facing[order, None]
-        fine[y[order], x[order], :3] = self._colors[order] * bright  # the nearest comes last
+        fine[y[order], x[order], :3] = self._colors[order] * bright  # the nearest one is last
         fine[y[order], x[order], 3] = 255
         blocks = fine.reshape(camera.height, _FINER, camera.width, _FINER, 4)
         covered = blocks[..., 3:] > 0

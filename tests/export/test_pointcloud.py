@@ -216,10 +216,10 @@ def test_ply_header(both: PointCloud, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (PointCloudConfig(count=5, spacing=0.1), "not both"),
-        (PointCloudConfig(count=0), "count of a point cloud must be above 0"),
-        (PointCloudConfig(spacing=-0.1), "spacing of a point cloud must be above 0"),
-        (PointCloudConfig(neighbours=0), "at least 1 neighbour"),
+        (PointCloudConfig(count=5, spacing=0.1), "are both given: give one"),
+        (PointCloudConfig(count=0), "'pointcloud.count' must be positive"),
+        (PointCloudConfig(spacing=-0.1), "'pointcloud.spacing' must be positive"),
+        (PointCloudConfig(neighbours=0), "'pointcloud.neighbours' must be at least 1"),
     ],
 )
 def test_settings_that_cannot_be(
