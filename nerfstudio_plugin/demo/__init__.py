@@ -1,1 +1,1 @@
-"""The demo scenes that come with the program."""
+"""The demo scenes that are part of the package."""

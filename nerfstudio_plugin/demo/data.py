@@ -1,4 +1,4 @@
-"""The demo scenes that come with the program: where they lie, their prompts and exact masks."""
+"""The demo scenes that are part of the package: files, prompts and exact masks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class DemoScene:
     """A still life with a trained nerfacto run, default prompts and exact masks.
 
     Attributes:
-        folder: holds ``transforms.json``, ``images/``, ``masks_gt/``, ``prompts.json``.
-        load_config: the trained run's ``config.yml``.
-        prompts: one per object, by object.
+        folder: with ``transforms.json``, ``images/``, ``masks_gt/`` and ``prompts.json``.
+        load_config: ``config.yml`` of the trained run.
+        prompts: one for each object, by its name.
     """
 
     folder: Path
@@ -31,7 +31,7 @@ class DemoScene:
     prompts: dict[str, Prompt]
 
     def exact_masks(self, name: str, views: Sequence[View]) -> list[np.ndarray]:
-        """An object's exact mask, bool [H, W], in every view.
+        """Return the exact mask of an object in every view, bool [H, W].
 
         Raises:
             SA3DError: a mask is missing or damaged.
@@ -44,7 +44,7 @@ class DemoScene:
 
 
 def open_demo(name: str) -> DemoScene:
-    """A demo scene by name.
+    """Open a demo scene, one of ``DEMO_SCENES``.
 
     Raises:
         SA3DError: its files are missing.
@@ -54,6 +54,6 @@ def open_demo(name: str) -> DemoScene:
     prompts = {prompt.object: prompt for prompt in load_prompts(folder / "prompts.json")}
     if not load_config.is_file():
         raise SA3DError(
-            f"the demo scene {name!r} has no trained run ({load_config}): install again"
+            f"the demo scene {name!r} has no trained run ({load_config}): reinstall the package"
         )
     return DemoScene(folder, load_config, prompts)

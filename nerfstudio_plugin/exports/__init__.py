@@ -1,7 +1,7 @@
-"""What a segmentation can be exported as: one module per kind, each with ``Export`` and ``HELP``.
+"""Kinds of export: one module for each, with ``Export`` (options and writer) and ``HELP``.
 
-``sa3d export``, ``obj.export`` of the Python API and batch jobs all go through these classes: their
-fields are the options, ``ExportOptions.write`` does it.
+``sa3d export``, ``obj.export`` of the Python API, and batch jobs use these classes. Their fields
+are the options, and ``ExportOptions.write`` writes the export.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KINDS = {
     "field": "a Nerfstudio run that shows only the object, or the scene without it",
     "box": "oriented bounding boxes: JSON, and the --obb_* flags of ns-export",
 }
-"""By name; each lives in the module of that name."""
+"""Kinds by name; each has a module of that name."""
 
 _OF_SUFFIX = {
     **dict.fromkeys((".glb", ".obj", ".usdz", ".usd", ".ply", ".stl"), "mesh"),
@@ -33,52 +33,57 @@ _OF_SUFFIX = {
 
 
 def kind_module(kind: str) -> ModuleType:
-    """The module of a kind.
+    """Return the module of a kind of export.
 
     Raises:
         SA3DError: there is no such kind.
     """
     if kind not in KINDS:
-        raise SA3DError(f"unknown kind of export {kind!r}; there are: {', '.join(KINDS)}")
+        raise SA3DError(f"unknown kind of export {kind!r}: use one of {', '.join(KINDS)}")
     return importlib.import_module(f"nerfstudio_plugin.exports.{kind}")
 
 
 def export_class(kind: str | None, output: Path) -> type[ExportOptions]:
-    """The class of a kind of export; without a kind, the one the output's suffix suggests.
+    """Return the class of a kind of export; without a kind, choose by the suffix of the output.
 
-    A folder (no suffix) suggests masks, ``.json`` boxes, ``.pcd`` and ``.npz`` point clouds; the
-    formats of meshes, ``.ply`` among them, meshes.
+    A folder (no suffix) stands for masks, ``.json`` for boxes, ``.pcd`` and ``.npz`` for point
+    clouds, and the suffixes of mesh formats, also ``.ply``, for meshes.
 
     Raises:
-        SA3DError: there is no such kind, or the suffix says nothing.
+        SA3DError: there is no such kind, or the suffix stands for none.
     """
     suggested = kind or _OF_SUFFIX.get(output.suffix.lower())
     if suggested is None:
         raise SA3DError(
-            f"{output.name!r} does not say what to export: name a kind ({', '.join(KINDS)}), or "
-            f"a file with one of {', '.join(filter(None, _OF_SUFFIX))}"
+            f"no kind of export for {output.name!r}: name a kind ({', '.join(KINDS)}), or use one "
+            f"of the suffixes {', '.join(filter(None, _OF_SUFFIX))}"
         )
     return kind_module(suggested).Export
 
 
 def new_export(kind: str | None, output: Path, **options: Any) -> ExportOptions:
-    """An export that is ready to write; see ``export_class``.
+    """Make and check an export; see ``export_class``.
 
     Args:
+        kind: of export, or None to choose by the suffix.
+        output: file or folder to write.
         options: fields of the kind's ``Export``.
 
     Raises:
-        SA3DError: there is no such kind, or the options cannot be.
+        SA3DError: there is no such kind, or an option is wrong.
+
+    Example:
+        >>> export = new_export("mesh", Path("mug.glb"), frame="nerfstudio")
     """
     chosen = export_class(kind, output)
     hints = get_type_hints(chosen)
     for name, value in options.items():
         known = [item.name for item in fields(chosen) if item.name != "output"]
         if name not in known:
-            raise SA3DError(f"{chosen.kind} has no option {name!r}; there are: {', '.join(known)}")
+            raise SA3DError(f"{chosen.kind} has no option {name!r}: use {', '.join(known)}")
         choices = get_args(hints[name]) if get_origin(hints[name]) is Literal else ()
         if choices and value not in choices:
-            raise SA3DError(f"{name}={value!r} cannot be: give one of {', '.join(choices)}")
+            raise SA3DError(f"{name}={value!r} is not allowed: use one of {', '.join(choices)}")
     export = chosen(output=output, **options)
     export.check()
     return export

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HELP = """Write the oriented bounding boxes of objects as JSON, and print the flags for ns-export.
 
-The JSON is in the frame chosen; the --obb_* flags are in Nerfstudio's, where ns-export works.
+The boxes are in the chosen frame; the --obb_* flags are in Nerfstudio's, as ns-export needs them.
 
 examples:
   sa3d export box --segmentation ball --output ball.json
@@ -30,7 +30,7 @@ class Export(Export3DOptions):
     """Oriented bounding boxes."""
 
     output: Path
-    """A .json file for all objects chosen, or a folder for a file per object."""
+    """A .json file for all chosen objects, or a folder that gets a file for each object."""
     box: BoxConfig = field(default_factory=BoxConfig)
 
     kind: ClassVar[str] = "box"
@@ -41,7 +41,7 @@ class Export(Export3DOptions):
         from sa3d.export.box import export_boxes
 
         placement = opened.placement(self.frame)
-        for place, held in self.gathered(names, ".json").items():
+        for place, held in self.files_of(names, ".json").items():
             entries = export_boxes(
                 opened.scene,
                 opened.segmentation,
@@ -53,12 +53,12 @@ class Export(Export3DOptions):
             )
             dimensions = {entry["name"]: entry["dimensions"] for entry in entries}
             result = {"dimensions": dimensions}
-            self.leave_manifest(
+            self.write_manifest(
                 opened, place, held, placement=placement, settings=self.box, result=result
             )
             lines = []
             for entry in entries:
                 size = " x ".join(f"{side:.4g}" for side in entry["dimensions"])
                 lines += [f"{entry['name']}: {size} in {place}", f"  {entry['ns_export']['flags']}"]
-            told = {entry["name"]: {"file": str(place), **entry} for entry in entries}
-            yield Written(place, lines, told, {"frame": self.frame})
+            by_name = {entry["name"]: {"file": str(place), **entry} for entry in entries}
+            yield Written(place, lines, by_name, {"frame": self.frame})

@@ -1,4 +1,4 @@
-"""Radiance fields: runs of their own."""
+"""Radiance fields, written as runs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 HELP = """Write a Nerfstudio run that shows only the objects, or the scene without them.
 
-ns-viewer, ns-render and ns-export open it like any run, where this package is installed. It holds
-the NeRF's weights: the run it came from is not needed any more, its images and cameras are.
+ns-viewer, ns-render and ns-export open it like any run, if this package is installed. It contains
+the NeRF's weights, so the original run is not needed any more, but its photos and cameras are.
 
 examples:
   sa3d export field --segmentation kettle --output outputs/kettle_only
@@ -32,16 +32,16 @@ class Export(ExportOptions):
     """A radiance field."""
 
     output: Path
-    """Folder for the run."""
+    """Folder of the new run."""
     keep: Keep = "object"
-    """object: the objects alone, together; rest: the scene without them."""
+    """object: only the objects; rest: the scene without them."""
     background: Literal["white", "black"] = "white"
-    """Behind objects alone; the scene keeps the background it was trained with."""
+    """Background of the objects; the scene without them keeps the background of its training."""
 
     kind: ClassVar[str] = "field"
 
     def check(self) -> None:
-        """Refuse a folder that may not be replaced; see ``ExportOptions.check``."""
+        """Refuse a folder that must not be replaced; see ``ExportOptions.check``."""
         from nerfstudio_plugin.exports.field_export import refuse_field
 
         refuse_field(self.output, self.overwrite)
@@ -58,7 +58,7 @@ class Export(ExportOptions):
         written = export_field(opened.run, blocks, self.output, config, overwrite=self.overwrite)
         commands = _commands(written, blocks if self.keep == "object" else None)
         result = {"visible_share": written.visible, "commands": commands}
-        self.leave_manifest(
+        self.write_manifest(
             opened,
             written.config.parent,
             names,
@@ -67,14 +67,14 @@ class Export(ExportOptions):
             settings=config,
             result=result,
         )
-        told = f"{self.keep}: {', '.join(names)} in {self.output}; open it with"
+        summary = f"{self.keep}: {', '.join(names)} in {self.output}; open it with"
         facts = {"keep": self.keep, "objects": list(names), **result}
-        lines = [told, *(f"  {command}" for command in commands)]
+        lines = [summary, *(f"  {command}" for command in commands)]
         yield Written(written.config.parent, lines, facts=facts)
 
 
 def _commands(written: ExportedField, blocks: Blocks | None) -> list[str]:
-    """What to type next; of lone objects the mesh is made in the box around them."""
+    """Return commands to use the run; the mesh of objects alone is limited to their box."""
     config, name = shlex.quote(str(written.config)), shlex.quote(written.config.parent.name)
     normals = "" if written.has_normals else " --normal-method open3d"
     box = ""

@@ -1,4 +1,4 @@
-"""Writes a run of its own that shows only an object, or the scene without it."""
+"""Write a run that shows only objects, or the scene without them."""
 
 from __future__ import annotations
 
@@ -28,18 +28,22 @@ _CONFIG = "config.yml"
 _FRAME = "dataparser_transforms.json"
 _VIEWER_LOG = "viewer_log_filename.txt"
 _CHECKED_SIDE = 64
-"""Longest side, in pixels, of the pictures in which something must be left to see."""
+"""Longest side, in pixels, of the images that check if something is visible."""
 
 
 @dataclass
 class MaskedFieldConfig(TrainerConfig):
-    """The ``config.yml`` of an exported field, which lies in one folder with everything else."""
+    """The ``config.yml`` of an exported field, in one folder with all of its files."""
 
     folder: Path = Path()
-    """Where it was written to, absolute."""
+    """Absolute path of the folder in which it was written."""
 
     def get_base_dir(self) -> Path:
-        """The run's folder; if it was moved, one of its name in the working directory, or that."""
+        """Return the run's folder.
+
+        If the folder was moved, return the folder of the same name in the working directory, or the
+        working directory itself.
+        """
         places = (self.folder, Path(self.folder.name), Path())
         there = (place for place in places if (place / self.relative_model_dir).is_dir())
         return next(there, self.folder)
@@ -47,23 +51,23 @@ class MaskedFieldConfig(TrainerConfig):
 
 @dataclass(frozen=True)
 class FieldExportConfig:
-    """What is kept, and what is shown behind it."""
+    """Settings for an exported field."""
 
     keep: Keep = "object"
-    """object: the objects alone; rest: the scene without them."""
+    """object: only the objects; rest: the scene without them."""
     background: Literal["white", "black"] = "white"
-    """Behind objects alone; the scene keeps the background it was trained with."""
+    """Background of the objects; the scene without them keeps the background of its training."""
 
 
 @dataclass(frozen=True)
 class ExportedField:
-    """What was written.
+    """A written field.
 
     Attributes:
-        config: its ``config.yml``.
-        checkpoint: the weights.
-        visible: share of the photos' pixels that show the objects; None for the rest.
-        has_normals: whether it renders normals.
+        config: path of its ``config.yml``.
+        checkpoint: path of the weights.
+        visible: share of the views' pixels that show the objects; None for the rest.
+        has_normals: True if it renders normals.
     """
 
     config: Path
@@ -82,16 +86,18 @@ def export_field(
 ) -> ExportedField:
     """Write a run folder that Nerfstudio's own commands open.
 
-    It holds the NeRF's weights, so the run it came from is not needed any more; its images and
-    cameras are.
+    The folder contains the NeRF's weights, so the original run is not needed any more. The photos
+    and cameras of its data set still are.
 
     Args:
-        run: the run to cut; left as it is.
-        blocks: the objects.
-        folder: appears whole or not at all.
+        run: original run; it is not changed.
+        blocks: volumes of the objects.
+        folder: of the new run; appears complete or not at all.
+        config: settings.
+        overwrite: replace a folder that exists, if an exported field is in it.
 
     Raises:
-        SA3DError: nothing is left to see, or the folder exists and may not be replaced.
+        SA3DError: nothing would be visible, or the folder exists and ``overwrite`` is False.
     """
     config = config or FieldExportConfig()
     folder = folder.resolve()
@@ -123,16 +129,16 @@ def export_field(
 
 
 def refuse_field(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder ``export_field`` would refuse, before any work is done.
+    """Check a folder as ``export_field`` does, before any work is done.
 
     Raises:
-        SA3DError: it exists and may not be replaced.
+        SA3DError: the folder exists and must not be replaced.
     """
     check_new_folder(folder, overwrite, _ours)
 
 
 def _ours(entry: Path) -> bool:
-    """Whether an entry of a folder belongs to an exported field: never to a trained run."""
+    """Return True if an entry of a folder is of an exported field, and not of a trained run."""
     config = entry.parent / _CONFIG
     written = config.is_file() and MaskedFieldConfig.__name__ in config.read_text("utf8")
     if entry.is_dir():
@@ -171,20 +177,20 @@ def _open_model(
 
 
 def _visible(model: MaskedNerfactoModel, views: tuple[View, ...]) -> float:
-    """Share of the photos' pixels that show what is kept.
+    """Return the share of the views' pixels that show the kept part.
 
     Raises:
-        SA3DError: none do, so that ns-export pointcloud would look for points forever.
+        SA3DError: the share is 0; ns-export pointcloud would search for points forever.
     """
-    pictures = (
+    renders = (
         model.get_outputs_for_camera(to_nerfstudio(view.camera.fitted(_CHECKED_SIDE)))
         for view in views
     )
-    visible = sum(float((one["accumulation"] > 0.5).float().mean()) for one in pictures)
+    visible = sum(float((one["accumulation"] > 0.5).float().mean()) for one in renders)
     if not visible:
         raise SA3DError(
-            "nothing would be left to see: no photo shows the object by itself; correct it "
-            "with further prompts"
+            "nothing would be visible: no view shows the object alone; correct it with further "
+            "prompts"
         )
     return visible / len(views)
 

@@ -1,7 +1,7 @@
-"""A nerfacto model with an object cut out of it: alone in empty space, or gone from the scene.
+"""A nerfacto model that shows only objects, or the scene without them.
 
-Every density it evaluates, of the field and of the proposal networks, is cut by the object's
-volume, so whatever Nerfstudio's commands make of it shows only what is kept.
+All of its densities, of the field and of the proposal networks, are set to 0 outside of the kept
+part. So all of Nerfstudio's commands show only the kept part.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ _EMPTY = "the exported field is empty: it has no density inside the object; expo
 
 @dataclass
 class MaskedNerfactoModelConfig(NerfactoModelConfig):
-    """A nerfacto model's own options, and what is kept of it."""
+    """The options of a nerfacto model, and the part of it that is kept."""
 
     _target: type = field(default_factory=lambda: MaskedNerfactoModel)
     keep: Keep = "object"
-    """The object alone, or everything else."""
+    """Only the objects, or everything else."""
 
     @classmethod
     def of(cls, base: NerfactoModelConfig, keep: Keep) -> MaskedNerfactoModelConfig:
-        """The options of a trained nerfacto model; those of its training alone are dropped."""
+        """Copy the options of a trained nerfacto model, without those of subclasses."""
         names = [one.name for one in fields(NerfactoModelConfig) if one.name != "_target"]
         return cls(keep=keep, **{name: deepcopy(getattr(base, name)) for name in names})
 
 
 class MaskedNerfactoModel(NerfactoModel):
-    """Nerfacto, of which only what is kept has density.
+    """A nerfacto model in which only the kept part has density.
 
-    The outputs are nerfacto's. Where less than half of a ray's light is stopped, and it passes the
-    object, all depths are the ray's end: fusing depths then carves that space free.
+    The outputs are those of nerfacto. If the accumulation of a ray near the objects is below 0.5,
+    all of its depths are set to the end of the ray, so that depth fusion leaves that space empty.
 
-    The checkpoint holds the NeRF's own weights, unchanged, and the objects' volumes beside them.
+    The checkpoint contains the unchanged weights of the NeRF and the volumes of the objects.
     """
 
     config: MaskedNerfactoModelConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def populate_modules(self) -> None:
-        """Nerfacto's modules, with every density cut; without LPIPS, which wants a download."""
+        """Make nerfacto's modules with cut densities, and without LPIPS, which needs a download."""
         with without_lpips():
             super().populate_modules()
         self.blocks = Blocks(())
@@ -62,7 +62,7 @@ class MaskedNerfactoModel(NerfactoModel):
             self._cut(network)
 
     def _cut(self, network: Field) -> None:
-        """From now on a network's density is 0 where nothing is kept."""
+        """Set the density of a network to 0 outside of the kept part."""
         whole = network.get_density
 
         def cut(ray_samples: RaySamples) -> tuple[Tensor, Tensor]:
@@ -76,10 +76,11 @@ class MaskedNerfactoModel(NerfactoModel):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Take over the NeRF's weights and the objects' volumes.
+        """Load the weights of the NeRF and the volumes of the objects.
 
         Raises:
-            SA3DError: volumes are missing or damaged, the weights do not fit, or nothing is left.
+            SA3DError: volumes are missing or damaged, the weights do not fit, or there is no
+                density in the objects.
         """
         own = {name: value for name, value in state_dict.items() if not name.startswith(PREFIX)}
         self.blocks = Blocks.from_tensors(state_dict, self.device)
@@ -91,7 +92,7 @@ class MaskedNerfactoModel(NerfactoModel):
                 f"({' '.join(str(error).split())[:600]}); use the version it was exported with"
             ) from error
         if self.config.keep == "object" and not self._has_density():
-            raise SA3DError(_EMPTY)  # ns-export pointcloud would look for points forever
+            raise SA3DError(_EMPTY)  # ns-export pointcloud would search for points forever
         return found
 
     @torch.no_grad()
@@ -102,13 +103,13 @@ class MaskedNerfactoModel(NerfactoModel):
         )
 
     def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Any]:
-        """Nerfacto's outputs of R rays; around a lone object only rays near it are evaluated."""
+        """Return nerfacto's outputs of R rays; for objects alone, evaluate only rays near them."""
         near = self.blocks.meet(ray_bundle.origins, ray_bundle.directions)
         if self.config.keep == "rest":
             outputs = super().get_outputs(ray_bundle)
         else:
             evaluated = near.clone()
-            evaluated[0] = True  # one ray tells which outputs there are
+            evaluated[0] = True  # one ray is needed to get the names of the outputs
             some = super().get_outputs(self._narrowed(ray_bundle[evaluated]))
             outputs = {name: self._spread(name, some[name], evaluated) for name in some}
             near = torch.ones_like(near)
@@ -120,7 +121,7 @@ class MaskedNerfactoModel(NerfactoModel):
         return outputs
 
     def _narrowed(self, bundle: RayBundle) -> RayBundle:
-        """Rays that run only through the objects: seen from afar, samples would pass them by."""
+        """Limit rays to the objects; samples of long rays would miss small objects."""
         assert bundle.nears is not None
         assert bundle.fars is not None
         enter, leave = self.blocks.span(bundle.origins, bundle.directions)
@@ -128,11 +129,11 @@ class MaskedNerfactoModel(NerfactoModel):
         met = leave >= enter
         bundle.nears = torch.where(met, enter.clamp_min(0).maximum(bundle.nears), bundle.nears)
         bundle.fars = torch.where(met, leave.minimum(bundle.fars), bundle.fars)
-        bundle.fars = bundle.fars.maximum(bundle.nears)  # cropped away
+        bundle.fars = bundle.fars.maximum(bundle.nears)  # a crop box may end before
         return bundle
 
     def _spread(self, name: str, values: Tensor, evaluated: Tensor) -> Tensor:
-        """An output of the evaluated rays as one of all rays [R, C]; the others see nothing."""
+        """Expand an output of the evaluated rays to all rays, [R, C]; the others are empty."""
         everywhere = values.new_zeros(len(evaluated), values.shape[-1])
         if name == "rgb":
             nothing = everywhere[:, None]
@@ -141,9 +142,9 @@ class MaskedNerfactoModel(NerfactoModel):
         return everywhere
 
     def get_rgba_image(self, outputs: dict[str, Tensor], output_name: str = "rgb") -> Tensor:
-        """Colors [..., 4] with the light that is stopped as opacity.
+        """Return colors [..., 4] with the accumulation as opacity.
 
-        A lone object's colors are its own, without the background's share in them.
+        The colors of objects alone do not include the background.
         """
         rgb, opacity = outputs[output_name], outputs["accumulation"].clamp(0, 1)
         if self.config.keep == "object":
@@ -154,9 +155,9 @@ class MaskedNerfactoModel(NerfactoModel):
         return torch.cat([rgb, opacity], dim=-1)
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
-        """Asked for when a training begins.
+        """Refuse training.
 
         Raises:
             SA3DError: always.
         """
-        raise SA3DError("an exported field is not trained further: train the run it came from")
+        raise SA3DError("an exported field cannot be trained: train the original run")

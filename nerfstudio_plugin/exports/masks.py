@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nerfstudio_plugin.saved.segmentation_folder import ExportSource
     from sa3d.export.masks import PhotoMasks
 
-HELP = """Write a mask of every photo, at its own size.
+HELP = """Write a mask of every photo, at the size of the photo.
 
 layouts:
   plain       <output>/<object>/<image>.png, 255 object, 0 elsewhere
@@ -37,23 +37,23 @@ class Export(ExportOptions):
     """Masks of the photos."""
 
     output: Path
-    """Folder for the masks; for coco a .json file."""
+    """Folder of the masks; for coco, a .json file."""
     layout: Literal["plain", "rgba", "labels", "coco", "colmap", "nerfstudio"] = "plain"
-    """Names, folders and kind of the files."""
+    """Names and contents of the files; see above."""
     keep: Keep = "object"
-    """colmap and nerfstudio: what is white, the objects or everything but them."""
+    """colmap and nerfstudio: the white part, the objects or everything but the objects."""
     crop: bool = False
-    """rgba: cut the pictures to the object's box."""
+    """rgba: crop the images to the object's box."""
     refine: bool = True
-    """Move the masks' edges to those of the photo nearby."""
+    """Move the edges of the masks to edges in the photo nearby."""
     refinement: RefinementConfig = field(default_factory=RefinementConfig)
 
     kind: ClassVar[str] = "masks"
 
     def check(self) -> None:
-        """Refuse options that cannot be; see ``ExportOptions.check``."""
+        """Check the options; see ``ExportOptions.check``."""
         if self.layout == "coco" and self.output.suffix.lower() != ".json":
-            raise SA3DError(f"coco is one file: name it with .json, as in {self.output}.json")
+            raise SA3DError(f"coco is one file: use a name with .json, such as {self.output}.json")
 
     def write(self, opened: ExportSource, names: Sequence[str]) -> Iterator[Written]:
         """Write the masks; see ``ExportOptions.write``."""
@@ -64,14 +64,14 @@ class Export(ExportOptions):
         places, result = self._write(opened, masks)
         result = {"layout": self.layout, "views": len(masks.views), **result}
         for place, held in places.items():
-            self.leave_manifest(opened, place, held, settings=refinement, result=result)
+            self.write_manifest(opened, place, held, settings=refinement, result=result)
             line = f"{', '.join(held)}: {len(masks.views)} views in {place}"
             yield Written(place, [line], dict.fromkeys(held, str(place)), result)
 
     def _write(
         self, opened: ExportSource, masks: PhotoMasks
     ) -> tuple[dict[Path, Sequence[str]], dict[str, Any]]:
-        """Write the layout; its places with the objects each holds, and what there is to know."""
+        """Write the layout; return its files or folders with their objects, and facts for JSON."""
         from sa3d.export.masks import (
             write_coco,
             write_colmap_masks,

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 HELP = """Write objects as watertight triangle meshes: textured as .glb, .obj, .usdz or .usd, with
 colors per vertex as .ply, without colors as .stl.
 
-Coordinates are those of the frame in every format, nothing is turned. glTF viewers take +y as up;
-where the frame's z is up, the object lies on its back there.
+Coordinates are those of the frame in every format; axes are not turned. glTF viewers take +y as up,
+so an object from a frame with z up lies on its back there.
 
 examples:
   sa3d export mesh --segmentation ball --output ball.glb
@@ -28,7 +28,7 @@ examples:
   sa3d export mesh --segmentation all_objects --output meshes/ --format usdz
 """
 
-_ORIENTATION = "coordinates as in the frame, nothing turned; glTF viewers take +y as up"
+_ORIENTATION = "coordinates as in the frame, axes not turned; glTF viewers take +y as up"
 
 
 @dataclass(kw_only=True)
@@ -36,14 +36,14 @@ class Export(Export3DOptions):
     """Meshes."""
 
     format: Literal["glb", "obj", "usdz", "usd", "ply", "stl"] = "glb"
-    """For a folder; a file's own suffix decides."""
+    """Format in a folder; a file has the format of its suffix."""
     mesh: MeshConfig = field(default_factory=MeshConfig)
 
     kind: ClassVar[str] = "mesh"
     suffixes: ClassVar[tuple[str, ...]] = MESH_SUFFIXES
 
     def check(self) -> None:
-        """Refuse options that cannot be; see ``ExportOptions.check``."""
+        """Check the options; see ``ExportOptions.check``."""
         self.mesh.check()
 
     def write(self, opened: ExportSource, names: Sequence[str]) -> Iterator[Written]:
@@ -67,7 +67,7 @@ class Export(Export3DOptions):
                 overwrite=self.overwrite,
             )
             result = self._result(place, mesh)
-            self.leave_manifest(
+            self.write_manifest(
                 opened,
                 place,
                 [name],
@@ -76,11 +76,11 @@ class Export(Export3DOptions):
                 settings=self.mesh,
                 result=result | {"orientation": _ORIENTATION},
             )
-            told = {name: {"file": str(place), **result}}
-            yield Written(place, [_told(name, place, result)], told, {"frame": self.frame})
+            entries = {name: {"file": str(place), **result}}
+            yield Written(place, [_described(name, place, result)], entries, {"frame": self.frame})
 
     def _result(self, place: Path, mesh: Mesh) -> dict[str, Any]:
-        """What the mesh measures, and how it is colored."""
+        """Return the measures of the mesh and its coloring."""
         from sa3d.export.mesh_cleanup import mesh_report
 
         coloring = "none" if place.suffix.lower() == ".stl" else f"per vertex, {self.mesh.colors}"
@@ -91,7 +91,7 @@ class Export(Export3DOptions):
         return asdict(mesh_report(mesh.vertices, mesh.faces)) | {"unit": unit, "colors": coloring}
 
 
-def _told(name: str, place: Path, result: dict[str, Any]) -> str:
+def _described(name: str, place: Path, result: dict[str, Any]) -> str:
     watertight = "watertight" if result["watertight"] else "NOT watertight"
     return (
         f"{name}: {result['vertices']} vertices, {result['faces']} faces, {watertight}, "

@@ -1,4 +1,4 @@
-"""What all kinds of export share: options, places, and the manifest they leave."""
+"""Options and manifest that all kinds of export share."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Written:
-    """One file or folder that was exported.
+    """An exported file or folder.
 
     Attributes:
-        place: where it is; its manifest lies beside it.
-        lines: what it is, in words.
-        entries: what there is to know of each object in it, as JSON holds it.
-        facts: what there is to know of the whole export.
+        place: its path; the manifest is beside it.
+        lines: description for users.
+        entries: values for JSON of each object in it, by name.
+        facts: values for JSON of the whole export.
     """
 
     place: Path
@@ -35,39 +35,39 @@ class Written:
 
 @dataclass(kw_only=True)
 class ExportOptions:
-    """Where to export to."""
+    """Options of an export; each kind is a subclass."""
 
     output: Path
-    """Where to."""
+    """File or folder to write."""
     overwrite: bool = False
-    """Replace what is there already."""
+    """Replace files that exist."""
 
     kind: ClassVar[str]
-    """Its name on the command line."""
+    """Name of the kind, as in ``KINDS``."""
 
     def check(self) -> None:
-        """Refuse options that cannot be, before anything is opened.
+        """Check the options, before a run is opened.
 
         Raises:
-            SA3DError: what is wrong.
+            SA3DError: an option is wrong.
         """
 
     def write(self, opened: ExportSource, names: Sequence[str]) -> Iterator[Written]:
         """Export the named objects, file by file.
 
         Raises:
-            SA3DError: something exists and may not be replaced, an object is empty, or the disk
-                is full.
+            SA3DError: a file exists and ``overwrite`` is False, an object is empty, or a file
+                cannot be written.
         """
         raise NotImplementedError
 
     def report(self, written: Sequence[Written]) -> dict[str, Any]:
-        """What was exported, as JSON holds it."""
+        """Return a summary of the export, as plain values for JSON."""
         facts = {key: value for one in written for key, value in one.facts.items()}
         files = {name: entry for one in written for name, entry in one.entries.items()}
         return {"kind": self.kind, **facts, "files": files}
 
-    def leave_manifest(
+    def write_manifest(
         self,
         opened: ExportSource,
         output: Path,
@@ -95,7 +95,7 @@ class ExportOptions:
 
 
 def source(opened: ExportSource) -> dict[str, Any]:
-    """Where a segmentation comes from: its run, the checkpoint and its hash, versions."""
+    """Return the origin of a segmentation: its run, the checkpoint and its hash, versions."""
     from sa3d.export.manifest import file_sha256
 
     return {
@@ -111,21 +111,21 @@ def source(opened: ExportSource) -> dict[str, Any]:
 
 @dataclass(kw_only=True)
 class Export3DOptions(ExportOptions):
-    """An export in 3D: a file for one object, or a folder for a file per object."""
+    """Options of an export in 3D: one file, or a folder with a file for each object."""
 
     output: Path
-    """A file for one object, or a folder for a file per object."""
+    """A file for one object, or a folder that gets a file for each object."""
     frame: Frame = "original"
-    """original: the frame of the data set's own camera poses; nerfstudio: the run's world."""
+    """original: frame of the data set's own camera poses; nerfstudio: world frame of the run."""
 
     suffixes: ClassVar[tuple[str, ...]]
-    """Of the files it can write."""
+    """Suffixes of the files that it can write."""
 
     def places(self, names: Sequence[str], suffix: str) -> dict[str, Path]:
-        """The file of every object; ``suffix`` is taken in a folder.
+        """Return the file of every object; in a folder, files get ``suffix``.
 
         Raises:
-            SA3DError: one file for several objects, or a file exists and may not be replaced.
+            SA3DError: one file for several objects, or a file exists and ``overwrite`` is False.
         """
         if self.output.suffix.lower() not in self.suffixes:
             places = {name: self.output / f"{name}{suffix}" for name in names}
@@ -134,17 +134,17 @@ class Export3DOptions(ExportOptions):
         else:
             raise SA3DError(
                 f"{self.output} is one file, but there are {len(names)} objects "
-                f"({', '.join(names)}): choose one with --objects, or give a folder"
+                f"({', '.join(names)}): choose one of them, or give a folder"
             )
         for place in places.values():
             check_new_file(place, self.overwrite)
         return places
 
-    def gathered(self, names: Sequence[str], suffix: str) -> dict[Path, list[str]]:
-        """The objects of every file, for kinds whose files hold several; see ``places``.
+    def files_of(self, names: Sequence[str], suffix: str) -> dict[Path, list[str]]:
+        """Return the objects of every file, for kinds with several objects in a file.
 
         Raises:
-            SA3DError: a file exists and may not be replaced.
+            SA3DError: a file exists and ``overwrite`` is False.
         """
         if self.output.suffix.lower() not in self.suffixes:
             return {place: [name] for name, place in self.places(names, suffix).items()}

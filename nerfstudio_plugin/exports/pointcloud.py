@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HELP = """Write objects as point clouds: colors, normals, label (index of the object), probability.
 
-A file holds one object or several, told apart by their label; a folder gets a file per object.
+A file has one object or several, with a label for each; a folder gets a file for each object.
 
 examples:
   sa3d export pointcloud --segmentation ball --output ball.ply
@@ -30,16 +30,16 @@ class Export(Export3DOptions):
     """Point clouds."""
 
     output: Path
-    """A .ply, .pcd or .npz file for all objects chosen, or a folder for a file per object."""
+    """A .ply, .pcd or .npz file for all chosen objects, or a folder that gets a file for each."""
     format: Literal["ply", "pcd", "npz"] = "ply"
-    """For a folder; a file's own suffix decides."""
+    """Format in a folder; a file has the format of its suffix."""
     pointcloud: PointCloudConfig = field(default_factory=PointCloudConfig)
 
     kind: ClassVar[str] = "pointcloud"
     suffixes: ClassVar[tuple[str, ...]] = POINTCLOUD_SUFFIXES
 
     def check(self) -> None:
-        """Refuse options that cannot be; see ``ExportOptions.check``."""
+        """Check the options; see ``ExportOptions.check``."""
         self.pointcloud.check()
 
     def write(self, opened: ExportSource, names: Sequence[str]) -> Iterator[Written]:
@@ -48,7 +48,7 @@ class Export(Export3DOptions):
 
         placement = opened.placement(self.frame)
         objects = list(opened.segmentation.objects)
-        for place, held in self.gathered(names, f".{self.format}").items():
+        for place, held in self.files_of(names, f".{self.format}").items():
             cloud = export_pointcloud(
                 opened.scene,
                 opened.segmentation,
@@ -60,9 +60,9 @@ class Export(Export3DOptions):
             )
             counts = {n: int((cloud.labels == objects.index(n)).sum()) for n in held}
             result = {"points": len(cloud), "points_of": counts}
-            self.leave_manifest(
+            self.write_manifest(
                 opened, place, held, placement=placement, settings=self.pointcloud, result=result
             )
             lines = [f"{name}: {points} points in {place}" for name, points in counts.items()]
-            told = {n: {"file": str(place), "points": points} for n, points in counts.items()}
-            yield Written(place, lines, told, {"frame": self.frame})
+            entries = {n: {"file": str(place), "points": points} for n, points in counts.items()}
+            yield Written(place, lines, entries, {"frame": self.frame})

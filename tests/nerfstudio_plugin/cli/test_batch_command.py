@@ -288,7 +288,7 @@ def without(job, key):
         (
             [{**BALL, "exports": [{"output": "a.jpg"}]}],
             {},
-            r"^jobs.json, jobs\[0\]\.exports\[0\]: 'a.jpg' does not say what to export",
+            r"^jobs.json, jobs\[0\]\.exports\[0\]: no kind of export for 'a.jpg'",
         ),
         (
             [{**BALL, "exports": [{"output": "a.glb", "options": {"mesh": {"faces": -5}}}]}],

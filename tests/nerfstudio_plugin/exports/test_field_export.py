@@ -169,10 +169,10 @@ def test_what_would_be_empty_is_refused(tiny_run, tmp_path):
     with pytest.raises(SA3DError, match="no density inside the object"):
         export_field(run, nowhere, tmp_path / "out")
     thin = blocks_of(run, ball(CENTER, 0.1))  # thin fog: stops less than half of the light
-    with pytest.raises(SA3DError, match="nothing would be left to see"):
+    with pytest.raises(SA3DError, match="nothing would be visible"):
         export_field(run, thin, tmp_path / "out")
     behind = blocks_of(run, ball((0.0, 0.0, 30.0), 5.0))  # above all cameras
-    with pytest.raises(SA3DError, match="nothing would be left to see"):
+    with pytest.raises(SA3DError, match="nothing would be visible"):
         export_field(run, behind, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -215,7 +215,7 @@ def test_nothing_is_replaced_but_an_exported_field(dense_run, tmp_path):
 def test_it_is_no_scene_to_train_or_to_segment_in(dense_run, tmp_path):
     run = open_run(dense_run)
     written = export_field(run, in_ball(run), tmp_path / "ball")
-    with pytest.raises(SA3DError, match="not trained further"):
+    with pytest.raises(SA3DError, match="cannot be trained"):
         opened(written.config).get_param_groups()
     with pytest.raises(SA3DError, match="cannot be segmented"):
         open_run(written.config)
