@@ -18,7 +18,10 @@ Vector = tuple[float, float, float]
 
 
 class Shape(Protocol):
-    """A solid of one color. Frozen dataclasses, so that ``repr`` tells two of them apart."""
+    """A solid of one color.
+
+    Shapes are frozen dataclasses, so that different shapes have different ``repr``.
+    """
 
     @property
     def color(self) -> Vector:
@@ -26,17 +29,17 @@ class Shape(Protocol):
         ...
 
     def signed_distance(self, points: Tensor) -> Tensor:
-        """Distance to the surface, [...] of points [..., 3], negative inside, world units."""
+        """Return the distance [...] of points [..., 3] to the surface, negative inside."""
         ...
 
     def intersect(self, rays: Rays) -> Tensor:
-        """Distance along each ray to the first surface point, [R]; infinite for a miss."""
+        """Return the distance along each ray to the first surface point, [R]; inf for a miss."""
         ...
 
 
 @dataclass(frozen=True)
 class Sphere:
-    """A ball, or with ``thickness`` a hollow one whose wall is that thick."""
+    """A ball; with ``thickness``, a hollow ball with a wall of that thickness."""
 
     center: Vector
     radius: float
@@ -81,7 +84,7 @@ class Box:
 
 
 def slab_distances(rays: Rays, low: Vector, high: Vector) -> tuple[Tensor, Tensor]:
-    """Where rays enter and leave an axis-aligned box, [R] each; ``enter > leave`` for a miss."""
+    """Return where rays enter and leave an axis-aligned box, [R]; ``enter > leave`` for a miss."""
     safe = torch.where(rays.directions.abs() < 1e-9, 1e-9, rays.directions)
     to_low = (torch.tensor(low).to(rays.origins) - rays.origins) / safe
     to_high = (torch.tensor(high).to(rays.origins) - rays.origins) / safe
@@ -89,17 +92,21 @@ def slab_distances(rays: Rays, low: Vector, high: Vector) -> tuple[Tensor, Tenso
 
 
 class AnalyticField:
-    """Opaque shapes in empty space, rendered by a fixed number of samples along each ray.
+    """A field of opaque shapes in empty space, with a fixed number of samples along each ray.
 
-    Boxed fields sample evenly where the ray runs through the box; contracted ones evenly up to
-    ``middle`` and evenly in disparity from there to ``far``, as nerfacto starts out. Density is
-    ``density`` per world unit inside the shapes, and 0 outside; it rises linearly over
-    ``softness`` (world units) centred on the surface. Depth is the median.
+    A field in a box has even samples along the part of the ray in the box. A contracted field has
+    even samples up to ``middle``, and samples even in disparity from there to ``far``, as
+    nerfacto's first sampler. The depth is the median.
 
     Args:
-        shapes: what there is.
-        bounds: space of the field; shapes beyond a box are cut off.
-        background: RGB behind everything.
+        shapes: the shapes.
+        bounds: space of the field; shapes are cut off at the sides of a box.
+        num_samples: along each ray.
+        density: inside the shapes, per world unit; it is 0 outside.
+        softness: width, in world units, over which the density rises linearly at the surface.
+        background: RGB behind the shapes.
+        middle: distance at which the samples become even in disparity, world units.
+        far: distance of the last sample, world units.
     """
 
     def __init__(
@@ -175,9 +182,9 @@ class AnalyticField:
         )
 
     def instances(self, rays: Rays) -> Tensor:
-        """Index of the first shape each ray meets, exactly, [R]; -1 for none.
+        """Return the exact index of the first shape that each ray hits, [R]; -1 for none.
 
-        Only where the shapes lie inside the bounds.
+        The shapes must be inside the bounds.
         """
         distances = torch.stack([shape.intersect(rays) for shape in self.shapes], dim=-1)
         nearest, index = distances.min(dim=-1)
@@ -187,7 +194,7 @@ class AnalyticField:
         return torch.stack([shape.signed_distance(positions) for shape in self.shapes], dim=-1)
 
     def _sample_edges(self, rays: Rays) -> Tensor:
-        """Bin edges along each ray, [R, S + 1]."""
+        """Return the edges of the samples along each ray, [R, S + 1]."""
         share = torch.linspace(0, 1, self._num_samples + 1).to(rays.origins)
         if self._bounds.kind == "box":
             enter, leave = slab_distances(rays, *self._bounds.aabb)

@@ -1,4 +1,4 @@
-"""A small scene with known answers: two objects on a table, photographed from all around."""
+"""A small scene with known answers: two objects on a table, with views from all around."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TABLE = Box((-0.9, -0.9, -0.6), (0.9, 0.9, -0.4), color=(0.6, 0.6, 0.5))
 
 @dataclass(frozen=True)
 class AnalyticScene:
-    """A prepared scene, its field, and the exact masks, bool [V, H, W], of its named shapes."""
+    """A scene, its field, and the exact masks, bool [V, H, W], of its shapes by name."""
 
     scene: Scene
     field: AnalyticField
@@ -50,17 +50,24 @@ def analytic_scene(
     density: float = 400.0,
     prepare: bool = True,
 ) -> AnalyticScene:
-    """Photo analytic shapes, from a spiral of cameras looking at the origin unless told.
+    """Make a scene of analytic shapes; by default, a spiral of cameras looks at the origin.
 
     Args:
         folder: gets ``images/`` (PNG) and ``cache/``.
-        shapes: by name; a ball and a crate on a table by default.
-        kind: bounds of the field, over the box [-1, 1]^3.
+        shapes: by name; by default a ball and a crate on a table.
+        kind: of the bounds of the field, over the box [-1, 1]^3.
+        num_views: number of cameras on the spiral.
         size: (width, height) of the photos and of the operators.
-        cameras: instead of ``num_views`` of the spiral; all of ``size``.
-        resolution: of the mask grid over the unit cube; contracted spaces spend half of it, along
-            each side, on the outside.
-        softness, density: of the field.
+        cameras: all of size ``size``; replace the spiral.
+        resolution: of the mask grid over the unit cube; in contracted space, half of it along each
+            side is for the outside.
+        softness: of the field, see ``AnalyticField``.
+        density: of the field, see ``AnalyticField``.
+        prepare: prepare the scene.
+
+    Example:
+        >>> made = analytic_scene(tmp_path)
+        >>> segmentation = voted_segmentation(made.scene, made.masks)
     """
     shapes = shapes or {"ball": BALL, "crate": CRATE, "table": TABLE}
     field = AnalyticField(list(shapes.values()), Bounds(kind), softness=softness, density=density)
@@ -79,7 +86,7 @@ def analytic_scene(
 
 
 def look_at(position: Vector, target: Vector, size: tuple[int, int], index: int = -1) -> Camera:
-    """A pinhole camera looking at ``target``, z up, with a field of view of 53 degrees."""
+    """Return a pinhole camera that looks at ``target``, z up; its field of view is 53 degrees."""
     origin = torch.tensor(position)
     back = torch.nn.functional.normalize(origin - torch.tensor(target), dim=0)
     right = torch.nn.functional.normalize(
@@ -100,7 +107,7 @@ def look_at(position: Vector, target: Vector, size: tuple[int, int], index: int 
 
 
 def spiral_camera(index: int, count: int, size: tuple[int, int]) -> Camera:
-    """Camera ``index`` of ``count`` on a rising turn around the origin, 2.4 units away."""
+    """Return camera ``index`` of ``count`` around the origin, 2.4 units away, at three heights."""
     angle, height = 2 * math.pi * index / count, (0.3, 1.0, 1.7)[index % 3]
     radius = math.sqrt(2.4**2 - height**2)
     position = (radius * math.cos(angle), radius * math.sin(angle), height)
@@ -108,10 +115,11 @@ def spiral_camera(index: int, count: int, size: tuple[int, int]) -> Camera:
 
 
 def voted_segmentation(scene: Scene, masks: Mapping[str, np.ndarray]) -> Segmentation:
-    """What the loop would return with a perfect segmenter: every view votes its exact mask.
+    """Return the segmentation of a perfect loop: every view votes with its exact mask.
 
     Args:
-        masks: by object, bool [V, H, W] at the photos' size, all views accepted.
+        scene: prepared.
+        masks: by object, bool [V, H, W] at the size of the photos.
     """
     return Segmentation(
         scene_key=scene.key,

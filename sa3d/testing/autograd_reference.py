@@ -1,4 +1,4 @@
-"""SA3D's loss as the paper writes it, left to autograd: what the closed form is compared with."""
+"""The loss of SA3D (Cen et al. 2023) with autograd: a reference for the closed form."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from sa3d.scene.view_operator import ViewOperator
 
 
 def autograd_step(operator: ViewOperator, mask: Tensor, lam: float) -> Tensor:
-    """``-dL/dV`` [N] of ``L = - sum_p S m + lam sum_p (1 - S) m`` (Cen et al. 2023, eq. 4-6).
+    """Return ``-dL/dV`` [N] of ``L = - sum_p S m + lam sum_p (1 - S) m``.
 
-    Rays are summed entry by entry, not by the operator's own products, from random values ``V``:
-    the loss is linear, so they must not matter.
+    Source: Cen et al. 2023, eq. 4-6. Rays are summed entry by entry, not by the operator's own
+    products. The values ``V`` are random; the loss is linear, so they do not matter.
 
     Args:
-        mask: S, [R] in [0, 1].
+        operator: of one view.
+        mask: ``S``, [R] in [0, 1].
+        lam: weight of the second term.
     """
     values = torch.rand(operator.num_elements, requires_grad=True)
     ray = torch.repeat_interleave(torch.arange(operator.num_rays), operator.crow.diff())

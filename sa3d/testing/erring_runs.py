@@ -1,4 +1,4 @@
-"""Runs of the whole loop on generated scenes with a segmenter that errs, others for every seed."""
+"""Runs of the loop on generated scenes with a segmenter that makes errors, one run per seed."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from sa3d.testing.oracle_segmenter import OracleErrors, OracleSegmenter
 from sa3d.testing.random_scene import largest_in_first_view, random_scene
 
 KINDS = ("dilated", "eroded", "disc", "missing", "neighbour", "wrong", "empty", "mixed")
-"""What the segmenter gets wrong; *mixed*: some of all."""
+"""Kinds of errors of the segmenter; ``mixed`` is a mixture of all."""
 SIZE = (48, 36)
-"""Of the photos: small, so that hundreds of runs take minutes."""
+"""Size (width, height) of the photos: small, so that hundreds of runs take minutes."""
 MOST = 0.6
-"""It errs in up to this share of the views."""
+"""The segmenter makes errors in at most this share of the views."""
 
 
 @dataclass(frozen=True)
 class ErringRun:
-    """One object of one generated scene, segmented by a segmenter that errs in ``rate`` of it."""
+    """An object of a generated scene, segmented with errors in the share ``rate`` of the views."""
 
     scene: AnalyticScene
     name: str
@@ -36,21 +36,22 @@ class ErringRun:
     segmentation: Segmentation
 
     def iou(self) -> float:
-        """Mean IoU of the final masks with the exact ones, over all views that show either."""
+        """Return the mean IoU of final and exact masks, over the views that show one of them."""
         views = range(len(self.scene.scene.views))
         masks = [final_mask(self.scene.scene, self.segmentation, self.name, i)[0] for i in views]
         return mean_iou_over_views(masks, list(self.scene.masks[self.name]))
 
 
 def erring_run(folder: Path, seed: int, config: LoopConfig | None = None) -> ErringRun:
-    """Draw a scene (2 to 5 solids, 12 to 20 views) and a way to err, and run the loop to its end.
+    """Draw a scene (2 to 5 solids, 12 to 20 views) and errors at random, and run the loop.
 
-    Solids are fogged like those of a NeRF: light goes 0.25 to 5 of the grid's voxels deep.
-
-    The largest solid of the first photo is marked there with its exact mask.
+    Solids are as soft as those of a NeRF: light reaches 0.25 to 5 voxels deep. The largest solid of
+    the first view is prompted there with its exact mask.
 
     Args:
-        folder: gets the photos and the scene's cache.
+        folder: gets the photos and the cache of the scene.
+        seed: of the random draws.
+        config: settings of the loop.
     """
     random = np.random.default_rng([seed, 6])
     count, views = int(random.integers(2, 6)), int(random.integers(12, 21))
@@ -73,7 +74,7 @@ def erring_run(folder: Path, seed: int, config: LoopConfig | None = None) -> Err
 
 
 def errors_of(kind: str, rate: float, seed: int) -> OracleErrors:
-    """One of the ``KINDS`` in a share ``rate`` of the images."""
+    """Return errors of one of the ``KINDS`` in a share ``rate`` of the images."""
     if kind == "mixed":
         part = rate / 5
         return OracleErrors(

@@ -1,4 +1,4 @@
-"""What every ``RadianceField`` must hold: assertions for tests."""
+"""Assertions that every ``RadianceField`` must pass."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ def check_radiance_field(field: RadianceField, rays: Rays) -> None:
     """Check a field against its contract.
 
     Args:
-        rays: a few dozen, most of them hitting something.
+        field: to check.
+        rays: a few dozen; most of them must hit something.
 
     Raises:
-        AssertionError: naming what is broken.
+        AssertionError: the field breaks the contract; the message says in which point.
     """
     assert isinstance(field, RadianceField), "a member of RadianceField is missing"
     assert len(rays) >= 4, "give at least four rays"
@@ -63,7 +64,7 @@ def _check_values(render: FieldRender) -> None:
     assert torch.allclose(render.accumulation, total, atol=1e-3), (
         "accumulation is not the sum of the weights"
     )
-    assert (total > 0).any(), "no ray meets anything: these rays check nothing"
+    assert (total > 0).any(), "no ray hits anything: give other rays"
 
 
 def _check_positions(render: FieldRender, rays: Rays) -> None:
@@ -73,15 +74,15 @@ def _check_positions(render: FieldRender, rays: Rays) -> None:
     aside = (offset - along[..., None] * directions).norm(dim=-1)
     lit = render.weights > 0
     assert (aside <= 1e-3 * along.abs().clamp_min(1))[lit].all(), "a sample is not on its ray"
-    assert (along >= -1e-4)[lit].all(), "a sample lies behind the camera"
+    assert (along >= -1e-4)[lit].all(), "a sample is behind the camera"
     farthest = torch.where(lit, along, -torch.inf)
     in_order = farthest.cummax(-1).values - along <= 1e-4 * along.abs().clamp_min(1)
     assert in_order[lit].all(), "samples do not run from near to far"
     hit = render.accumulation > 0.5
     nearest = torch.where(lit, along, torch.inf).amin(-1)
     slack = 0.05 * render.depth.abs().clamp_min(1)
-    assert (render.depth >= nearest - slack)[hit].all(), "depth lies before the samples"
-    assert (render.depth <= farthest.amax(-1) + slack)[hit].all(), "depth lies behind the samples"
+    assert (render.depth >= nearest - slack)[hit].all(), "depth is before the samples"
+    assert (render.depth <= farthest.amax(-1) + slack)[hit].all(), "depth is behind the samples"
 
 
 def _check_chunks(field: RadianceField, whole: FieldRender, rays: Rays) -> None:

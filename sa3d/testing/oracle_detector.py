@@ -1,4 +1,4 @@
-"""A text detector that knows the answers, with errors on purpose."""
+"""A text detector with known answers and errors on purpose, for tests."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from sa3d.detectors.protocol import Detections, checked_words
 
 
 class OracleDetector:
-    """Knows where named things are; other words score low everywhere.
+    """A detector that knows the boxes of named objects; other words have low scores.
 
     Args:
         images: [H, W, 3] uint8 each, by view.
-        masks: for each view, the masks [H, W] bool by the words that name them.
-        wrong: by view, further boxes (x0, y0, x1, y1, edges) with scores, found for any words.
-        missed: views in which nothing right is found.
-        score: of what is right.
-        with_masks: give masks, as SAM 3 does.
+        masks: by view, the masks [H, W] bool of the objects by name.
+        wrong: by view, further boxes (x0, y0, x1, y1, edges) with scores, detected for any words.
+        missed: views without a correct detection.
+        score: of correct detections.
+        with_masks: return masks, as SAM 3 does.
     """
 
     name = "oracle"
@@ -39,7 +39,7 @@ class OracleDetector:
         self._score, self._with_masks = score, with_masks
 
     def detect(self, image: np.ndarray, text: str) -> Detections:
-        """Everything called ``text``; all else with a score of 0.1."""
+        """Detect all objects named ``text`` with a high score, and the others with 0.1."""
         words, view = checked_words(text), self._views[image.tobytes()]
         found: list[tuple[tuple[float, ...], float, np.ndarray]] = []
         for name, mask in self._masks[view].items():

@@ -1,4 +1,4 @@
-"""A segmenter that knows the answers: for upper bounds, and for tests of everything around it."""
+"""A segmenter with known answers and errors on purpose, for upper bounds and tests."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from sa3d.segmenters.prompt_check import CheckedPrompt, checked_image
 from sa3d.segmenters.protocol import MaskPrediction
 
 NESTING_SHARE = 0.02
-"""The smaller and larger candidates differ by this share of the mask's size."""
+"""The smaller and the larger candidate differ by this share of the mask's size."""
 MISSING_SHARE = 0.4
-"""So much of an object is missing where a part is."""
+"""Share of an object that is missing in an image with the error ``missing``."""
 
 
 @dataclass(frozen=True)
 class OracleErrors:
-    """What goes wrong, in which share of the images; drawn per image and object from ``seed``.
+    """Errors of the oracle, drawn at random for each image and object.
 
     Attributes:
-        empty: share of images in which nothing is found.
-        wrong: share of images in which the object's nearest neighbour is answered instead.
+        empty: share of images with an empty mask.
+        wrong: share of images with the mask of the nearest other object instead.
         missing: share of images in which 40% of the object are cut off, along a straight line.
-        neighbour: share of images in which the object's nearest neighbour is taken too.
-        leak: share of images in which a disc beside the object is taken too.
-        dilate: growth of masks in shares of their size (sqrt of the area); negative erodes.
-        dilated: share of images in which masks grow so.
-        honest: predicted IoUs know of the errors; otherwise the segmenter is sure of itself.
-        seed: of the draws.
+        neighbour: share of images in which the nearest other object is added.
+        leak: share of images in which a disc at the border of the object is added.
+        dilate: growth of masks as a share of their size (sqrt of the area); negative erodes.
+        dilated: share of images with masks that grow by ``dilate``.
+        honest: predict the IoU with the exact mask; otherwise predict as if there were no error.
+        seed: of the random draws.
     """
 
     empty: float = 0.0
@@ -47,16 +47,16 @@ class OracleErrors:
 
 
 class OracleSegmenter:
-    """Returns the known object that a prompt points at.
+    """A segmenter that returns the known object that fits a prompt best.
 
-    Every prompt votes: clicks by lying in or outside an object, a box by its IoU with the object's
-    bounding box, a mask by IoU. The object with the most votes wins; none with a positive vote
-    gives empty masks.
+    Points count by being in or outside of an object, a box by its IoU with the object's bounding
+    box, a mask by its IoU. The object with the highest sum is returned, or empty masks if no sum is
+    positive.
 
     Args:
         images: [H, W, 3] uint8 each, by name.
-        masks: for each name, the objects' masks [H, W] bool by label.
-        errors: what to get wrong on purpose.
+        masks: by name of the image, the objects' masks [H, W] bool by label.
+        errors: errors on purpose; none by default.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class OracleSegmenter:
 
     @property
     def name(self) -> str:
-        """Names the kind only: its state is the image, whatever it knows."""
+        """Name of the segmenter; the same for all errors, since its state is only the image."""
         return "oracle"
 
     def set_image(self, image: np.ndarray) -> None:
-        """Look an image up.
+        """Look up an image.
 
         Raises:
-            KeyError: the image is none of the known ones.
+            KeyError: the image is not one of the known images.
         """
         image = checked_image(image)
         if _key(image) not in self._known:
@@ -86,11 +86,11 @@ class OracleSegmenter:
         self._image = image.copy()
 
     def save_state(self) -> Mapping[str, np.ndarray]:
-        """The image itself."""
+        """Return the image."""
         return {"image": self._current()[0].copy()}
 
     def restore_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Bring back an image."""
+        """Set a saved image again."""
         self.set_image(np.asarray(state["image"]))
 
     def predict(
@@ -102,7 +102,7 @@ class OracleSegmenter:
         *,
         multimask_output: bool = False,
     ) -> MaskPrediction:
-        """The object with the most votes; see ``PromptableSegmenter``."""
+        """Return the object that fits best; see ``PromptableSegmenter``."""
         image, objects = self._current()
         prompt = CheckedPrompt.of(point_coords, point_labels, box, mask_logits)
         votes = {label: _votes(mask, prompt) for label, mask in objects.items()}
@@ -128,7 +128,7 @@ class OracleSegmenter:
         return self._image, self._known[_key(self._image)]
 
     def _with_errors(self, mask: np.ndarray, label: str) -> np.ndarray:
-        """The mask with this image's and object's errors; the same at every call."""
+        """Apply the errors of this image and object to a mask; the same at every call."""
         errors, (image, objects) = self._errors, self._current()
         digest = hashlib.sha256(f"{errors.seed}:{label}:{_key(image)}".encode()).digest()
         random = np.random.default_rng(int.from_bytes(digest[:8], "little"))
@@ -154,12 +154,12 @@ def _key(image: np.ndarray) -> str:
 
 
 def _votes(mask: np.ndarray, prompt: CheckedPrompt) -> float:
-    """How well an object answers a prompt: 1 for each click it obeys, -1 for each it does not."""
+    """Score how well an object fits a prompt: 1 for each point that fits, -1 for each other."""
     votes = 0.0
     for points, wanted in ((prompt.positive, True), (prompt.negative, False)):
         for x, y in np.rint(points).astype(int):
             inside = 0 <= x < mask.shape[1] and 0 <= y < mask.shape[0] and bool(mask[y, x])
-            # A negative click beside the object says nothing for it.
+            # A negative point beside the object does not count for it.
             votes += (1.0 if inside else -1.0) if wanted else (-1.0 if inside else 0.0)
     if prompt.box is not None:
         boxed = np.zeros(mask.shape, bool)
@@ -176,7 +176,7 @@ def _iou(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _bounding_box(mask: np.ndarray) -> np.ndarray:
-    """The filled bounding box of a mask, [H, W] bool."""
+    """Return the filled bounding box of a mask, [H, W] bool."""
     boxed = np.zeros(mask.shape, bool)
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     if len(columns):
@@ -185,7 +185,7 @@ def _bounding_box(mask: np.ndarray) -> np.ndarray:
 
 
 def _grown(mask: np.ndarray, share: float) -> np.ndarray:
-    """A mask dilated (or eroded, share < 0) by a share of its size, at least one pixel."""
+    """Dilate a mask (erode if ``share`` < 0) by a share of its size, at least by one pixel."""
     import cv2
 
     if share == 0 or not mask.any():
@@ -197,7 +197,7 @@ def _grown(mask: np.ndarray, share: float) -> np.ndarray:
 
 
 def _nearest(mask: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
-    """Of other objects' masks the one nearest to a mask in the picture; an empty one for none."""
+    """Return the mask among ``others`` that is nearest to a mask; an empty one if there is none."""
     from scipy.ndimage import distance_transform_edt
 
     seen = [other.astype(bool) for other in others if other.any()]
@@ -208,14 +208,14 @@ def _nearest(mask: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _beyond_line(mask: np.ndarray, angle: float) -> np.ndarray:
-    """The ``MISSING_SHARE`` of a mask that lies farthest in the direction of an angle."""
+    """Return the ``MISSING_SHARE`` of a mask that is farthest in the direction of an angle."""
     rows, columns = np.indices(mask.shape)
     along = rows * math.sin(angle) + columns * math.cos(angle)
     return mask & (along > np.quantile(along[mask], 1 - MISSING_SHARE))
 
 
 def _disc_at_border(mask: np.ndarray, at: float) -> np.ndarray:
-    """A disc of a quarter of the mask's size on its border; ``at`` in [0, 1) picks where."""
+    """Return a disc at the border of a mask; ``at`` in [0, 1) selects the place."""
     edge = np.argwhere(mask & ~_grown(mask, -NESTING_SHARE))
     y, x = edge[int(at * len(edge))]
     rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]

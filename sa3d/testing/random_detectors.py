@@ -1,4 +1,4 @@
-"""Random weights through the real text detectors' classes, tiny; nothing is downloaded."""
+"""Tiny text detectors of the real classes with random weights; without downloads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 FAMILIES = ("grounding-dino", "owlv2", "sam3")
-"""``model_type`` of what ``save_tiny_detector`` makes."""
+"""``model_type`` values that ``save_tiny_detector`` accepts."""
 
 _LAYERS: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
 _BERT_WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "the", "a", "red", "mug", "ball")
@@ -17,7 +17,7 @@ _CLIP_SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 
 
 def save_tiny_detector(family: str, folder: Path) -> Path:
-    """A tiny model's files in a folder, as the hub has them."""
+    """Save a tiny model to a folder, with the same files as on the hub."""
     torch.manual_seed(0)
     model, processor = {
         "grounding-dino": _grounding_dino,
@@ -127,7 +127,7 @@ def _sam3() -> tuple[Any, Any]:
 
 
 def _clip_tokenizer(longest: int) -> Any:
-    """Letter by letter; the padding is token 0 and the end the last one, as OWLv2 counts on."""
+    """Return a tokenizer of letters; padding is token 0 and the end is the last one, for OWLv2."""
     from transformers import CLIPTokenizer
 
     letters = [letter + end for letter in ascii_lowercase for end in ("", "</w>")]

@@ -1,6 +1,6 @@
-"""Random weights through the real classes: SAM and its relatives, tiny or at their true sizes.
+"""SAM and its relatives with random weights, tiny or at true size; without downloads.
 
-Nothing is downloaded; the masks mean nothing. For tests, and for measuring time and memory.
+The masks are meaningless. The models are for tests, and for measuring time and memory.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import torch
 _Options = Mapping[str, Any]
 
 FAMILIES = ("sam", "sam_hq", "sam2", "edgetam", "sam3_tracker")
-"""``model_type`` of what ``tiny_sam`` makes."""
+"""``model_type`` values that ``tiny_sam`` accepts."""
 
 TINY_SIDE_PX = 128
-"""Input side of the tiny models: small enough for milliseconds."""
+"""Input side of the tiny models: small, so that they take milliseconds."""
 
 _VIT_LARGE = {
     "hidden_size": 1024,
@@ -66,7 +66,7 @@ _TRUE_SIZES: dict[str, tuple[str, _Options]] = {
     "sam-hq-huge": ("sam_hq", _VIT_HUGE),
     "sam3": ("sam3_tracker", {}),
 }
-"""By short name: family, and what its image encoder has in place of transformers' defaults."""
+"""By short name: family, and the options of its image encoder that differ from the defaults."""
 
 _TINY_PROMPTS = {"hidden_size": 32, "image_size": TINY_SIDE_PX, "mask_input_channels": 4}
 _TINY_DECODER = {
@@ -85,7 +85,7 @@ _TINY_VIT = {
     "window_size": 4,
     "mlp_dim": 64,
     "num_pos_feats": 16,
-    "initializer_range": 0.2,  # the default of 1e-10 makes all images alike
+    "initializer_range": 0.2,  # with the default of 1e-10 all images look the same
 }
 _TINY_HIERA = {
     "hidden_size": 16,
@@ -110,12 +110,12 @@ _REPVIT = {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]}
 
 
 def family_of(name: str) -> str:
-    """Family of a segmenter in the registry, as in FAMILIES."""
+    """Return the family, one of ``FAMILIES``, of a segmenter in the registry."""
     return _TRUE_SIZES[name][0]
 
 
 def true_size_sam(name: str) -> tuple[Any, Any]:
-    """Model and image processor of a segmenter in the registry, with random weights."""
+    """Return model and image processor of a segmenter in the registry, with random weights."""
     family, encoder = _TRUE_SIZES[name]
     vision = dict(encoder)
     if family in ("sam2", "edgetam", "sam3_tracker"):
@@ -125,7 +125,7 @@ def true_size_sam(name: str) -> tuple[Any, Any]:
 
 
 def tiny_sam(family: str) -> tuple[Any, Any]:
-    """Model and image processor of a family, a few hundred thousand random weights."""
+    """Return model and image processor of a family, with a few hundred thousand random weights."""
     prompts, decoder = dict(_TINY_PROMPTS), dict(_TINY_DECODER)
     side = TINY_SIDE_PX
     if family in ("sam", "sam_hq"):
@@ -154,7 +154,7 @@ def tiny_sam(family: str) -> tuple[Any, Any]:
 
 
 def save_tiny_sam(family: str, folder: Path) -> Path:
-    """A tiny model's files in a folder, as the hub has them."""
+    """Save a tiny model to a folder, with the same files as on the hub."""
     model, processor = tiny_sam(family)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
@@ -162,7 +162,7 @@ def save_tiny_sam(family: str, folder: Path) -> Path:
 
 
 def _pyramid(family: str, backbone: _Options) -> dict[str, Any]:
-    """Vision configuration of a family whose encoder is a backbone below a pyramid of maps."""
+    """Return the vision configuration of a family with a backbone and a feature pyramid."""
     if family == "sam2":
         channels = list(reversed(backbone.get("embed_dim_per_stage", [96, 192, 384, 768])))
         config = {"model_type": "sam2_hiera_det_model", **backbone}
@@ -171,7 +171,7 @@ def _pyramid(family: str, backbone: _Options) -> dict[str, Any]:
         from transformers import TimmWrapperConfig
 
         return {
-            "backbone_config": TimmWrapperConfig(  # built by timm, nothing is downloaded
+            "backbone_config": TimmWrapperConfig(  # built by timm, without a download
                 architecture="repvit_m1", model_args={**_REPVIT, **backbone}
             )
         }
@@ -202,7 +202,7 @@ def _with_type(family: str, vision: _Options) -> Any:
 
 
 def _processor(family: str, side: int | None) -> Any:
-    """A family's image processor, for images of ``side`` pixels; None for the family's own."""
+    """Return a family's image processor for images of ``side`` pixels; None for its default."""
     import transformers
 
     from sa3d.segmenters.sam.loading import SEGMENTER_OF_TYPE

@@ -1,4 +1,4 @@
-"""Generated scenes: a few colored solids on a table, different ones for every seed."""
+"""Generated scenes: colored solids on a table, different for every seed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sa3d.testing.analytic_fields import Box, Shape, Sphere
 from sa3d.testing.analytic_scene import TABLE, AnalyticScene, analytic_scene, look_at
 
 TOP = -0.4
-"""Height of the table."""
+"""Height of the table top, world units."""
 APART = 0.02
-"""Solids are at least this far from each other, world units: in pictures they touch."""
+"""Least distance between solids, world units; small, so that they touch in the images."""
 
 
 def random_shapes(seed: int, count: int = 4) -> dict[str, Shape]:
-    """Balls and crates of 0.3 to 0.7 units on a table, by name; the table is the last.
+    """Draw balls and crates of 0.3 to 0.7 world units on a table, by name; the table is the last.
 
-    Fewer than ``count`` solids where no room is found for more.
+    There are fewer than ``count`` solids if there is no place for more.
     """
     random = np.random.default_rng(seed)
     shapes: dict[str, Shape] = {}
@@ -56,9 +56,9 @@ def random_scene(
     resolution: int = 48,
     density: float = 400.0,
 ) -> AnalyticScene:
-    """Photo ``random_shapes`` on one walk around them, slowly going up and down.
+    """Make a scene of ``random_shapes``, with cameras on a wavy circle around them.
 
-    See ``analytic_scene``.
+    See ``analytic_scene`` for the arguments.
     """
     cameras = [_walking_camera(i, num_views, size) for i in range(num_views)]
     shapes = random_shapes(seed, count)
@@ -73,7 +73,7 @@ def random_scene(
 
 
 def _walking_camera(index: int, count: int, size: tuple[int, int]) -> Camera:
-    """Camera ``index`` of ``count``, 2.4 units from the origin, 0.6 to 1.6 units above it."""
+    """Return camera ``index`` of ``count``, 2.4 units from the origin, 0.6 to 1.6 units above."""
     angle = 2 * math.pi * index / count
     height = 1.1 + 0.5 * math.sin(2 * angle)
     radius = math.sqrt(2.4**2 - height**2)
@@ -82,6 +82,6 @@ def _walking_camera(index: int, count: int, size: tuple[int, int]) -> Camera:
 
 
 def largest_in_first_view(scene: AnalyticScene) -> str:
-    """The solid that covers most of the first photo, the table aside: the one to prompt."""
+    """Return the solid, not the table, that covers most of the first view: the one to prompt."""
     areas = {name: int(mask[0].sum()) for name, mask in scene.masks.items() if name != "table"}
     return max(areas, key=lambda name: areas[name])

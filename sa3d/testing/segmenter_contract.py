@@ -19,14 +19,17 @@ from sa3d.segmenters.protocol import (
 
 
 def check_segmenter(make: Callable[[], PromptableSegmenter], image: np.ndarray) -> None:
-    """Check a segmenter against its contract; its accuracy is not judged.
+    """Check a segmenter against its contract; its accuracy is not checked.
 
     Args:
-        make: a new segmenter, always of the same weights.
-        image: [H, W, 3] uint8, H and W different, with something in its middle.
+        make: returns a new segmenter, always with the same weights.
+        image: [H, W, 3] uint8, H and W different, with something in the middle.
 
     Raises:
-        AssertionError: naming what is broken.
+        AssertionError: the segmenter breaks the contract; the message says in which point.
+
+    Example:
+        >>> check_segmenter(GraphCutSegmenter, image)
     """
     assert image.shape[0] != image.shape[1], "give an image that is not square"
     segmenter = make()
@@ -46,7 +49,7 @@ def check_segmenter(make: Callable[[], PromptableSegmenter], image: np.ndarray) 
 
 
 def prompts(image: np.ndarray) -> dict[str, dict[str, Any]]:
-    """One prompt of each kind for the middle of an image, as arguments of ``predict``."""
+    """Return a prompt of each kind for the middle of an image, as arguments of ``predict``."""
     height, width = image.shape[:2]
     middle, corner = (width // 2, height // 2), (width - 1, height - 1)
     points = {"point_coords": np.array([middle, corner]), "point_labels": np.array([1, 0])}
@@ -64,7 +67,7 @@ def prompts(image: np.ndarray) -> dict[str, dict[str, Any]]:
 
 
 def check_predictions(segmenter: PromptableSegmenter, image: np.ndarray) -> None:
-    """Shapes, types and ranges for prompts of all kinds, one candidate and three."""
+    """Check shapes, types and ranges for prompts of all kinds, with one candidate and three."""
     for kind, prompt in prompts(image).items():
         for count in (1, 3):
             found = segmenter.predict(**prompt, multimask_output=count == 3)
@@ -74,7 +77,7 @@ def check_predictions(segmenter: PromptableSegmenter, image: np.ndarray) -> None
 def check_prediction(
     found: MaskPrediction, count: int, image_hw: tuple[int, ...], kind: str
 ) -> None:
-    """Shapes, types and ranges of ``count`` candidates; ``kind`` names the prompt in messages."""
+    """Check shapes, types and ranges of ``count`` candidates; ``kind`` is for messages."""
     shape = (count, *image_hw)
     assert found.masks.shape == shape, f"{kind}: masks are {found.masks.shape}, expected {shape}"
     assert found.masks.dtype == np.bool_, f"{kind}: masks are {found.masks.dtype}"
@@ -92,14 +95,14 @@ def check_prediction(
 
 
 def _check_logits_agree(found: MaskPrediction, kind: str) -> None:
-    """Logits span the whole image: stretched over it, their sign is the mask."""
+    """Check that the sign of the logits, stretched over the whole image, is the mask."""
     for mask, logits in zip(found.masks, found.logits, strict=True):
         agree = float((mask == (logits_to_image(logits, mask.shape) > 0)).mean())
         assert agree > 0.95, f"{kind}: logits and mask agree on {agree:.0%} of the pixels only"
 
 
 def check_mask_round_trip(segmenter: PromptableSegmenter, image: np.ndarray) -> None:
-    """Logits that came out can go in again, alone and with the prompt they came from."""
+    """Check that returned logits are accepted as input, alone and with their prompt."""
     prompt = prompts(image)["box and clicks"]
     first = segmenter.predict(**prompt)
     for again in (
@@ -112,7 +115,7 @@ def check_mask_round_trip(segmenter: PromptableSegmenter, image: np.ndarray) -> 
 def check_determinism(
     segmenter: PromptableSegmenter, make: Callable[[], PromptableSegmenter], image: np.ndarray
 ) -> None:
-    """Equal questions get equal answers, in any order and from another instance."""
+    """Check that equal prompts give equal masks, in any order and from another instance."""
     kinds = prompts(image)
     first = {kind: segmenter.predict(**prompt) for kind, prompt in kinds.items()}
     other = make()
@@ -125,7 +128,7 @@ def check_determinism(
 def check_state(
     segmenter: PromptableSegmenter, fresh: PromptableSegmenter, image: np.ndarray
 ) -> None:
-    """A restored encoding answers as the one that was saved, whatever came in between."""
+    """Check that a restored state gives the same masks as before, with other images in between."""
     state = {key: value.copy() for key, value in segmenter.save_state().items()}
     assert all(isinstance(value, np.ndarray) for value in state.values()), "state is not arrays"
     expected = {kind: segmenter.predict(**prompt) for kind, prompt in prompts(image).items()}
@@ -138,12 +141,12 @@ def check_state(
     for kind, prompt in prompts(image).items():
         _check_equal(expected[kind], fresh.predict(**prompt), f"{kind}: restored elsewhere")
         _check_equal(expected[kind], segmenter.predict(**prompt), f"{kind}: restored")
-    for key, value in used.items():  # it may be restored from the same arrays again
+    for key, value in used.items():  # they can be restored again
         assert np.array_equal(value, state[key]), f"{key}: predicting changed the restored arrays"
 
 
 def check_batch(segmenter: EncodesBatches, image: np.ndarray) -> None:
-    """Images of several sizes, encoded together, give what they give one by one, up to rounding."""
+    """Check that images of several sizes, encoded together, give the same as one by one."""
     assert isinstance(segmenter, PromptableSegmenter)
     turned = np.ascontiguousarray(image[::-1, ::-1])
     images = [image, turned, np.ascontiguousarray(image.transpose(1, 0, 2))]
@@ -164,7 +167,7 @@ def check_batch(segmenter: EncodesBatches, image: np.ndarray) -> None:
 
 
 def _check_close(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], label: str) -> None:
-    assert set(a) == set(b), f"{label}: states hold {sorted(a)} and {sorted(b)}"
+    assert set(a) == set(b), f"{label}: states have {sorted(a)} and {sorted(b)}"
     for key in a:
         assert a[key].shape == b[key].shape, f"{label}: {key} differs in shape"
         assert a[key].dtype == b[key].dtype, f"{label}: {key} differs in type"
@@ -174,7 +177,7 @@ def _check_close(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], label
 
 
 def check_errors(segmenter: PromptableSegmenter, image: np.ndarray) -> None:
-    """Wrong use is refused.
+    """Check that wrong calls raise errors.
 
     Args:
         segmenter: without an image.
@@ -203,7 +206,7 @@ def check_errors(segmenter: PromptableSegmenter, image: np.ndarray) -> None:
 
 
 def check_appearance(segmenter: LearnsAppearance, image: np.ndarray) -> None:
-    """Samples have a fixed shape and are colors of the image; forgetting them forgets them."""
+    """Check that samples have a fixed shape, and that unset samples have no effect."""
     assert isinstance(segmenter, PromptableSegmenter)
     segmenter.set_image(image)
     prompt = prompts(image)["box"]
@@ -235,21 +238,21 @@ def _expect(error: type[Exception], label: str, call: Callable[[], object]) -> N
         call()
     except error:
         return
-    raise AssertionError(f"{label}: {error.__name__} expected, nothing was raised")
+    raise AssertionError(f"{label}: no {error.__name__} was raised")
 
 
 SIZES = ((72, 96), (96, 54))
-"""Height and width of a 4:3 picture, and of a 9:16 one."""
+"""Height and width of a 4:3 image and a 9:16 image."""
 
 
 @dataclass(frozen=True)
-class CornerPicture:
-    """A bright block in one corner of a dark picture.
+class CornerImage:
+    """A bright block in one corner of a dark image.
 
     Attributes:
         image: [H, W, 3] uint8.
         truth: [H, W] bool, the block.
-        corner: pixel (x, y) of the picture's corner that the block fills.
+        corner: pixel (x, y) of the image's corner that the block fills.
     """
 
     image: np.ndarray
@@ -258,44 +261,44 @@ class CornerPicture:
 
     @property
     def box(self) -> np.ndarray:
-        """The block's box, XYXY pixel indices."""
+        """Box of the block, XYXY pixel indices."""
         rows, columns = np.nonzero(self.truth)
         return np.array([columns.min(), rows.min(), columns.max(), rows.max()])
 
     @property
     def opposite(self) -> tuple[int, int]:
-        """The pixel (x, y) of the corner across."""
+        """Pixel (x, y) of the opposite corner."""
         height, width = self.truth.shape
         return width - 1 - self.corner[0], height - 1 - self.corner[1]
 
 
-def corner_pictures() -> list[CornerPicture]:
-    """A picture of each size for each of the four corners."""
-    pictures = []
+def corner_images() -> list[CornerImage]:
+    """Return an image of each size for each of the four corners."""
+    corners = []
     for height, width in SIZES:
         for right, below in ((0, 0), (1, 0), (0, 1), (1, 1)):
             truth = np.zeros((height, width), bool)
             truth[: height // 2, : width // 3] = True
             truth = truth[:: -1 if below else 1, :: -1 if right else 1].copy()
-            noise = np.random.default_rng(len(pictures)).normal(0, 5, (height, width, 3))
+            noise = np.random.default_rng(len(corners)).normal(0, 5, (height, width, 3))
             image = np.where(truth[..., None], (230, 190, 60), (50, 60, 80)) + noise
             corner = (right * (width - 1), below * (height - 1))
-            pictures.append(CornerPicture(image.clip(0, 255).astype(np.uint8), truth, corner))
-    return pictures
+            corners.append(CornerImage(image.clip(0, 255).astype(np.uint8), truth, corner))
+    return corners
 
 
-def check_sizes(make: Callable[[], PromptableSegmenter], pictures: Sequence[CornerPicture]) -> None:
-    """Prompts on the outermost pixels are taken, whatever the picture's shape.
+def check_sizes(make: Callable[[], PromptableSegmenter], corners: Sequence[CornerImage]) -> None:
+    """Check that prompts on the outermost pixels work, for images of any shape.
 
     Raises:
-        AssertionError: naming what is broken.
+        AssertionError: a prompt does not work.
     """
     segmenter = make()
-    for picture in pictures:
-        segmenter.set_image(picture.image)
-        height, width = picture.truth.shape
+    for sample in corners:
+        segmenter.set_image(sample.image)
+        height, width = sample.truth.shape
         click: dict[str, Any] = {
-            "point_coords": np.array([picture.corner]),
+            "point_coords": np.array([sample.corner]),
             "point_labels": np.array([1]),
         }
         whole: dict[str, Any] = {"box": np.array([0, 0, width - 1, height - 1])}
@@ -304,31 +307,31 @@ def check_sizes(make: Callable[[], PromptableSegmenter], pictures: Sequence[Corn
             check_prediction(found, 1, (height, width), f"{kind} of {width} x {height}")
 
 
-def check_finds(make: Callable[[], PromptableSegmenter], pictures: Sequence[CornerPicture]) -> None:
-    """A segmenter that can see finds the block where it is, to the last pixel of the corner.
+def check_finds(make: Callable[[], PromptableSegmenter], corners: Sequence[CornerImage]) -> None:
+    """Check that a segmenter finds the block, including the pixel in the corner.
 
     Not for random weights.
 
     Raises:
-        AssertionError: naming what is broken.
+        AssertionError: a mask is wrong.
     """
     segmenter = make()
-    for picture in pictures:
-        segmenter.set_image(picture.image)
-        label = f"block at {picture.corner} of {picture.truth.shape[::-1]}"
-        boxed = segmenter.predict(box=picture.box)
-        _check_mask(boxed.masks[0], picture, f"{label}, box")
-        again = segmenter.predict(box=picture.box, mask_logits=boxed.logits[0])
-        _check_mask(again.masks[0], picture, f"{label}, box and own logits")
-        clicks = np.array([picture.corner, picture.opposite])
-        clicked = segmenter.predict(clicks, np.array([1, 0]), picture.box)
-        _check_mask(clicked.masks[0], picture, f"{label}, box and clicks in two corners")
+    for sample in corners:
+        segmenter.set_image(sample.image)
+        label = f"block at {sample.corner} of {sample.truth.shape[::-1]}"
+        boxed = segmenter.predict(box=sample.box)
+        _check_mask(boxed.masks[0], sample, f"{label}, box")
+        again = segmenter.predict(box=sample.box, mask_logits=boxed.logits[0])
+        _check_mask(again.masks[0], sample, f"{label}, box and own logits")
+        clicks = np.array([sample.corner, sample.opposite])
+        clicked = segmenter.predict(clicks, np.array([1, 0]), sample.box)
+        _check_mask(clicked.masks[0], sample, f"{label}, box and clicks in two corners")
 
 
-def _check_mask(mask: np.ndarray, picture: CornerPicture, label: str) -> None:
-    x, y = picture.corner
+def _check_mask(mask: np.ndarray, sample: CornerImage, label: str) -> None:
+    x, y = sample.corner
     assert mask[y, x], f"{label}: the corner pixel is missing"
-    x, y = picture.opposite
+    x, y = sample.opposite
     assert not mask[y, x], f"{label}: the opposite corner is in"
-    iou = (mask & picture.truth).sum() / (mask | picture.truth).sum()
+    iou = (mask & sample.truth).sum() / (mask | sample.truth).sum()
     assert iou > 0.9, f"{label}: IoU {iou:.2f}"

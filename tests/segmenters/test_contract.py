@@ -22,7 +22,7 @@ from sa3d.testing.segmenter_contract import (
     check_finds,
     check_segmenter,
     check_sizes,
-    corner_pictures,
+    corner_images,
     prompts,
 )
 
@@ -47,8 +47,8 @@ def batching(segmenter: SamFamilySegmenter) -> SamFamilySegmenter:
 
 def test_graphcut() -> None:
     check_segmenter(GraphCutSegmenter, picture())
-    check_sizes(GraphCutSegmenter, corner_pictures())
-    check_finds(GraphCutSegmenter, corner_pictures())
+    check_sizes(GraphCutSegmenter, corner_images())
+    check_finds(GraphCutSegmenter, corner_images())
 
 
 def test_oracle() -> None:
@@ -57,7 +57,7 @@ def test_oracle() -> None:
     turned = np.ascontiguousarray(image[::-1, ::-1])
     images, masks = {"a": image, "b": turned}, {"a": {"blob": mask}, "b": {"blob": mask}}
     check_segmenter(lambda: OracleSegmenter(images, masks), image)
-    corners = corner_pictures()
+    corners = corner_images()
     images = {str(i): one.image for i, one in enumerate(corners)}
     masks = {str(i): {"block": one.truth} for i, one in enumerate(corners)}
     check_sizes(lambda: OracleSegmenter(images, masks), corners)
@@ -71,7 +71,7 @@ def test_sam(family: str, dtype: torch.dtype, tiny_weights: Callable[[str], Path
         return batching(load_sam(str(tiny_weights(family)), dtype=dtype))
 
     check_segmenter(make, picture())
-    check_sizes(make, corner_pictures())
+    check_sizes(make, corner_images())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -85,7 +85,7 @@ def test_sam_on_a_gpu(family: str, tiny_weights: Callable[[str], Path]) -> None:
     assert make().batch_size > 1
     assert make().name.endswith(("bfloat16", "float16"))
     check_segmenter(make, picture())
-    check_sizes(make, corner_pictures())
+    check_sizes(make, corner_images())
 
 
 def test_real_weights() -> None:
@@ -94,7 +94,7 @@ def test_real_weights() -> None:
         pytest.skip(f"no real weights: name folders with them in {REAL_WEIGHTS}")
     for folder in folders:
         check_segmenter(lambda folder=folder: batching(load_sam(folder)), picture())
-        check_finds(lambda folder=folder: load_sam(folder), corner_pictures())
+        check_finds(lambda folder=folder: load_sam(folder), corner_images())
 
 
 class Broken(GraphCutSegmenter):
@@ -217,10 +217,10 @@ def test_a_broken_batch_is_noticed(how: str, message: str) -> None:
 
 def test_a_mask_of_another_shape_is_noticed() -> None:
     with pytest.raises(AssertionError, match="corner of 96 x 72: masks are"):
-        check_sizes(broken("transposed"), corner_pictures())
+        check_sizes(broken("transposed"), corner_images())
 
 
 @pytest.mark.parametrize("how", ["swaps x and y", "counts from the bottom"])
 def test_a_wrong_place_is_noticed(how: str) -> None:
     with pytest.raises(AssertionError, match="block at"):
-        check_finds(broken(how), corner_pictures())
+        check_finds(broken(how), corner_images())
