@@ -47,7 +47,7 @@ def one_chunk_only(render: FieldRender) -> Tensor:
         ({"rgb": lambda r: r.rgb * float("nan")}, "rgb is not finite"),
         ({"rgb": one_chunk_only}, "rgb depends on how many rays"),
         ({"depth": lambda r: r.depth[:, None]}, "depth is"),
-        ({"depth": lambda r: r.depth * 3}, "depth lies behind"),
+        ({"depth": lambda r: r.depth * 3}, "depth is behind"),
         ({"accumulation": lambda r: r.accumulation * 0.5}, "not the sum"),
         ({"weights": lambda r: r.weights - 0.1}, "a weight is negative"),
         ({"weights": lambda r: r.weights.requires_grad_()}, "carries a gradient"),
@@ -65,7 +65,7 @@ def test_the_contract_can_fail(changes: dict[str, Any], message: str) -> None:
 
 def test_rays_that_meet_nothing_are_no_check() -> None:
     up = Rays(torch.zeros(8, 3) + 0.9, torch.tensor([[0.0, 0.0, 1.0]]).expand(8, 3))
-    with pytest.raises(AssertionError, match="check nothing"):
+    with pytest.raises(AssertionError, match="give other rays"):
         check_radiance_field(AnalyticField(SHAPES), up)
 
 
