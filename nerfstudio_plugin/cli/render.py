@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from nerfstudio_plugin.saved.segmentation_folder import ExportSource
     from sa3d.geometry.camera_path import CameraPath
-    from sa3d.results.rendering import ViewPicture
+    from sa3d.results.rendering import ObjectRenderer
 
 _HELP = """Render pictures of a segmentation, as PNG files or as a video.
 
@@ -90,7 +90,7 @@ def _write_video(
     indices: Sequence[int],
 ) -> dict[str, list[str]]:
     """Write the video of one object; return its file by the object's name."""
-    from sa3d.results.rendering import ViewPicture, save_video
+    from sa3d.results.rendering import ObjectRenderer, save_video
 
     if len(names) != 1:
         raise SA3DError(
@@ -98,8 +98,8 @@ def _write_video(
             "one with --objects"
         )
     check_new_file(command.output, command.overwrite)
-    picture = ViewPicture(opened.scene, opened.segmentation, names[0])
-    frames = _frames(command, picture, path, indices)
+    renderer = ObjectRenderer(opened.scene, opened.segmentation, names[0])
+    frames = _frames(command, renderer, path, indices)
     fps = command.fps or (path.fps if path else 6.0)
     count = save_video(command.output, frames, fps, overwrite=command.overwrite)
     OUT.print(f"{names[0]}: {count} pictures in {command.output}")
@@ -115,7 +115,7 @@ def _write_pictures(
 ) -> dict[str, list[str]]:
     """Write a folder of pictures per object; return the files by the objects' names."""
     from sa3d.export.masks import mask_names
-    from sa3d.results.rendering import ViewPicture, save_picture
+    from sa3d.results.rendering import ObjectRenderer, save_image
 
     if path is None:
         of_views = mask_names(opened.scene.views)
@@ -126,23 +126,23 @@ def _write_pictures(
     for place in (place for row in places.values() for place in row):
         check_new_file(place, command.overwrite)
     for name, row in places.items():
-        picture = ViewPicture(opened.scene, opened.segmentation, name)
-        for place, pixels in zip(row, _frames(command, picture, path, indices), strict=True):
-            save_picture(place, pixels, overwrite=command.overwrite)
+        renderer = ObjectRenderer(opened.scene, opened.segmentation, name)
+        for place, pixels in zip(row, _frames(command, renderer, path, indices), strict=True):
+            save_image(place, pixels, overwrite=command.overwrite)
         OUT.print(f"{name}: {len(row)} pictures in {command.output / name}")
     return {name: [str(place) for place in row] for name, row in places.items()}
 
 
 def _frames(
-    command: Render, picture: ViewPicture, path: CameraPath | None, indices: Sequence[int]
+    command: Render, renderer: ObjectRenderer, path: CameraPath | None, indices: Sequence[int]
 ) -> Iterator[np.ndarray]:
     """Yield the pictures of one object, under a progress bar."""
     with progress_bar() as bar:
-        title = f"{picture.name}: {command.kind}"
+        title = f"{renderer.name}: {command.kind}"
         if path is None:
             for index in bar.track(indices, description=title):
-                yield picture.photo(index, command.kind)
+                yield renderer.over_photo(index, command.kind)
         else:
             for camera in bar.track(path.cameras, description=title):
                 fitted = camera.fitted(command.max_side) if command.max_side else camera
-                yield picture.free(fitted, command.kind)
+                yield renderer.from_camera(fitted, command.kind)

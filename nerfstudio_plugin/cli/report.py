@@ -60,14 +60,14 @@ def _run(command: Report) -> None:
     check_new_file(command.output, command.overwrite)
     from nerfstudio_plugin.exports.options import source
     from sa3d.export.manifest import find_exports, write_manifest
-    from sa3d.report.page import pictures_per_object, report_page
+    from sa3d.report.page import images_per_object, report_page
 
     opened = command.reopen().export_source
     names = command.chosen(opened.segmentation)
     folders = (command.segmentation.resolve().parent, *command.exports)
     origin = source(opened)
     with progress_bar() as bar:
-        each = pictures_per_object(command.report)
+        each = images_per_object(command.report)
         tasks = {name: bar.add_task(f"{name}: pictures", total=each) for name in names}
         page = report_page(
             opened.scene,

@@ -41,11 +41,11 @@ class Export(Export3DOptions):
         from sa3d.export.box import export_boxes
 
         placement = opened.placement(self.frame)
-        for place, held in self.files_of(names, ".json").items():
+        for place, contained in self.files_of(names, ".json").items():
             entries = export_boxes(
                 opened.scene,
                 opened.segmentation,
-                held,
+                contained,
                 place,
                 placement=placement,
                 config=self.box,
@@ -54,7 +54,7 @@ class Export(Export3DOptions):
             dimensions = {entry["name"]: entry["dimensions"] for entry in entries}
             result = {"dimensions": dimensions}
             self.write_manifest(
-                opened, place, held, placement=placement, settings=self.box, result=result
+                opened, place, contained, placement=placement, settings=self.box, result=result
             )
             lines = []
             for entry in entries:

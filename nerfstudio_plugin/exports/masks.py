@@ -63,10 +63,10 @@ class Export(ExportOptions):
         masks = PhotoMasks(opened.scene, opened.segmentation, tuple(names), refinement)
         places, result = self._write(opened, masks)
         result = {"layout": self.layout, "views": len(masks.views), **result}
-        for place, held in places.items():
-            self.write_manifest(opened, place, held, settings=refinement, result=result)
-            line = f"{', '.join(held)}: {len(masks.views)} views in {place}"
-            yield Written(place, [line], dict.fromkeys(held, str(place)), result)
+        for place, contained in places.items():
+            self.write_manifest(opened, place, contained, settings=refinement, result=result)
+            line = f"{', '.join(contained)}: {len(masks.views)} views in {place}"
+            yield Written(place, [line], dict.fromkeys(contained, str(place)), result)
 
     def _write(
         self, opened: ExportSource, masks: PhotoMasks

@@ -48,20 +48,25 @@ class Export(Export3DOptions):
 
         placement = opened.placement(self.frame)
         objects = list(opened.segmentation.objects)
-        for place, held in self.files_of(names, f".{self.format}").items():
+        for place, contained in self.files_of(names, f".{self.format}").items():
             cloud = export_pointcloud(
                 opened.scene,
                 opened.segmentation,
-                held,
+                contained,
                 place,
                 placement=placement,
                 config=self.pointcloud,
                 overwrite=self.overwrite,
             )
-            counts = {n: int((cloud.labels == objects.index(n)).sum()) for n in held}
+            counts = {n: int((cloud.labels == objects.index(n)).sum()) for n in contained}
             result = {"points": len(cloud), "points_of": counts}
             self.write_manifest(
-                opened, place, held, placement=placement, settings=self.pointcloud, result=result
+                opened,
+                place,
+                contained,
+                placement=placement,
+                settings=self.pointcloud,
+                result=result,
             )
             lines = [f"{name}: {points} points in {place}" for name, points in counts.items()]
             entries = {n: {"file": str(place), "points": points} for n, points in counts.items()}

@@ -61,7 +61,7 @@ class Box:
         return math.atan2(r[2, 1], r[2, 2]), pitch, math.atan2(r[1, 0], r[0, 0])
 
     def placed(self, placement: Placement) -> Box:
-        """Return this box, now in the world frame, in another frame."""
+        """Transform this box from the world frame to another frame."""
         center = placement.points(self.center[None])[0]
         axes = placement.directions(self.rotation.T).T
         return _named_by_frame(Box(center, axes, self.dimensions * placement.scale))

@@ -51,7 +51,7 @@ class Mesh:
     texture: Texture | None = None
 
     def placed(self, placement: Placement) -> Mesh:
-        """Return this mesh, now in the world frame, in another frame."""
+        """Transform this mesh from the world frame to another frame."""
         vertices = placement.points(self.vertices)
         if not placement.mirrored:
             return replace(self, vertices=vertices)

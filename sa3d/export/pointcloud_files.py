@@ -42,7 +42,7 @@ class PointCloud:
         return len(self.positions)
 
     def placed(self, placement: Placement) -> PointCloud:
-        """Return this cloud, now in the world frame, in another frame."""
+        """Transform this cloud from the world frame to another frame."""
         positions = placement.points(self.positions)
         return replace(self, positions=positions, normals=placement.directions(self.normals))
 

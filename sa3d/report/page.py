@@ -21,10 +21,10 @@ from sa3d.export.mesh import object_mesh
 from sa3d.geometry.view_schedule import camera_distances, farthest_views
 from sa3d.objects.segmentation import ObjectResult, Segmentation, ViewRecord
 from sa3d.report.config import ReportConfig
-from sa3d.report.pictures import HEAT, UNKNOWN, data_uri, doubt_picture, jpeg_uri, prompt_picture
-from sa3d.report.turntable import MeshPictures, animated_webp, turntable_cameras
+from sa3d.report.images import HEAT, UNKNOWN, data_uri, doubt_image, jpeg_uri, prompt_image
+from sa3d.report.turntable import MeshRenderer, animated_webp, turntable_cameras
 from sa3d.results.final_masks import final_mask
-from sa3d.results.rendering import ViewPicture, tinted
+from sa3d.results.rendering import ObjectRenderer, tinted
 from sa3d.scene.scene import Scene
 from sa3d.voting.user_prompts import drawn_by_user
 
@@ -66,7 +66,7 @@ def report_page(
             rejected views.
         exports: exported files to list.
         title: of the page.
-        progress: called with an object's name after each of its ``pictures_per_object``.
+        progress: called with an object's name after each of its ``images_per_object``.
 
     Returns:
         The HTML.
@@ -99,7 +99,7 @@ def report_page(
     )
 
 
-def pictures_per_object(config: ReportConfig) -> int:
+def images_per_object(config: ReportConfig) -> int:
     """Return how often, at most, ``report_page`` calls ``progress`` for one object."""
     frames = config.turntable_frames if config.turntable else 0
     return config.max_views + config.doubt_views + config.rejected_views + frames
@@ -136,7 +136,7 @@ class _ObjectPage:
             **self._in_space(name),
             "grid": [self._view(one, i, self._masked(name, i)) for i in shown],
             "doubt": [
-                self._view(one, i, doubt_picture(self.scene, self.segmentation, name, i))
+                self._view(one, i, doubt_image(self.scene, self.segmentation, name, i))
                 for i in shown[: self.config.doubt_views]
             ],
             "rejected": [
@@ -151,14 +151,14 @@ class _ObjectPage:
         shown = []
         for index in prompted_views(self.scene, one):
             here = [p for p in one.prompts if p.view and self.scene.view_index(p.view) == index]
-            picture = prompt_picture(self.scene, index, here)
+            image = prompt_image(self.scene, index, here)
             parts = [part for prompt in here for part in _in_words(prompt.to_json())]
             if drawn_by_user(here):
                 parts.append("a mask")
             shown.append(
                 {
                     "view": self.scene.views[index].name,
-                    "picture": jpeg_uri(picture, self.config.picture_side),
+                    "picture": jpeg_uri(image, self.config.picture_side),
                     "parts": "; ".join(parts),
                 }
             )
@@ -179,11 +179,13 @@ class _ObjectPage:
     def _turn(self, name: str, world: Box) -> list[np.ndarray]:
         """Return the images of one turn."""
         if self.config.turning == "mesh":
-            draw = MeshPictures(
+            draw = MeshRenderer(
                 object_mesh(self.scene, self.segmentation, name, _TURNING_MESH)
             ).draw
         else:
-            draw = partial(ViewPicture(self.scene, self.segmentation, name).free, kind="object")
+            draw = partial(
+                ObjectRenderer(self.scene, self.segmentation, name).from_camera, kind="object"
+            )
         frames = []
         config = self.config
         for camera in turntable_cameras(

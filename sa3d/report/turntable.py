@@ -96,7 +96,7 @@ _AMBIENT = 0.55
 """Brightness of a surface seen from the side; it is 1 from the front."""
 
 
-class MeshPictures:
+class MeshRenderer:
     """A renderer of a mesh with colors per vertex, lit from the camera, without a graphics card.
 
     Points all over the mesh are drawn, the nearest ones last. Faces are seen from outside only.

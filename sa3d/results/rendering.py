@@ -25,7 +25,7 @@ _TINT_SHARE = 0.45
 
 
 @dataclass
-class ViewPicture:
+class ObjectRenderer:
     """A renderer of one object, over photos and from any camera.
 
     The object's volume is built once, for all images.
@@ -34,8 +34,8 @@ class ViewPicture:
         SA3DError: there is no such object, or it is empty.
 
     Example:
-        >>> picture = ViewPicture(scene, segmentation, "mug")
-        >>> save_picture(Path("mug.png"), picture.photo(0, "object"))
+        >>> renderer = ObjectRenderer(scene, segmentation, "mug")
+        >>> save_image(Path("mug.png"), renderer.over_photo(0, "object"))
     """
 
     scene: Scene
@@ -48,7 +48,7 @@ class ViewPicture:
         self.volume: ObjectVolume = object_volume(self.scene, self.segmentation, self.name)
         self.color: Color = self.segmentation.colors[self.name]
 
-    def photo(self, view_index: int, kind: Kind) -> np.ndarray:
+    def over_photo(self, view_index: int, kind: Kind) -> np.ndarray:
         """Return an image of kind ``kind`` over the photo of a view, at the photo's size.
 
         ``removed`` is rendered by the field; the other kinds use the pixels of the photo.
@@ -58,7 +58,7 @@ class ViewPicture:
         """
         view = self.scene.views[view_index]
         if kind == "removed":
-            return self.free(view.camera, kind)
+            return self.from_camera(view.camera, kind)
         mask, probability = final_mask(self.scene, self.segmentation, self.name, view_index)
         if kind == "mask":
             return mask.astype(np.uint8) * 255
@@ -68,7 +68,7 @@ class ViewPicture:
         alpha = np.where(mask, np.maximum(probability, 0.5), 0.0)
         return np.dstack([image, np.rint(alpha * 255).astype(np.uint8)])
 
-    def free(self, camera: Camera, kind: Kind) -> np.ndarray:
+    def from_camera(self, camera: Camera, kind: Kind) -> np.ndarray:
         """Render an image of kind ``kind`` from any camera with the field, at the camera's size.
 
         Returns:
@@ -139,7 +139,7 @@ def tinted(image: np.ndarray, mask: np.ndarray, color: Color) -> np.ndarray:
     return np.rint(out).astype(np.uint8)
 
 
-def save_picture(path: Path, pixels: np.ndarray, *, overwrite: bool = False) -> None:
+def save_image(path: Path, pixels: np.ndarray, *, overwrite: bool = False) -> None:
     """Write uint8 pixels [H, W], [H, W, 3] or [H, W, 4] as an image in the format of the suffix.
 
     Raises:

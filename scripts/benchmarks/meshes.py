@@ -33,7 +33,7 @@ from sa3d.export.frames import Placement
 from sa3d.export.mesh import export_mesh
 from sa3d.export.mesh_cleanup import mesh_report
 from sa3d.geometry.camera import Camera
-from sa3d.results.rendering import ViewPicture
+from sa3d.results.rendering import ObjectRenderer
 
 _SAMPLES = 20_000
 _COLUMNS = ("faces", "watertight", "volume", "chamfer %", "PSNR", "IoU", "MB", "s", "peak GB")
@@ -123,12 +123,12 @@ def measured(
     seconds = time.perf_counter() - started
     report = mesh_report(mesh.vertices, mesh.faces)
     loaded: Any = trimesh.load_mesh(path)
-    picture = ViewPicture(opened.scene, opened.segmentation, name)
+    renderer = ObjectRenderer(opened.scene, opened.segmentation, name)
     errors, overlaps, columns = [], [], []
     steps = np.linspace(0, len(opened.scene.views), options.views, endpoint=False)
     for index in steps.astype(int):
         camera = opened.scene.views[index].camera.fitted(options.side)
-        mine, nerf = drawn(loaded, camera, placement), picture.free(camera, "object")
+        mine, nerf = drawn(loaded, camera, placement), renderer.from_camera(camera, "object")
         error, overlap = compared(mine, nerf)
         errors.append(error)
         overlaps.append(overlap)

@@ -27,7 +27,7 @@ from sa3d.evaluation.reliability import Reliability, reliability
 from sa3d.evaluation.stages import upper_bound
 from sa3d.objects.inverse_rendering import Evidence
 from sa3d.objects.segmentation import Segmentation
-from sa3d.report.pictures import doubt_picture
+from sa3d.report.images import doubt_image
 from sa3d.results.calibration import FITTED, Calibration
 from sa3d.results.final_masks import final_mask
 from sa3d.results.next_view import next_views
@@ -203,7 +203,7 @@ def draw_doubt(folder: Path, path: Path, count: int = 4) -> None:
     for index, name in best.items():
         mask, _ = final_mask(scene, segmentation, name, index)
         shown = tinted(scene.views[index].image(), mask, segmentation.colors[name])
-        columns.append(np.concatenate([shown, doubt_picture(scene, segmentation, name, index)]))
+        columns.append(np.concatenate([shown, doubt_image(scene, segmentation, name, index)]))
     Image.fromarray(np.concatenate(columns, axis=1)).save(path, quality=85)
 
 

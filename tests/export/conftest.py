@@ -1,4 +1,4 @@
-"""Objects that all cameras see nearly all of, to measure exports with."""
+"""Objects that cameras see from all around, to measure exports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FLOATING_CRATE = Box((-0.6, -0.5, 0.15), (-0.1, -0.1, 0.45))
 
 @pytest.fixture(scope="session")
 def floating(tmp_path_factory: pytest.TempPathFactory) -> AnalyticScene:
-    """A ball and a crate above nothing, twelve views, prepared. Do not change it."""
+    """A ball and a crate in empty space, twelve views, prepared. Do not change it."""
     folder = tmp_path_factory.mktemp("floating")
     shapes = {"ball": FLOATING_BALL, "crate": FLOATING_CRATE}
     return analytic_scene(folder, shapes, size=(128, 96), resolution=96)

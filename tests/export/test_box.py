@@ -48,10 +48,10 @@ def test_least_box_of_a_turned_brick(roll: float, pitch: float, yaw: float) -> N
     np.testing.assert_allclose(np.sort(box.dimensions), (1, 2, 4), rtol=1e-4)
     np.testing.assert_allclose(box.center, (1, 2, 3), atol=1e-4)
     assert np.linalg.det(box.rotation) == pytest.approx(1)
-    assert np.all(np.diag(box.rotation) > -1e-9)  # axes named by the frame
+    assert np.all(np.diag(box.rotation) > -1e-9)  # axes ordered by the frame
 
 
-def test_axes_are_named_by_the_frame() -> None:
+def test_axes_are_ordered_by_the_frame() -> None:
     box = bounding_box(corners((1.0, 2.0, 4.0), np.eye(3)))
     np.testing.assert_allclose(box.dimensions, (1, 2, 4))
     np.testing.assert_allclose(box.rotation, np.eye(3), atol=1e-9)
@@ -88,7 +88,7 @@ def test_flags_are_plain_decimals() -> None:
 @pytest.mark.parametrize(
     "points", [np.ones((1, 3)), np.diag([1.0, 1.0, 0.0])[:2], np.zeros((9, 3))]
 )
-def test_next_to_nothing_has_a_box(points: np.ndarray) -> None:
+def test_few_points_have_a_box(points: np.ndarray) -> None:
     box = bounding_box(points)
     assert np.linalg.norm(box.dimensions) == pytest.approx(np.linalg.norm(np.ptp(points, axis=0)))
     np.testing.assert_allclose(box.center, points.mean(axis=0), atol=1e-9)
@@ -100,7 +100,7 @@ def test_flat_points_have_a_flat_box() -> None:
     np.testing.assert_allclose(box.dimensions, (4, 2, 0), atol=1e-6)
 
 
-def test_known_objects_are_where_and_as_large_as_they_are(
+def test_place_and_size_of_known_objects(
     floating: AnalyticScene,
     floating_voted: Segmentation,
     floating_bounds: dict[str, np.ndarray],
@@ -130,7 +130,7 @@ def test_known_objects_are_where_and_as_large_as_they_are(
 
 
 @pytest.mark.filterwarnings("ignore:To copy construct:UserWarning:nerfstudio")
-def test_flags_hold_the_object_in_nerfstudio_whatever_the_frame(
+def test_flags_contain_the_object_in_nerfstudios_frame(
     floating: AnalyticScene, floating_voted: Segmentation, tmp_path: Path
 ) -> None:
     back = Placement.original(np.array([[0.0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3]]), 0.25)

@@ -10,7 +10,7 @@ SHAPE = (25, 22, 30)
 
 
 def ball(lattice: np.ndarray) -> np.ndarray:
-    """Falls from 1 to 0 over four cells; 0.5 at a distance of 8 from the centre."""
+    """Values that fall from 1 to 0 over four cells; 0.5 at a distance of 8 from the center."""
     distance = np.linalg.norm(lattice - [12, 11, 14], axis=-1)
     return (0.5 + (8 - distance) / 4).clip(0, 1).astype(np.float32)
 
@@ -40,7 +40,7 @@ def test_blocks_give_what_one_block_gives(function, block: int) -> None:
     seen: list[int] = []
     vertices, faces = isosurface(sampler(function, seen), SHAPE, block)
     whole_vertices, whole_faces = isosurface(sampler(function), SHAPE, 64)
-    assert max(seen) <= (block + 1) ** 3  # memory is bounded
+    assert max(seen) <= (block + 1) ** 3  # memory is limited
     assert vertices.shape == whole_vertices.shape
     assert faces.shape == whole_faces.shape
     np.testing.assert_allclose(vertices, whole_vertices, atol=1e-5)  # in order of lattice edge

@@ -18,7 +18,7 @@ def test_hash_of_a_file(tmp_path: Path) -> None:
     assert file_sha256(tmp_path / "weights") == hashlib.sha256(content).hexdigest()
 
 
-def test_what_a_manifest_tells(voted: Segmentation, tmp_path: Path) -> None:
+def test_content_of_a_manifest(voted: Segmentation, tmp_path: Path) -> None:
     placement = Placement.original(np.eye(4)[:3], 2.0)
     output = tmp_path / "ball.obj"
     path = write_manifest(
@@ -33,23 +33,23 @@ def test_what_a_manifest_tells(voted: Segmentation, tmp_path: Path) -> None:
         result={"faces": 12},
     )
     assert path == manifest_path(output) == tmp_path / "ball.obj.manifest.json"
-    told = json.loads(path.read_text())
-    assert told["files"] == ["ball.obj", "ball.png"]
-    assert told["source"] == {"checkpoint_sha256": "ab"}
-    assert told["threshold"] == voted.threshold
-    assert [one["name"] for one in told["objects"]] == ["ball"]
-    assert told["objects"][0]["label"] == list(voted.objects).index("ball")
-    assert told["frame"]["name"] == "original"
-    np.testing.assert_allclose(told["frame"]["world_to_frame"], np.diag([0.5, 0.5, 0.5, 1.0]))
-    assert told["settings"]["min_component"] == MeshConfig().min_component
-    assert told["result"] == {"faces": 12}
+    manifest = json.loads(path.read_text())
+    assert manifest["files"] == ["ball.obj", "ball.png"]
+    assert manifest["source"] == {"checkpoint_sha256": "ab"}
+    assert manifest["threshold"] == voted.threshold
+    assert [one["name"] for one in manifest["objects"]] == ["ball"]
+    assert manifest["objects"][0]["label"] == list(voted.objects).index("ball")
+    assert manifest["frame"]["name"] == "original"
+    np.testing.assert_allclose(manifest["frame"]["world_to_frame"], np.diag([0.5, 0.5, 0.5, 1.0]))
+    assert manifest["settings"]["min_component"] == MeshConfig().min_component
+    assert manifest["result"] == {"faces": 12}
 
 
 def test_a_manifest_of_masks_has_no_frame(voted: Segmentation, tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
-    told = json.loads(write_manifest(tmp_path / "masks", "masks", voted, [], {}).read_text())
-    assert "frame" not in told
-    assert told["files"] == ["masks"]
+    manifest = json.loads(write_manifest(tmp_path / "masks", "masks", voted, [], {}).read_text())
+    assert "frame" not in manifest
+    assert manifest["files"] == ["masks"]
 
 
 def test_exports_are_found_by_their_manifests(voted: Segmentation, tmp_path: Path) -> None:

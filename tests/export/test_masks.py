@@ -116,7 +116,7 @@ def test_interruption_leaves_nothing(
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_cutouts_hold_the_photo_and_the_mask(masks: PhotoMasks, tmp_path: Path) -> None:
+def test_cutouts_have_the_photo_and_the_mask(masks: PhotoMasks, tmp_path: Path) -> None:
     write_cutouts(masks, tmp_path)
     for index in (0, 7):
         view = masks.views[index]
@@ -171,7 +171,7 @@ def test_colmap_wants_the_suffix_twice(
 
 
 @pytest.mark.parametrize("write", [write_masks, write_cutouts, write_label_maps])
-def test_the_photographs_are_never_replaced(
+def test_the_photos_are_never_replaced(
     write, masks: PhotoMasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path if write is write_label_maps else tmp_path / "ball"
@@ -239,7 +239,7 @@ def test_pycocotools_reads_back_the_same_masks(
                 assert (x + width - 1, y + height - 1) == (columns.max(), rows.max())
 
 
-def test_never_replaced_unasked(
+def test_a_coco_file_is_replaced_only_with_overwrite(
     still_life: AnalyticScene, voted: Segmentation, tmp_path: Path
 ) -> None:
     masks = PhotoMasks(still_life.scene, voted, ("ball",))

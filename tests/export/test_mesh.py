@@ -18,7 +18,7 @@ from sa3d.export.mesh_cleanup import mesh_report
 from sa3d.export.mesh_files import Mesh
 from sa3d.objects.inverse_rendering import Evidence
 from sa3d.objects.segmentation import Segmentation
-from sa3d.results.rendering import ViewPicture
+from sa3d.results.rendering import ObjectRenderer
 from sa3d.testing.analytic_fields import Sphere
 from sa3d.testing.analytic_scene import (
     BALL,
@@ -43,7 +43,7 @@ def test_place_and_size_in_the_original_frame(
     tmp_path: Path,
     name: str,
 ) -> None:
-    mirror = np.array([[0.0, 1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3]])  # and it turns faces round
+    mirror = np.array([[0.0, 1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3]])  # which also flips faces
     back = Placement.original(mirror, 0.5)
     export_mesh(floating.scene, floating_voted, name, tmp_path / "a.stl", placement=back)
     found: Any = trimesh.load_mesh(tmp_path / "a.stl")
@@ -55,7 +55,7 @@ def test_place_and_size_in_the_original_frame(
     np.testing.assert_allclose(found.extents, high - low, rtol=0.03)
 
 
-def test_texture_shows_what_the_nerf_shows(
+def test_texture_looks_like_the_nerf(
     floating: AnalyticScene, floating_voted: Segmentation, tmp_path: Path
 ) -> None:
     config = MeshConfig(texture_size=128)
@@ -72,7 +72,7 @@ def test_texture_shows_what_the_nerf_shows(
     share = trimesh.triangles.points_to_barycentric(mesh.triangles[face], points)
     uv = (mesh.visual.uv[mesh.faces[face]] * share[..., None]).sum(axis=1)
     colors = trimesh.visual.color.uv_to_color(uv, mesh.visual.material.baseColorTexture)
-    nerf = ViewPicture(floating.scene, floating_voted, "ball").free(camera, "object")
+    nerf = ObjectRenderer(floating.scene, floating_voted, "ball").from_camera(camera, "object")
     seen = nerf.reshape(-1, 4)[:, 3] > 127
     sure = nerf.reshape(-1, 4)[:, 3] == 255
     hit = np.zeros_like(seen)
@@ -147,7 +147,7 @@ def test_decimated_to_a_number_of_faces(still_life: AnalyticScene, voted: Segmen
         {"smoothing": -1},
     ],
 )
-def test_settings_that_make_no_sense(
+def test_invalid_settings_of_meshes(
     still_life: AnalyticScene, voted: Segmentation, tmp_path: Path, wrong: dict[str, Any]
 ) -> None:
     with pytest.raises(SA3DError, match=r"'mesh\."):

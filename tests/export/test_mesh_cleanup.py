@@ -38,7 +38,7 @@ def test_report_of_a_box_and_of_a_torn_one() -> None:
     assert (two.euler, two.components) == (6, 3)
 
 
-def test_cavities_and_what_is_in_them_go() -> None:
+def test_cavities_and_their_contents_are_removed() -> None:
     cavity = ball(radius=0.8)
     cavity.invert()
     vertices, faces = solid_parts(
@@ -49,9 +49,9 @@ def test_cavities_and_what_is_in_them_go() -> None:
     assert len(vertices) == len(ball().vertices)
 
 
-def test_parts_go_by_how_much_is_seen_of_them() -> None:
+def test_little_seen_parts_are_removed() -> None:
     parts = together(ball(), ball((3, 0, 0), 0.2), ball((6, 0, 0), 2.0))
-    seen = np.array([[0, 0, 1.0]] * 20 + [[3, 0, 0.2]] * 4)  # nobody sees the largest
+    seen = np.array([[0, 0, 1.0]] * 20 + [[3, 0, 0.2]] * 4)  # no camera sees the largest part
     assert mesh_report(*solid_parts(*parts, seen, 0.1)).components == 2
     assert mesh_report(*solid_parts(*parts, seen, 0.3)).components == 1
     assert solid_parts(*parts, seen, 0.3)[0][:, 0].max() == pytest.approx(1)

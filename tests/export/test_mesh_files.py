@@ -13,21 +13,21 @@ from sa3d.export.config import MESH_SUFFIXES
 from sa3d.export.frames import Placement
 from sa3d.export.mesh_files import Mesh, Texture, mesh_files, write_mesh
 
-# Right-handed unit tetrahedron; its picture's lower left quarter is red, the rest blue.
+# Right-handed unit tetrahedron; the lower left quarter of its texture is red, the rest blue.
 VERTICES = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
 FACES = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])
-PICTURE = np.full((8, 8, 3), (0, 0, 255), np.uint8)
-PICTURE[4:, :4] = (255, 0, 0)
+IMAGE = np.full((8, 8, 3), (0, 0, 255), np.uint8)
+IMAGE[4:, :4] = (255, 0, 0)
 _RED, _BLUE = [[0.1, 0.1], [0.4, 0.1], [0.1, 0.4]], [[0.6, 0.6], [0.9, 0.6], [0.6, 0.9]]
 UV = np.array(_RED + 3 * _BLUE)  # the first face is red
 UV_FACES = np.arange(12).reshape(4, 3)
-TEXTURED = Mesh(VERTICES, FACES, texture=Texture(PICTURE, UV, UV_FACES))
+TEXTURED = Mesh(VERTICES, FACES, texture=Texture(IMAGE, UV, UV_FACES))
 COLORED = Mesh(VERTICES, FACES, colors=np.diag([250, 200, 150, 9])[:, :3].astype(np.uint8))
 
 
-def is_red_where_it_should_be(mesh: Any, picture: Image.Image) -> None:
+def is_red_where_it_should_be(mesh: Any, image: Image.Image) -> None:
     red = mesh.triangles_center[:, 2] < 1e-6
-    colors = trimesh.visual.color.uv_to_color(mesh.visual.uv[mesh.faces].mean(axis=1), picture)
+    colors = trimesh.visual.color.uv_to_color(mesh.visual.uv[mesh.faces].mean(axis=1), image)
     assert red.sum() == 1
     assert (colors[red, :3] == (255, 0, 0)).all()
     assert (colors[~red, :3] == (0, 0, 255)).all()
@@ -51,7 +51,7 @@ def test_texture_in_open3d(tmp_path: Path, suffix: str) -> None:
 
     write_mesh(tmp_path / f"red mug{suffix}", TEXTURED)
     model = open3d.io.read_triangle_model(str(tmp_path / f"red mug{suffix}"))
-    np.testing.assert_array_equal(np.asarray(model.materials[0].albedo_img), PICTURE)
+    np.testing.assert_array_equal(np.asarray(model.materials[0].albedo_img), IMAGE)
     [part] = model.meshes
     corners = np.asarray(part.mesh.vertices)[np.asarray(part.mesh.triangles)]
     uv = np.asarray(part.mesh.triangle_uvs).reshape(-1, 3, 2).mean(axis=1)
@@ -72,7 +72,7 @@ def test_vertex_colors(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_array_equal(mesh.visual.vertex_colors[:, :3], COLORED.colors)
 
 
-def test_stl_is_the_shape_alone(tmp_path: Path) -> None:
+def test_stl_has_no_colors(tmp_path: Path) -> None:
     [file] = write_mesh(tmp_path / "a.stl", COLORED)
     mesh: Any = trimesh.load_mesh(file)
     assert mesh.is_watertight
@@ -100,8 +100,8 @@ def test_usd(tmp_path: Path, suffix: str) -> None:
     asset = texture.GetInput("file").Get()
     assert asset.resolvedPath
     if suffix == ".usd":
-        with Image.open(asset.resolvedPath) as picture:
-            np.testing.assert_array_equal(np.asarray(picture), PICTURE)
+        with Image.open(asset.resolvedPath) as image:
+            np.testing.assert_array_equal(np.asarray(image), IMAGE)
 
 
 def test_usd_vertex_colors(tmp_path: Path) -> None:

@@ -24,13 +24,13 @@ def test_full_inside_and_empty_outside(ball: Occupancy) -> None:
     world = ball.to_world(lattice.astype(float)).numpy()
     outside = np.linalg.norm(world - BALL.center, axis=-1) - BALL.radius
     voxel = 2 / ball.share.grid.resolution
-    above = world[..., 2] > -0.3  # below lies the table
+    above = world[..., 2] > -0.3  # the table is below
     assert values.shape == ball.shape
     assert (values[above & (outside < -voxel)] > 0.5).mean() > 0.99
     assert values[above & (outside > voxel)].max() < 0.5
 
 
-def test_a_part_of_the_lattice_is_what_it_is_in_the_whole(ball: Occupancy) -> None:
+def test_a_part_of_the_lattice_equals_that_of_the_whole(ball: Occupancy) -> None:
     whole = ball.sample(np.zeros(3, int), np.array(ball.shape))
     part = ball.sample(np.array([3, 9, 7]), np.array([20, 19, 24]))
     np.testing.assert_allclose(part, whole[3:20, 9:19, 7:24], atol=1e-5)

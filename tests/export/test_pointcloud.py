@@ -114,7 +114,7 @@ def test_stray_points_are_dropped(still_life: AnalyticScene, voted: Segmentation
         positions = object_pointcloud(still_life.scene, changed, "ball", config).positions
         return float(np.linalg.norm(positions - CENTER, axis=1).max())
 
-    # Two voxels of the table that a part of the evidence calls ball.
+    # Two voxels of the table with some evidence for the ball.
     table = (still_life.scene.elements.positions_world - torch.tensor([0.7, 0.1, -0.4])).norm(
         dim=-1
     ) < 0.06
@@ -127,7 +127,7 @@ def test_stray_points_are_dropped(still_life: AnalyticScene, voted: Segmentation
     assert farthest(2.5) < BALL.radius + 0.05
 
 
-def test_known_objects_are_where_and_as_large_as_they_are(
+def test_place_and_size_of_known_objects(
     floating: AnalyticScene,
     floating_voted: Segmentation,
     floating_bounds: dict[str, np.ndarray],
@@ -184,7 +184,7 @@ def test_open3d_keeps_everything(both: PointCloud, tmp_path: Path, suffix: str) 
     np.testing.assert_array_equal(points["probability"].numpy()[:, 0], both.probabilities)
 
 
-def test_npz_holds_what_its_description_says(both: PointCloud, tmp_path: Path) -> None:
+def test_npz_has_the_described_arrays(both: PointCloud, tmp_path: Path) -> None:
     with np.load(tmp_path / "both.npz") as stored:
         assert set(stored.files) == {
             "positions", "normals", "colors", "label", "probability", "names", "frame"
@@ -222,7 +222,7 @@ def test_ply_header(both: PointCloud, tmp_path: Path) -> None:
         (PointCloudConfig(neighbours=0), "'pointcloud.neighbours' must be at least 1"),
     ],
 )
-def test_settings_that_cannot_be(
+def test_invalid_settings(
     still_life: AnalyticScene, voted: Segmentation, config: PointCloudConfig, words: str
 ) -> None:
     with pytest.raises(SA3DError, match=words):

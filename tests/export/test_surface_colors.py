@@ -15,7 +15,7 @@ from sa3d.testing.analytic_scene import BALL, CRATE, AnalyticScene
 def test_own_color_everywhere(
     still_life: AnalyticScene, voted: Segmentation, name: str, source: ColorSource
 ) -> None:
-    """Also below, where no photo looks; but there a NeRF shows the table it touches."""
+    """Points below are included for photos; the field shows the table there."""
     rng = np.random.default_rng(0)
     normals = rng.normal(size=(200, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
@@ -30,6 +30,6 @@ def test_own_color_everywhere(
     rgb = surface_colors(still_life.scene, voted, name, volume, positions, normals, source)
     color = (BALL if name == "ball" else CRATE).color
     assert rgb.dtype == np.uint8
-    told = positions[:, 2] > (-1 if source == "photos" else -0.35)
-    assert told.sum() > 100
-    assert np.abs(rgb[told] / 255 - color).max() < 0.05
+    checked = positions[:, 2] > (-1 if source == "photos" else -0.35)
+    assert checked.sum() > 100
+    assert np.abs(rgb[checked] / 255 - color).max() < 0.05

@@ -11,7 +11,7 @@ def test_texels_of_one_triangle_by_hand() -> None:
     atlas = Atlas(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), np.array([[0, 1, 2]]), (4, 4))
     texels = covered_texels(atlas)  # v runs upward: the right angle is at the lower left
     rows, columns = np.divmod(texels.index, 4)
-    assert len(texels.index) == 10  # four centres lie on the long side
+    assert len(texels.index) == 10  # four centers are on the long side
     assert (columns <= rows).all()
     lower_left = np.flatnonzero(texels.index == 12)[0]
     np.testing.assert_allclose(texels.share[lower_left], [0.75, 0.125, 0.125])
@@ -44,7 +44,7 @@ def test_every_face_has_texels_of_its_own_that_lie_on_it(torus: trimesh.Trimesh)
     np.testing.assert_allclose(distance, 0.3, atol=0.012)
 
 
-def test_colors_go_on_beyond_the_charts() -> None:
-    picture = painted((2, 4), np.array([0, 3]), np.array([[10, 0, 0], [0, 20, 0]], np.uint8))
-    assert picture[:, :2, 0].tolist() == [[10, 10], [10, 10]]
-    assert picture[:, 2:, 1].tolist() == [[20, 20], [20, 20]]
+def test_colors_continue_beyond_the_charts() -> None:
+    image = painted((2, 4), np.array([0, 3]), np.array([[10, 0, 0], [0, 20, 0]], np.uint8))
+    assert image[:, :2, 0].tolist() == [[10, 10], [10, 10]]
+    assert image[:, 2:, 1].tolist() == [[20, 20], [20, 20]]

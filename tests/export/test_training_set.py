@@ -1,4 +1,4 @@
-"""What is written is read back by Nerfstudio's own dataparser and data set."""
+"""Nerfstudio's own dataparser and data set read what was written."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def write(masks: PhotoMasks, data: Path, folder: Path, **options) -> Path:
 
 
 def read(folder: Path, split: str = "train", downscale_factor: int = 1) -> InputDataset:
-    """As ns-train reads it; poses as they are in the file."""
+    """Read the data set as ns-train does; poses as in the file."""
     config = NerfstudioDataParserConfig(
         data=folder,
         downscale_factor=downscale_factor,
@@ -83,13 +83,13 @@ def test_nerfstudio_reads_photos_and_masks(keep, masks: PhotoMasks, data: Path) 
     found = masks_read(dataset)
     for index, view in enumerate(masks.views):
         np.testing.assert_array_equal(found[view.name], masks.together(index) ^ (keep == "rest"))
-    told = json.loads((folder / "transforms.json").read_text())
-    assert told["ply_file_path"] == "../data/points.ply"
-    assert told["frames"][0]["file_path"] == "../data/images/frame_00000.png"
-    assert told["frames"][0]["mask_path"] == "masks/frame_00000.png"
+    content = json.loads((folder / "transforms.json").read_text())
+    assert content["ply_file_path"] == "../data/points.ply"
+    assert content["frames"][0]["file_path"] == "../data/images/frame_00000.png"
+    assert content["frames"][0]["mask_path"] == "masks/frame_00000.png"
 
 
-def test_frames_are_otherwise_the_data_sets_own(masks: PhotoMasks, data: Path) -> None:
+def test_frames_equal_the_data_sets_own_otherwise(masks: PhotoMasks, data: Path) -> None:
     folder = write(masks, data, data.parent / "out")
     before, after = (json.loads((f / "transforms.json").read_text()) for f in (data, folder))
     for old, new in zip(before["frames"], after["frames"], strict=True):
@@ -97,7 +97,7 @@ def test_frames_are_otherwise_the_data_sets_own(masks: PhotoMasks, data: Path) -
             assert new[key] == old[key]
 
 
-def test_masks_of_the_data_set_still_hold(masks: PhotoMasks, data: Path) -> None:
+def test_masks_of_the_data_set_are_kept(masks: PhotoMasks, data: Path) -> None:
     content = json.loads((data / "transforms.json").read_text())
     usable = np.ones((36, 48), dtype=bool)
     usable[:, :24] = False

@@ -10,7 +10,7 @@ from sa3d.base.errors import SA3DError
 from sa3d.objects.inverse_rendering import Evidence
 from sa3d.objects.segmentation import Segmentation
 from sa3d.report.config import ReportConfig
-from sa3d.report.page import pictures_per_object, prompted_views, report_page, spread_views
+from sa3d.report.page import images_per_object, prompted_views, report_page, spread_views
 from sa3d.testing.analytic_scene import AnalyticScene
 
 QUICK = ReportConfig(max_views=3, doubt_views=1, turntable_frames=2, turntable_side=24)
@@ -28,7 +28,7 @@ def test_page_says_why_views_were_rejected_and_escapes_names(
     }
     name = "<b>ball"
     changed = replace(voted, objects={name: replace(one, name=name, views=views, converged=False)})
-    told: list[str] = []
+    reported: list[str] = []
     page = report_page(
         still_life.scene,
         changed,
@@ -36,7 +36,7 @@ def test_page_says_why_views_were_rejected_and_escapes_names(
         {"checkpoint_sha256": "abc"},
         config=QUICK,
         min_agreement=0.5,
-        progress=told.append,
+        progress=reported.append,
     )
     assert "<b>ball" not in page
     assert "&lt;b&gt;ball" in page
@@ -45,7 +45,7 @@ def test_page_says_why_views_were_rejected_and_escapes_names(
     assert "kept: IoU 0.97 with the other views" in page
     assert 'class="verdict bad"' in page
     assert page.count("data:image/webp") == 1
-    assert len(told) == 3 + 1 + 2 + 2 <= pictures_per_object(QUICK)
+    assert len(reported) == 3 + 1 + 2 + 2 <= images_per_object(QUICK)
     assert "http" not in page
 
 
@@ -63,7 +63,7 @@ def test_page_shows_the_agreement_of_the_round_that_was_kept(
         assert page.count("(kept)") == len(shown)
 
 
-def test_page_of_an_object_without_body(still_life: AnalyticScene, voted: Segmentation) -> None:
+def test_page_of_an_object_without_surface(still_life: AnalyticScene, voted: Segmentation) -> None:
     nothing = replace(voted.object("ball"), evidence=Evidence.none(len(voted.elements)))
     empty = replace(voted, objects={"ball": nothing})
     page = report_page(still_life.scene, empty, ["ball"], {}, config=QUICK)

@@ -13,8 +13,8 @@ from sa3d.export.box import object_box
 from sa3d.export.mesh_files import Mesh
 from sa3d.geometry.camera import Camera
 from sa3d.objects.segmentation import Segmentation
-from sa3d.report.turntable import MeshPictures, animated_webp, turntable_cameras
-from sa3d.results.rendering import ViewPicture
+from sa3d.report.turntable import MeshRenderer, animated_webp, turntable_cameras
+from sa3d.results.rendering import ObjectRenderer
 from sa3d.scene.scene import Scene
 from sa3d.testing.analytic_scene import BALL, AnalyticScene
 
@@ -37,9 +37,7 @@ def test_turntable_goes_all_around_at_the_cameras_height(
         assert corners.max() < 33
 
 
-def test_turntable_swings_where_photographs_are(
-    still_life: AnalyticScene, voted: Segmentation
-) -> None:
+def test_turntable_swings_where_cameras_are(still_life: AnalyticScene, voted: Segmentation) -> None:
     scene = still_life.scene
     front = Scene(scene.field, scene.views[:4], scene.cache.parent, scene.config)
     box = object_box(scene, voted, "ball")
@@ -56,9 +54,11 @@ def test_turntable_swings_where_photographs_are(
 
 
 def test_turntable_shows_the_object_alone(still_life: AnalyticScene, voted: Segmentation) -> None:
-    picture = ViewPicture(still_life.scene, voted, "ball")
+    renderer = ObjectRenderer(still_life.scene, voted, "ball")
     box = object_box(still_life.scene, voted, "ball")
-    frames = [picture.free(c, "object") for c in turntable_cameras(still_life.scene, box, 3, 24)]
+    frames = [
+        renderer.from_camera(c, "object") for c in turntable_cameras(still_life.scene, box, 3, 24)
+    ]
     for pixels in frames:
         assert pixels[12, 12, 3] > 250
         assert pixels[0, 0, 3] == 0
@@ -70,7 +70,7 @@ def test_turntable_shows_the_object_alone(still_life: AnalyticScene, voted: Segm
 CAMERA = Camera(
     torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 4]]), 60.0, 60.0, 32.0, 32.0, 64, 64
 )
-"""Looks down at the origin from z = 4; there a unit is 15 pixels."""
+"""A camera at z = 4 that looks down at the origin; one unit is 15 pixels there."""
 
 
 def colored(solid: trimesh.Trimesh, color: tuple[int, int, int]) -> Mesh:
@@ -79,14 +79,14 @@ def colored(solid: trimesh.Trimesh, color: tuple[int, int, int]) -> Mesh:
 
 
 def test_a_ball_is_a_disc_brightest_in_the_middle() -> None:
-    picture = MeshPictures(colored(trimesh.creation.icosphere(4, 1.0), (200, 100, 0))).draw(CAMERA)
+    image = MeshRenderer(colored(trimesh.creation.icosphere(4, 1.0), (200, 100, 0))).draw(CAMERA)
     radius = 60 / np.sqrt(4**2 - 1)  # of a ball's outline, in pixels
-    assert (picture[..., 3] > 127).sum() == pytest.approx(
+    assert (image[..., 3] > 127).sum() == pytest.approx(
         np.pi * radius**2, rel=0.08
-    )  # a touched quarter counts
-    np.testing.assert_allclose(picture[32, 32], [200, 100, 0, 255], atol=4)
-    assert picture[32, 32 + 14, 0] < 170
-    assert (picture[0, 0] == 0).all()
+    )  # partly covered pixels count
+    np.testing.assert_allclose(image[32, 32], [200, 100, 0, 255], atol=4)
+    assert image[32, 32 + 14, 0] < 170
+    assert (image[0, 0] == 0).all()
 
 
 def test_what_is_nearer_hides_what_is_behind() -> None:
@@ -99,20 +99,20 @@ def test_what_is_nearer_hides_what_is_behind() -> None:
         np.concatenate([one.faces, two.faces + len(one.vertices)]),
         colors=np.concatenate([one.colors, two.colors]),  # type: ignore[list-item]
     )
-    picture = MeshPictures(both).draw(CAMERA)
-    assert picture[32, 32, 2] > 200 > 50 > picture[32, 32, 0]
-    assert picture[32, 32 + 14, 0] > 100 > 50 > picture[32, 32 + 14, 2]
+    image = MeshRenderer(both).draw(CAMERA)
+    assert image[32, 32, 2] > 200 > 50 > image[32, 32, 0]
+    assert image[32, 32 + 14, 0] > 100 > 50 > image[32, 32 + 14, 2]
 
 
 def test_the_inside_of_a_shell_is_not_drawn() -> None:
     solid = trimesh.creation.icosphere(2, 1.0)
     solid.invert()
-    assert MeshPictures(colored(solid, (9, 9, 9))).draw(CAMERA)[20:44, 20:44, 3].max() == 255
+    assert MeshRenderer(colored(solid, (9, 9, 9))).draw(CAMERA)[20:44, 20:44, 3].max() == 255
     near = np.asarray(solid.triangles_center)[:, 2] > 0.3  # which faces away
     solid.update_faces(near)
-    assert MeshPictures(colored(solid, (9, 9, 9))).draw(CAMERA)[..., 3].max() == 0
+    assert MeshRenderer(colored(solid, (9, 9, 9))).draw(CAMERA)[..., 3].max() == 0
 
 
 def test_a_texture_cannot_be_drawn() -> None:
     with pytest.raises(ValueError, match="colors per vertex"):
-        MeshPictures(Mesh(np.zeros((3, 3)), np.zeros((1, 3), int)))
+        MeshRenderer(Mesh(np.zeros((3, 3)), np.zeros((1, 3), int)))

@@ -38,18 +38,18 @@ def test_exact_votes_give_exact_masks(
 def test_a_voting_views_own_mask_counts_as_far_as_others_agree(
     still_life: AnalyticScene, voted: Segmentation, agreement: float, weight: float
 ) -> None:
-    said = np.zeros((36, 48), dtype=bool)
-    said[:5] = True
-    changed = with_record(voted, 4, "accepted", said)
+    own = np.zeros((36, 48), dtype=bool)
+    own[:5] = True
+    changed = with_record(voted, 4, "accepted", own)
     record = replace(changed.object("ball").views[4], agreement=agreement)
     changed.object("ball").views[4] = record
     _, probability = final_mask(still_life.scene, changed, "ball", 4)
     rendered = rendered_probability(still_life.scene, changed, "ball", 4)
-    np.testing.assert_allclose(probability, (rendered + weight * said) / (1 + weight), rtol=1e-5)
+    np.testing.assert_allclose(probability, (rendered + weight * own) / (1 + weight), rtol=1e-5)
 
 
 @pytest.mark.parametrize("outcome", ["rejected", "no prompt", "unseen"])
-def test_view_that_did_not_vote_goes_by_the_rendered_mask(
+def test_a_view_without_a_vote_has_the_rendered_mask(
     still_life: AnalyticScene, voted: Segmentation, outcome: Outcome
 ) -> None:
     changed = with_record(voted, 4, outcome, np.ones((36, 48), dtype=bool))
@@ -77,7 +77,7 @@ def test_objects_do_not_overlap(still_life: AnalyticScene, voted: Segmentation) 
     assert not (ball & other).any()
 
 
-def test_larger_photographs_get_larger_masks(
+def test_larger_photos_get_larger_masks(
     still_life: AnalyticScene, voted: Segmentation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = still_life.scene

@@ -82,7 +82,7 @@ def test_no_refinement_gives_the_final_masks(
         np.testing.assert_array_equal(found[name], mask)
 
 
-def test_a_mask_the_user_drew_is_left_alone(still_life: AnalyticScene, voted: Segmentation) -> None:
+def test_a_mask_that_the_user_drew_is_kept(still_life: AnalyticScene, voted: Segmentation) -> None:
     scene, ball = still_life.scene, voted.object("ball")
     drawn = np.roll(still_life.masks["ball"][4], 2, axis=1)
     prompt = Prompt(scene.views[4].name, "ball", mask=drawn)
@@ -94,19 +94,19 @@ def test_a_mask_the_user_drew_is_left_alone(still_life: AnalyticScene, voted: Se
 
 
 @pytest.mark.parametrize(("x", "label"), [(29, 1), (68, 0)])
-def test_an_edge_that_left_its_click_goes_back_and_no_other(x: int, label: int) -> None:
+def test_only_an_edge_that_moved_across_a_point_moves_back(x: int, label: int) -> None:
     shifted = np.roll(disc(50, 40, 20), -3, axis=1)
-    masks, picture = {"disc": shifted, "rest": ~shifted}, photo(disc(50, 40, 20))
+    masks, image = {"disc": shifted, "rest": ~shifted}, photo(disc(50, 40, 20))
     clicked = Prompt("a.png", "disc", points=((x, 40),), labels=(label,))
-    plain = refine_masks(picture, masks, RefinementConfig())
-    refined = refine_masks(picture, masks, RefinementConfig(), {"disc": [clicked]})
+    plain = refine_masks(image, masks, RefinementConfig())
+    refined = refine_masks(image, masks, RefinementConfig(), {"disc": [clicked]})
     assert (plain["disc"][40, x], refined["disc"][40, x]) == (1 - label, label)
     here = np.indices(shifted.shape)[1] // 50 == x // 50  # the disc's left half, or its right one
     for name in masks:
         np.testing.assert_array_equal(refined[name], np.where(here, masks[name], plain[name]))
 
 
-def test_a_click_that_the_mask_itself_disobeys_changes_nothing() -> None:
+def test_a_point_that_contradicts_the_mask_changes_nothing() -> None:
     exact = disc(50, 40, 20)
     masks = {"disc": np.roll(exact, -3, axis=1)}
     beside = Prompt("a.png", "disc", points=((29, 40), (50, 40)), labels=(0, 0))
@@ -115,7 +115,7 @@ def test_a_click_that_the_mask_itself_disobeys_changes_nothing() -> None:
     np.testing.assert_array_equal(refined, plain)
 
 
-def test_only_clicks_in_the_same_photograph_count(
+def test_only_clicks_in_the_same_photo_count(
     still_life: AnalyticScene, voted: Segmentation
 ) -> None:
     scene, ball = still_life.scene, voted.object("ball")

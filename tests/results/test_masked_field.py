@@ -34,7 +34,7 @@ def test_object_alone(still_life: AnalyticScene, voted: Segmentation, name: str)
     assert (alone.depth[alone.accumulation < 0.5] == FAR).all()
 
 
-def test_an_occluder_does_not_hide_the_lone_object(
+def test_an_occluder_does_not_hide_an_object_alone(
     still_life: AnalyticScene, voted: Segmentation
 ) -> None:
     target = torch.tensor(BALL.center)
@@ -49,7 +49,7 @@ def test_an_occluder_does_not_hide_the_lone_object(
     torch.testing.assert_close(alone.depth, expected, atol=0.05, rtol=0)
 
 
-def test_what_was_behind_a_removed_object_shows(
+def test_the_space_behind_a_removed_object_is_visible(
     still_life: AnalyticScene, voted: Segmentation
 ) -> None:
     volume = object_volume(still_life.scene, voted, "ball")
@@ -74,7 +74,7 @@ def test_it_is_a_radiance_field(
 
 
 def test_weights_by_hand(still_life: AnalyticScene, voted: Segmentation) -> None:
-    # Four half-opaque samples; the second lies in the ball and is taken away.
+    # Four half-opaque samples; the second one is in the ball and is cut away.
     positions = torch.tensor([[[0.9, 0, 0.9], [0.25, 0.1, -0.1], [-0.9, 0, 0.8], [-0.9, 0, 0.5]]])
 
     class FourSamples(AnalyticField):

@@ -1,4 +1,4 @@
-"""The view in which a click helps most, found without segmenter and NeRF."""
+"""Ranking of views by the benefit of a prompt, without segmenter and NeRF."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_view_whose_mask_lacks_half_comes_first(
     assert {first.index, *(one.index for one in others)} == set(range(12))
 
 
-def test_the_users_own_mask_is_not_said_to_agree(
+def test_the_users_own_mask_has_no_agreement(
     still_life: AnalyticScene, voted: Segmentation
 ) -> None:
     views = dict(voted.object("ball").views)
@@ -47,10 +47,10 @@ def test_the_users_own_mask_is_not_said_to_agree(
     first = next_views(still_life.scene, changed(voted, views=views), "ball", 1)[0]
     assert first.index == 2
     assert "its own mask and the other views differ" in first.reason
-    assert "IoU" not in first.reason  # nobody measured it
+    assert "IoU" not in first.reason  # not measured in a prompted view
 
 
-def test_where_nobody_has_voted_there_is_doubt(
+def test_elements_without_votes_are_doubtful(
     still_life: AnalyticScene, voted: Segmentation
 ) -> None:
     sure = next_views(still_life.scene, voted, "ball")
@@ -79,7 +79,9 @@ def test_doubt_in_the_views_around_counts(still_life: AnalyticScene, voted: Segm
     assert "views around it" in ranked[5].reason
 
 
-def test_a_view_marked_before_gains_less(still_life: AnalyticScene, voted: Segmentation) -> None:
+def test_a_view_with_prompts_has_a_lower_score(
+    still_life: AnalyticScene, voted: Segmentation
+) -> None:
     unprompted = changed(voted, evidence=Evidence.none(len(voted.elements)), prompts=())
     first = next_views(still_life.scene, unprompted, "ball", 1)[0]
     marked = [Prompt(first.view, "ball", points=((1.0, 1.0),), labels=(1,))] * 2

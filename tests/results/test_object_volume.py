@@ -27,7 +27,7 @@ def test_inside_is_object_and_outside_is_not(
     assert (share[other < -0.2 * voxel] < 0.5).all()
 
 
-def test_dark_voxels_lie_inside(still_life: AnalyticScene, voted: Segmentation) -> None:
+def test_dark_voxels_are_inside(still_life: AnalyticScene, voted: Segmentation) -> None:
     volume = object_volume(still_life.scene, voted, "ball")
     cells = torch.nonzero(volume.dark) + volume.corner
     centers = volume.grid.bounds.to_world((cells + 0.5) / volume.grid.resolution)
@@ -59,7 +59,7 @@ def test_stray_light_is_left_out(still_life: AnalyticScene, voted: Segmentation)
     assert torch.equal(volume.corner, clean.corner)
 
 
-def test_parts_hang_together_over_corners() -> None:
+def test_parts_are_connected_over_corners() -> None:
     cells = torch.tensor([[0, 0, 0], [0, 1, 1], [1, 2, 2], [9, 9, 9], [0, 0, 7]])
     light = torch.tensor([1.0, 1.0, 1.0, 0.01, 0.05])
     assert _large_parts(cells, light).tolist() == [True, True, True, False, False]

@@ -13,7 +13,7 @@ from sa3d.objects.colors import object_color
 from sa3d.objects.segmentation import Segmentation
 from sa3d.results.final_masks import final_mask
 from sa3d.results.masked_field import MaskedField
-from sa3d.results.rendering import ViewPicture, save_picture, save_video, tinted
+from sa3d.results.rendering import ObjectRenderer, save_image, save_video, tinted
 from sa3d.testing.analytic_fields import AnalyticField
 from sa3d.testing.analytic_scene import BALL, CRATE, TABLE, AnalyticScene, look_at
 
@@ -21,56 +21,58 @@ FREE = look_at((1.6, -1.4, 1.0), (0.0, 0.0, -0.1), (40, 30))
 
 
 @pytest.fixture(scope="module")
-def ball(still_life: AnalyticScene, voted: Segmentation) -> ViewPicture:
-    return ViewPicture(still_life.scene, voted, "ball")
+def ball(still_life: AnalyticScene, voted: Segmentation) -> ObjectRenderer:
+    return ObjectRenderer(still_life.scene, voted, "ball")
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
     return (a & b).sum() / (a | b).sum()
 
 
-def test_photograph(still_life: AnalyticScene, voted: Segmentation, ball: ViewPicture) -> None:
+def test_photo(still_life: AnalyticScene, voted: Segmentation, ball: ObjectRenderer) -> None:
     photo = still_life.scene.views[2].image()
     mask, _ = final_mask(still_life.scene, voted, "ball", 2)
-    np.testing.assert_array_equal(ball.photo(2, "mask"), np.where(mask, 255, 0))
-    np.testing.assert_array_equal(ball.photo(2, "overlay"), tinted(photo, mask, object_color(0)))
-    cut = ball.photo(2, "object")
+    np.testing.assert_array_equal(ball.over_photo(2, "mask"), np.where(mask, 255, 0))
+    np.testing.assert_array_equal(
+        ball.over_photo(2, "overlay"), tinted(photo, mask, object_color(0))
+    )
+    cut = ball.over_photo(2, "object")
     np.testing.assert_array_equal(cut[..., :3], photo)
     np.testing.assert_array_equal(cut[..., 3] >= 127, mask)
-    assert ball.photo(2, "removed").shape == photo.shape
+    assert ball.over_photo(2, "removed").shape == photo.shape
 
 
 def test_an_object_is_tinted_in_its_own_color(
     still_life: AnalyticScene, voted: Segmentation
 ) -> None:
     painted = voted.painted("ball", (1, 2, 3))
-    picture = ViewPicture(still_life.scene, painted, "ball").photo(2, "overlay")
+    overlay = ObjectRenderer(still_life.scene, painted, "ball").over_photo(2, "overlay")
     mask, _ = final_mask(still_life.scene, painted, "ball", 2)
     photo = still_life.scene.views[2].image()
-    np.testing.assert_array_equal(picture, tinted(photo, mask, (1, 2, 3)))
+    np.testing.assert_array_equal(overlay, tinted(photo, mask, (1, 2, 3)))
 
 
-def test_free_camera(still_life: AnalyticScene, ball: ViewPicture) -> None:
+def test_free_camera(still_life: AnalyticScene, ball: ObjectRenderer) -> None:
     rays = FREE.image_rays()
     truth = (still_life.field.instances(rays) == 0).reshape(30, 40).numpy()
-    mask = ball.free(FREE, "mask")
+    mask = ball.from_camera(FREE, "mask")
     assert mask.shape == (30, 40)
     assert iou(mask > 0, truth) > 0.85
-    cut = ball.free(FREE, "object")
+    cut = ball.from_camera(FREE, "object")
     assert cut.shape == (30, 40, 4)
     assert iou(cut[..., 3] > 127, truth) > 0.8
     assert abs(cut[cut[..., 3] > 250][:, :3].mean(0) / 255 - np.array(BALL.color)).max() < 0.03
-    overlay = ball.free(FREE, "overlay")
+    overlay = ball.from_camera(FREE, "overlay")
     rendered = still_life.field.render(rays).rgb.reshape(30, 40, 3).numpy() * 255
     assert abs(overlay - rendered)[mask == 0].max() <= 1
     assert abs(overlay - rendered)[mask > 0].max(axis=1).min() > 10
     without = AnalyticField([CRATE, TABLE]).render(rays).rgb.reshape(30, 40, 3).numpy() * 255
-    close = abs(ball.free(FREE, "removed") - without).max(axis=2) < 25
+    close = abs(ball.from_camera(FREE, "removed") - without).max(axis=2) < 25
     assert close[truth].mean() > 0.8
     assert close[~truth].mean() > 0.95
 
 
-def test_pixels_far_from_the_object_are_not_rendered_and_not_missed(ball: ViewPicture) -> None:
+def test_pixels_far_from_the_object_are_not_rendered_and_not_missed(ball: ObjectRenderer) -> None:
     near = ball._near(FREE)
     assert 0.1 < near.float().mean() < 0.6
     alone = MaskedField(ball.scene.field, ball.volume, "object")
@@ -79,11 +81,11 @@ def test_pixels_far_from_the_object_are_not_rendered_and_not_missed(ball: ViewPi
     assert ball._near(inside).all()
 
 
-def test_chunks_do_not_change_pictures(
-    still_life: AnalyticScene, voted: Segmentation, ball: ViewPicture
+def test_chunks_do_not_change_images(
+    still_life: AnalyticScene, voted: Segmentation, ball: ObjectRenderer
 ) -> None:
-    small = ViewPicture(still_life.scene, voted, "ball", chunk=101)
-    difference = small.free(FREE, "object").astype(int) - ball.free(FREE, "object")
+    small = ObjectRenderer(still_life.scene, voted, "ball", chunk=101)
+    difference = small.from_camera(FREE, "object").astype(int) - ball.from_camera(FREE, "object")
     assert abs(difference).max() <= 1
 
 
@@ -97,16 +99,16 @@ def test_tint_and_outline() -> None:
     assert out[2, 2].tolist() == [145, 55, 100]
 
 
-def test_pictures_on_disk(tmp_path: Path) -> None:
+def test_images_on_disk(tmp_path: Path) -> None:
     pixels = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
-    save_picture(tmp_path / "a.png", pixels)
+    save_image(tmp_path / "a.png", pixels)
     with Image.open(tmp_path / "a.png") as image:
         np.testing.assert_array_equal(np.asarray(image), pixels)
     with pytest.raises(SA3DError, match="overwrite"):
-        save_picture(tmp_path / "a.png", pixels)
-    save_picture(tmp_path / "a.png", pixels[..., 0], overwrite=True)
+        save_image(tmp_path / "a.png", pixels)
+    save_image(tmp_path / "a.png", pixels[..., 0], overwrite=True)
     with pytest.raises(SA3DError, match="unknown image format"):
-        save_picture(tmp_path / "a.picture", pixels)
+        save_image(tmp_path / "a.picture", pixels)
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 

@@ -1,4 +1,4 @@
-"""Everything in the image, on an analytic scene with a segmenter that knows the answers."""
+"""All objects of an analytic scene, found with a segmenter that knows the answers."""
 
 from __future__ import annotations
 

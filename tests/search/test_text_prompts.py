@@ -1,4 +1,4 @@
-"""Words become prompts: the candidate that the other views confirm wins."""
+"""Prompts from words: the candidate that the other views confirm is chosen."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_single_view_cannot_refute(still_life: AnalyticScene) -> None:
     assert choice.candidates[0].total == pytest.approx(0.35)
 
 
-def test_points_choose_among_what_is_found(still_life: AnalyticScene) -> None:
+def test_points_choose_among_the_detections(still_life: AnalyticScene) -> None:
     name = still_life.scene.views[0].name
     wrong = {name: [(edges(still_life.masks["crate"][0]), 0.7)]}
     y, x = np.argwhere(still_life.masks["crate"][0]).mean(axis=0).round()
@@ -120,7 +120,7 @@ def test_found_elsewhere_only(still_life: AnalyticScene) -> None:
         (Prompt("", points=((1, 1),), labels=(1,), text="ball"), "no view: name the view"),
     ],
 )
-def test_words_that_cannot_be(still_life: AnalyticScene, prompt: Prompt, message: str) -> None:
+def test_invalid_words(still_life: AnalyticScene, prompt: Prompt, message: str) -> None:
     with pytest.raises(SA3DError, match=message):
         search(still_life, prompt)
 

@@ -68,7 +68,7 @@ def ball(x: float, z: float, radius: float) -> tuple[torch.Tensor, torch.Tensor]
     return normals * radius + torch.tensor([x, 0.0, z]), normals
 
 
-def parted(*balls: tuple[float, float, float, tuple[float, float, float]]) -> int:
+def num_clusters(*balls: tuple[float, float, float, tuple[float, float, float]]) -> int:
     """Number of clusters of balls (x, z, radius, color) on a table at z = 0."""
     made = [ball(*one[:3]) for one in balls]
     points, normals = torch.cat([p for p, _ in made]), torch.cat([n for _, n in made])
@@ -90,24 +90,24 @@ def parted(*balls: tuple[float, float, float, tuple[float, float, float]]) -> in
 
 
 def test_a_ball_is_one_cluster() -> None:
-    assert parted((0, 1, 1, RED)) == 1
+    assert num_clusters((0, 1, 1, RED)) == 1
 
 
 def test_balls_apart_are_two() -> None:
-    assert parted((0, 1, 1, RED), (2.5, 1, 1, RED)) == 2
+    assert num_clusters((0, 1, 1, RED), (2.5, 1, 1, RED)) == 2
 
 
-def test_balls_that_touch_are_parted_though_they_look_alike() -> None:
-    assert parted((0, 1, 1, RED), (1.95, 1, 1, RED)) == 2
+def test_balls_that_touch_are_two_clusters_even_if_they_look_alike() -> None:
+    assert num_clusters((0, 1, 1, RED), (1.95, 1, 1, RED)) == 2
 
 
-def test_a_part_in_the_air_stays_with_what_holds_it() -> None:
-    assert parted((0, 1, 1, RED), (1.45, 1.2, 0.5, RED)) == 1  # a handle of its color
-    assert parted((0, 1, 1, RED), (0, 2.4, 0.5, GREEN)) == 1  # a hat of another
+def test_a_part_in_the_air_stays_with_its_carrier() -> None:
+    assert num_clusters((0, 1, 1, RED), (1.45, 1.2, 0.5, RED)) == 1  # a handle of the same color
+    assert num_clusters((0, 1, 1, RED), (0, 2.4, 0.5, GREEN)) == 1  # a hat of another color
 
 
 def test_a_part_without_a_foot_stands_if_nothing_carries_it_and_its_color_is_its_own() -> None:
-    assert parted((0, 1, 1, RED), (1.7, 1.3, 0.8, GREEN)) == 2
+    assert num_clusters((0, 1, 1, RED), (1.7, 1.3, 0.8, GREEN)) == 2
 
 
 def test_an_empty_lattice_has_no_clusters() -> None:
@@ -144,14 +144,14 @@ def candlestick() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def test_a_foot_joins_its_stem_and_a_stain_does_not() -> None:
     rgb, clusters, dark = candlestick()
-    doubtful = clusters < 0  # all of the table
+    doubtful = clusters < 0  # the whole table
     grown = grow_clusters([clusters], [rgb], [doubtful])[0]
     wanted = torch.where(dark, 0, clusters)
     wanted[21:23, 36:38] = -1
     torch.testing.assert_close(grown, wanted)
 
 
-def test_what_is_not_doubtful_stays() -> None:
+def test_pixels_without_doubt_do_not_change() -> None:
     rgb, clusters, _ = candlestick()
     grown = grow_clusters([clusters], [rgb], [torch.zeros_like(clusters, dtype=torch.bool)])[0]
     torch.testing.assert_close(grown, clusters)
@@ -170,8 +170,8 @@ def test_the_likelier_of_two_neighbours_takes_a_pixel() -> None:
     clusters[5:15, 4:13] = 0
     clusters[5:15, 16:25] = 1
     red = torch.tensor([0.9, 0.1, 0.1])
-    rgb[5:15, 4:15] = BLACK  # two more columns than its cluster
-    rgb[5:15, 15:25] = red  # and one more
+    rgb[5:15, 4:15] = BLACK  # two columns more than cluster 0
+    rgb[5:15, 15:25] = red  # and one column more than cluster 1
     grown = grow_clusters([clusters], [rgb], [clusters < 0])[0]
     assert (grown[5:15, 4:15] == 0).all()
     assert (grown[5:15, 15:25] == 1).all()

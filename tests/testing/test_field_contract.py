@@ -63,7 +63,7 @@ def test_the_contract_can_fail(changes: dict[str, Any], message: str) -> None:
         check_radiance_field(Broken(**changes), RAYS)
 
 
-def test_rays_that_meet_nothing_are_no_check() -> None:
+def test_rays_that_hit_nothing_are_refused() -> None:
     up = Rays(torch.zeros(8, 3) + 0.9, torch.tensor([[0.0, 0.0, 1.0]]).expand(8, 3))
     with pytest.raises(AssertionError, match="give other rays"):
         check_radiance_field(AnalyticField(SHAPES), up)
@@ -93,7 +93,7 @@ def test_instances_agree_with_samples() -> None:
     assert (nearest == field.instances(RAYS))[seen].float().mean() > 0.95
 
 
-def test_fingerprint_tells_fields_apart() -> None:
+def test_different_fields_have_different_fingerprints() -> None:
     fields = [
         AnalyticField(SHAPES),
         AnalyticField(SHAPES[:2]),

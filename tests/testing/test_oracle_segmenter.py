@@ -1,4 +1,4 @@
-"""The oracle points at what the prompt means, and errs as it is told."""
+"""The oracle finds the object of a prompt, and makes the configured errors."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def errors_of(found: np.ndarray) -> np.ndarray:
     return found ^ masks()["left"]
 
 
-def test_errors_are_what_they_are_called() -> None:
+def test_each_kind_of_error() -> None:
     box = np.array([4, 9, 35, 40])
     neighbour = masks()["right"]
     wrong = oracle(OracleErrors(wrong=1.0)).predict(box=box).masks[0]
@@ -86,7 +86,7 @@ def test_errors_are_what_they_are_called() -> None:
     np.testing.assert_array_equal(alone.predict(box=box).masks[0], masks()["left"])
 
 
-def test_a_share_of_images_goes_wrong() -> None:
+def test_errors_occur_in_their_share_of_images() -> None:
     random = np.random.default_rng(1)
     images = {f"{i}": random.integers(0, 255, (60, 80, 3), np.uint8) for i in range(100)}
     grown = OracleErrors(dilate=0.1, dilated=0.3)

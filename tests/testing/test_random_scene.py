@@ -1,4 +1,4 @@
-"""Generated scenes differ by seed and keep their promises."""
+"""Generated scenes differ by seed and are as documented."""
 
 from __future__ import annotations
 

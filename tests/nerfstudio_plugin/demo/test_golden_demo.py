@@ -14,10 +14,10 @@ import pytest
 from nerfstudio_plugin.demo.data import open_demo
 
 MEAN_FLOOR, WORST_FLOOR = 0.90, 0.80
-"""Mean IoU over all views, over the objects: their mean, and the worst."""
+"""Mean IoU over all views: the mean over objects, and the worst object."""
 
 BOUND_FLOOR = 0.92
-"""The same with exact masks in every view: what this NeRF and grid can hold, worst object."""
+"""Worst object's mean IoU with exact masks in every view: the limit of this NeRF and grid."""
 
 
 def checkpoint_hash() -> str:

@@ -1,4 +1,4 @@
-"""An exported field: a run of its own, with the NeRF's densities where kept and 0 elsewhere."""
+"""Exported fields: runs with the NeRF's densities in the kept part and 0 elsewhere."""
 
 import hashlib
 import json
@@ -47,7 +47,7 @@ def files(folder):
 
 
 def opened(config):
-    """As every command of Nerfstudio opens it."""
+    """Open a run as every command of Nerfstudio does."""
     return eval_setup(config)[1]
 
 
@@ -69,7 +69,7 @@ def test_densities_are_the_nerfs_inside_and_nothing_outside(dense_run, tmp_path)
             assert torch.equal(cut.density_fn(points)[:, 0], expected)
 
 
-def test_pictures_of_the_ball_alone(dense_run, tmp_path):
+def test_images_of_the_ball_alone(dense_run, tmp_path):
     run = open_run(dense_run)
     written = export_field(run, in_ball(run), tmp_path / "ball", FieldExportConfig("object"))
     pipeline = opened(written.config)
@@ -88,7 +88,7 @@ def test_pictures_of_the_ball_alone(dense_run, tmp_path):
     front = (along - (RADIUS**2 - missed_by.reshape(-1) ** 2).clamp_min(0).sqrt()).reshape(24, 32)
     middle = missed_by < RADIUS / 2
     assert (outputs["depth"][..., 0] - front)[middle].abs().max() < 0.12
-    for name in ("depth", "expected_depth", "prop_depth_0"):  # far: space is carved free there
+    for name in ("depth", "expected_depth", "prop_depth_0"):  # far, so that the space is empty
         assert (outputs[name][..., 0][missed_by > RADIUS + 0.07] == 1000).all(), name
     assert (outputs["rgb"][missed_by > RADIUS + 0.07] == 1).all()
     rgba = pipeline.model.get_rgba_image(outputs)
@@ -118,20 +118,20 @@ def test_a_ball_far_away_is_seen(dense_run, tmp_path):
     directions = torch.tensor([[-1.0, 0.0, 0.0]]).repeat(2, 1)
     area, camera = torch.ones(2, 1), torch.zeros(2, 1, dtype=torch.long)
     found = model(RayBundle(origins, directions, area, camera))
-    assert found["accumulation"][0] > 0.5  # how opaque depends on where the samples happen to lie
+    assert found["accumulation"][0] > 0.5  # opacity depends on the positions of the samples
     assert found["accumulation"][1] == 0
     assert found["depth"][0] == pytest.approx(20 - CENTER[0] - RADIUS, abs=RADIUS / 2)
     assert found["depth"][1] == 1000
 
 
 class Everywhere(Blocks):
-    """Blocks that every ray may pass."""
+    """Blocks that every ray may hit."""
 
     def meet(self, origins, directions):
         return torch.ones_like(origins[:, 0], dtype=torch.bool)
 
 
-def test_removing_what_a_ray_does_not_meet_changes_nothing(dense_run, tmp_path):
+def test_removing_an_object_off_the_ray_changes_nothing(dense_run, tmp_path):
     run = open_run(dense_run)
     blocks = blocks_of(run, ball((0.0, 0.0, 0.6), 0.1))
     written = export_field(run, blocks, tmp_path / "rest", FieldExportConfig("rest"))
@@ -163,7 +163,7 @@ def test_it_opens_without_the_run_it_came_from_and_elsewhere(dense_run, tmp_path
         assert again.blocks.contain(torch.tensor([CENTER])).all()
 
 
-def test_what_would_be_empty_is_refused(tiny_run, tmp_path):
+def test_empty_fields_are_refused(tiny_run, tmp_path):
     run = open_run(tiny_run)
     nowhere = blocks_of(run, lambda x: x[:, 0] > 1e9)
     with pytest.raises(SA3DError, match="no density inside the object"):
@@ -186,7 +186,7 @@ def test_what_would_be_empty_is_refused(tiny_run, tmp_path):
         (lambda s: s.pop("_model.field.mlp_head.layers.0.weight"), "does not fit"),
     ],
 )
-def test_a_spoilt_checkpoint_does_not_open(dense_run, tmp_path, spoil, message):
+def test_a_damaged_checkpoint_does_not_open(dense_run, tmp_path, spoil, message):
     run = open_run(dense_run)
     written = export_field(run, in_ball(run), tmp_path / "ball")
     content = torch.load(written.checkpoint, weights_only=True)
@@ -207,7 +207,7 @@ def test_nothing_is_replaced_but_an_exported_field(dense_run, tmp_path):
     export_field(run, in_ball(run), tmp_path / "ball", black, overwrite=True)
     assert files(tmp_path / "ball") != before
     base = files(dense_run.parent)
-    with pytest.raises(SA3DError, match="is not replaced"):  # a trained run looks much the same
+    with pytest.raises(SA3DError, match="is not replaced"):  # a trained run looks similar
         export_field(run, in_ball(run), dense_run.parent, overwrite=True)
     assert files(dense_run.parent) == base
 
@@ -250,7 +250,7 @@ def segmented(dense_run, tmp_path):
     return tmp_path / "segmentation"
 
 
-def test_the_command_prints_what_to_type_next(command_line_of_runs, segmented, tmp_path):
+def test_the_command_prints_further_commands(command_line_of_runs, segmented, tmp_path):
     command = ("export", "field", "--segmentation", segmented, "--output", tmp_path / "out")
     out = command_line_of_runs.succeeds(*command)
     config = tmp_path / "out/config.yml"

@@ -20,7 +20,7 @@ from sa3d.scene.elements import MaskGrid
 
 CENTER, RADIUS = (0.1, 0.05, 0.0), 0.3
 VOXEL = 0.08
-"""How exactly the ball's surface can be known: voxels are 1/16 wide, and samples are few."""
+"""Tolerance of the ball's surface: voxels are 1/16 wide, and samples are few."""
 
 pytestmark = pytest.mark.slow
 
@@ -93,7 +93,7 @@ def test_ns_export_pointcloud(fields, tmp_path):
 
 def test_ns_export_tsdf(fields, tmp_path):
     folder, blocks = fields
-    low, high = blocks.box()  # what no camera sees, Nerfstudio fills: stay near the object
+    low, high = blocks.box()  # Nerfstudio fills unseen space: stay near the object
     ns(
         "ns-export",
         "tsdf",
@@ -118,6 +118,6 @@ def test_ns_export_tsdf(fields, tmp_path):
 def test_ns_viewer(fields, tmp_path):
     folder, _ = fields
     config = folder / "rest/config.yml"
-    picture, choices = shown_by_viewer(config, (2.0, 0.0, 0.1), "rgb", tmp_path)
-    assert picture is not None
+    image, choices = shown_by_viewer(config, (2.0, 0.0, 0.1), "rgb", tmp_path)
+    assert image is not None
     assert any(one >= {"rgb", "depth", "accumulation"} for one in choices)

@@ -25,7 +25,7 @@ _LITTLE = 1.0
 """Evidence, in fully lit pixels, at which a place is half known."""
 
 
-def prompt_picture(scene: Scene, view_index: int, prompts: Sequence[Prompt]) -> np.ndarray:
+def prompt_image(scene: Scene, view_index: int, prompts: Sequence[Prompt]) -> np.ndarray:
     """Draw the user's prompts over the photo of a view: uint8 [H, W, 3].
 
     Points on the object and masks are green, points beside it are red, boxes are yellow.
@@ -52,9 +52,7 @@ def prompt_picture(scene: Scene, view_index: int, prompts: Sequence[Prompt]) -> 
     return np.asarray(image)
 
 
-def doubt_picture(
-    scene: Scene, segmentation: Segmentation, name: str, view_index: int
-) -> np.ndarray:
+def doubt_image(scene: Scene, segmentation: Segmentation, name: str, view_index: int) -> np.ndarray:
     """Draw doubt over the grey photo of a view: where the calibrated probability is near 0.5.
 
     Doubt is ``1 - |2 p - 1|``: 1 at a probability of 0.5, and 0 at 0 or 1. Doubtful places with
@@ -73,13 +71,13 @@ def doubt_picture(
         small.reshape(1, 2, *size), (photo.camera.height, photo.camera.width), mode="bilinear"
     )[0].numpy()
     doubt = 1 - abs(2 * probability - 1)
-    picture = photo.image().mean(axis=2, keepdims=True) * 0.6 + 40
+    image = photo.image().mean(axis=2, keepdims=True) * 0.6 + 40
     unknown = (0.6 * doubt * (1 - known))[..., None]
-    picture = picture * (1 - unknown) + np.array(UNKNOWN) * unknown
+    image = image * (1 - unknown) + np.array(UNKNOWN) * unknown
     steps = np.linspace(0, 1, len(HEAT))
     hot = np.stack([np.interp(doubt, steps, channel) for channel in np.array(HEAT).T], axis=-1)
     strength = np.clip(3 * doubt * known, 0, 1)[..., None]
-    return np.rint(picture * (1 - strength) + hot * strength).clip(0, 255).astype(np.uint8)
+    return np.rint(image * (1 - strength) + hot * strength).clip(0, 255).astype(np.uint8)
 
 
 def jpeg_uri(pixels: np.ndarray, max_side: int) -> str:
