@@ -1,4 +1,4 @@
-"""Build the HTML page of a report: gather the facts and pictures, fill the template."""
+"""Build the HTML page of a report: gather the facts and images, fill the template."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class _ObjectPage:
             shown.append(
                 {
                     "view": self.scene.views[index].name,
-                    "picture": jpeg_uri(image, self.config.picture_side),
+                    "image": jpeg_uri(image, self.config.picture_side),
                     "parts": "; ".join(parts),
                 }
             )
@@ -204,7 +204,7 @@ class _ObjectPage:
         uri = jpeg_uri(pixels, self.config.picture_side)
         record = one.views.get(index)
         empty = {"view": self.scene.views[index].name, "outcome": "not visited", "agreement": None}
-        return (self._row(index, record) if record else empty) | {"picture": uri}
+        return (self._row(index, record) if record else empty) | {"image": uri}
 
     def _row(self, index: int, record: ViewRecord) -> dict[str, Any]:
         why = record.reason or _WHY.get(record.outcome, "")

@@ -50,11 +50,11 @@ def turntable_cameras(scene: Scene, box: Box, frames: int, side: int) -> list[Ca
     return cameras
 
 
-def animated_webp(pictures: Sequence[np.ndarray]) -> bytes:
+def animated_webp(images: Sequence[np.ndarray]) -> bytes:
     """Encode images, uint8 [H, W, 4], as an animated WebP that repeats forever."""
     from PIL import Image
 
-    first, *others = [Image.fromarray(pixels, "RGBA") for pixels in pictures]
+    first, *others = [Image.fromarray(pixels, "RGBA") for pixels in images]
     stream = io.BytesIO()
     first.save(
         stream,

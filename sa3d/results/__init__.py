@@ -1,1 +1,1 @@
-"""Results of a finished segmentation: final masks, probabilities, volumes, pictures."""
+"""Results of a finished segmentation: final masks, probabilities, volumes, images."""

@@ -5,7 +5,7 @@ from evidence for (``F``) and against (``A = T - F``) to a probability is logist
 
     logit p = slope * log((F + pseudo) / (A + pseudo)),
 
-monotone in both, and 0.5 for an element nobody voted on. With ``slope`` 1 it is the mean of a Beta
+monotone in both, and 0.5 for an element without votes. With ``slope`` 1 it is the mean of a Beta
 posterior: the evidence share with prior 0.5 and weight ``2 pseudo``.
 """
 

@@ -1,4 +1,4 @@
-"""Settings and choices for the results of a segmentation: masks, pictures, fields."""
+"""Settings and choices for the results of a segmentation: masks, images, fields."""
 
 from __future__ import annotations
 
