@@ -31,7 +31,7 @@ def anything(entry: Path) -> bool:
     return True
 
 
-def test_a_file_appears_whole(tmp_path: Path) -> None:
+def test_a_file_appears_complete(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.txt"
     with atomic_path(path) as temporary:
         assert temporary.suffix == ".txt"
@@ -42,7 +42,7 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
-def test_a_failed_file_changes_nothing(tmp_path: Path, failure: type[BaseException]) -> None:
+def test_a_failed_write_changes_nothing(tmp_path: Path, failure: type[BaseException]) -> None:
     (tmp_path / "a.txt").write_text("old")
     with pytest.raises(failure), atomic_path(tmp_path / "a.txt") as temporary:
         fail_after(temporary, failure)
@@ -64,7 +64,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_arrays(tmp_path / "a.npz")["x"].tolist() == [0, 0, 0]
 
 
-def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_folder_without_write_permission(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(SA3DError, match="cannot write"), atomic_path(tmp_path / "file" / "a.txt"):
         pass
@@ -95,7 +95,7 @@ def test_pickles_are_not_loaded(tmp_path: Path) -> None:
         load_arrays(tmp_path / "a.npz")
 
 
-def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+def test_a_folder_is_replaced_completely(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "out"
     for content in ("one", "two"):
         with atomic_folder(path, overwrite=True, may_delete=anything) as temporary:
@@ -111,25 +111,27 @@ def test_an_empty_folder_needs_no_overwrite(tmp_path: Path) -> None:
     assert names(tmp_path / "out") == ["a.txt"]
 
 
-def test_folders_that_are_not_replaced(tmp_path: Path) -> None:
+def test_folders_that_may_not_be_replaced(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.txt").write_text("a")
     (tmp_path / "file").write_text("f")
-    for path, overwrite, ours, message in (
+    for path, overwrite, may_delete, message in (
         (tmp_path / "out", False, anything, "overwrite=True"),
         (tmp_path / "out", True, lambda entry: False, "holds other files"),
         (tmp_path / "file", True, anything, "is a file"),
     ):
         with (
             pytest.raises(SA3DError, match=message),
-            atomic_folder(path, overwrite=overwrite, may_delete=ours),
+            atomic_folder(path, overwrite=overwrite, may_delete=may_delete),
         ):
             pytest.fail("the block must not run")
     assert names(tmp_path) == ["file", "out"]
 
 
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
-def test_a_failed_folder_changes_nothing(tmp_path: Path, failure: type[BaseException]) -> None:
+def test_a_failed_folder_write_changes_nothing(
+    tmp_path: Path, failure: type[BaseException]
+) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.txt").write_text("old")
     for path in (tmp_path / "out", tmp_path / "other"):
@@ -142,7 +144,7 @@ def test_a_failed_folder_changes_nothing(tmp_path: Path, failure: type[BaseExcep
     assert (tmp_path / "out" / "a.txt").read_text() == "old"
 
 
-def test_the_old_folder_comes_back_if_the_last_step_fails(
+def test_the_old_folder_is_restored_if_the_last_step_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -164,7 +166,7 @@ def test_the_old_folder_comes_back_if_the_last_step_fails(
     assert names(tmp_path) == ["out"]
 
 
-def test_existing_files_are_refused(tmp_path: Path) -> None:
+def test_existing_files_need_overwrite(tmp_path: Path) -> None:
     check_new_file(tmp_path / "a.ply", overwrite=False)
     (tmp_path / "a.ply").write_text("a")
     check_new_file(tmp_path / "a.ply", overwrite=True)
@@ -174,7 +176,7 @@ def test_existing_files_are_refused(tmp_path: Path) -> None:
         check_new_file(tmp_path, overwrite=True)
 
 
-def test_what_is_interrupted_leaves_nothing_and_says_nothing_later(tmp_path: Path) -> None:
+def test_an_interrupted_write_leaves_no_file_and_no_warning(tmp_path: Path) -> None:
     class Interrupted:
         def __array__(self, *_: object, **__: object) -> np.ndarray:
             raise KeyboardInterrupt
@@ -183,7 +185,7 @@ def test_what_is_interrupted_leaves_nothing_and_says_nothing_later(tmp_path: Pat
     for compress in (False, True):
         with pytest.raises(KeyboardInterrupt):
             save_arrays(tmp_path / "x.npz", arrays, compress=compress)
-    gc.collect()  # an archive left open would complain now, and warnings are errors
+    gc.collect()  # an archive left open would warn now, and warnings are errors
     assert list(tmp_path.iterdir()) == []
     save_arrays(tmp_path / "x.npz", {"one": np.arange(3)}, compress=True)
     with np.load(tmp_path / "x.npz") as stored:

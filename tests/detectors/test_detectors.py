@@ -1,4 +1,4 @@
-"""Real detector classes with small random weights, from a folder, without a network."""
+"""The detector classes with small random weights, loaded from a folder without a network."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_detections_lie_in_the_image_best_first(
 
 
 def known_output(family: str) -> SimpleNamespace:
-    """Two boxes; OWLv2's are shares of the square that the image is padded to."""
+    """Return an output with two boxes; OWLv2's are shares of the padded square."""
     scores = torch.logit(torch.tensor([0.2, 0.8]))
     if family == "sam3":
         masks = torch.full((1, 2, 4, 4), -9.0)
@@ -92,7 +92,7 @@ def test_long_words_are_cut(folders: dict[str, Path], image: np.ndarray) -> None
         assert len(load_detector(str(folders[family])).detect(image, words)) > 0
 
 
-def test_what_cannot_be_loaded(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_weights_that_cannot_be_loaded(folders: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(SA3DError, match="unknown detector 'yolo'; known: auto, grounding-dino-t"):
         load_detector("yolo")
     with pytest.raises(SA3DError, match=r"hf download nobody/nothing .* 'detector' to .*; or mark"):

@@ -16,7 +16,7 @@ points = st.lists(st.tuples(coordinate, coordinate, coordinate), min_size=1, max
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=40, deadline=None)
 @given(world=points)
-def test_there_and_back(kind, world) -> None:
+def test_world_to_unit_and_back(kind, world) -> None:
     bounds = Bounds(kind, AABB)
     positions = torch.tensor(world, dtype=torch.float64)
     unit = bounds.to_unit(positions)
@@ -28,7 +28,7 @@ def test_there_and_back(kind, world) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=40, deadline=None)
 @given(unit=st.lists(st.tuples(*[st.floats(0.01, 0.99)] * 3), min_size=1, max_size=20))
-def test_back_and_there(kind, unit) -> None:
+def test_unit_to_world_and_back(kind, unit) -> None:
     bounds = Bounds(kind, AABB)
     positions = torch.tensor(unit, dtype=torch.float64)
     if kind == "contracted-l2":  # its image is a ball inside the cube

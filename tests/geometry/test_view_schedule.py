@@ -26,7 +26,7 @@ def test_distances() -> None:
     assert distances[0, 1].item() == pytest.approx(distances[0, 3].item(), rel=1e-4)
 
 
-def test_a_turn_of_the_head_counts() -> None:
+def test_directions_count() -> None:
     ahead, away = (
         look_at((1.0, 0.0, 0.0), target, (4, 3)) for target in ((0.0, 0.0, 0.0), (2.0, 0.0, 0.0))
     )
@@ -40,7 +40,7 @@ def test_neighbours_come_first() -> None:
     assert outward_order(cameras, [0, 1]) == [2, 3, 4, 5]
 
 
-def test_all_views_may_be_given() -> None:
+def test_start_may_hold_all_views() -> None:
     assert outward_order(ring([0, 90]), [1, 0]) == []
     with pytest.raises(ValueError, match="at least one"):
         outward_order(ring([0, 90]), [])
@@ -51,14 +51,14 @@ def test_all_views_may_be_given() -> None:
     degrees=st.lists(st.floats(0, 360), min_size=1, max_size=9),
     start=st.sets(st.integers(0, 8), min_size=1),
 )
-def test_every_other_view_once(degrees: list[float], start: set[int]) -> None:
+def test_the_order_holds_every_other_view_once(degrees: list[float], start: set[int]) -> None:
     given_views = sorted({index % len(degrees) for index in start})
     order = outward_order(ring(degrees), given_views)
     assert sorted(order + given_views) == list(range(len(degrees)))
 
 
 @pytest.mark.parametrize("scale", [0.01, 1000.0])
-def test_the_scene_may_have_any_size(scale: float) -> None:
+def test_the_order_does_not_depend_on_scale(scale: float) -> None:
     cameras = ring([0, 180, 20, 45, 330, 100])
     scaled = [
         type(c)(**(vars(c) | {"c2w": torch.cat([c.c2w[:, :3], c.c2w[:, 3:] * scale], dim=1)}))

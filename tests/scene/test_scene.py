@@ -21,7 +21,7 @@ CONFIG = PrepareConfig(resolution=12, ray_side=12)
 
 
 class CountingField(AnalyticField):
-    """Counts the rays it is asked for."""
+    """A field that counts the rays it renders."""
 
     rays = 0
 
@@ -54,7 +54,7 @@ class Edges:
 
 
 class BatchOfTwo(Edges):
-    """Encodes two images at once."""
+    """A segmenter that encodes two images at once."""
 
     batch_size = 2
 
@@ -103,7 +103,7 @@ def test_prepared_views(views: list[View], field: CountingField, tmp_path: Path)
         torch.testing.assert_close(xy, centres, atol=1e-3, rtol=0)
 
 
-def test_second_time_comes_from_the_cache(
+def test_the_second_time_reads_the_cache(
     views: list[View], field: CountingField, tmp_path: Path
 ) -> None:
     first = Scene(field, views, tmp_path / "cache", CONFIG)
@@ -120,7 +120,7 @@ def test_second_time_comes_from_the_cache(
         assert torch.equal(one.points_world, two.points_world)
 
 
-def test_interrupted_preparation_goes_on(
+def test_interrupted_preparation_resumes(
     views: list[View], field: CountingField, tmp_path: Path
 ) -> None:
     scene = Scene(field, views, tmp_path / "cache", CONFIG)
@@ -147,7 +147,7 @@ def test_damaged_view_is_evaluated_again(
     assert path.read_bytes() == whole
 
 
-def test_anything_else_is_another_cache(
+def test_other_fields_views_and_settings_have_other_caches(
     views: list[View], field: CountingField, tmp_path: Path
 ) -> None:
     camera = views[0].camera
@@ -166,7 +166,7 @@ def test_anything_else_is_another_cache(
     assert Scene(field, views, tmp_path, CONFIG).cache == scenes[0].cache
 
 
-def test_foreign_manifest_is_refused(
+def test_a_cache_with_another_manifest_is_refused(
     views: list[View], field: CountingField, tmp_path: Path
 ) -> None:
     scene = Scene(field, views, tmp_path / "cache", CONFIG)
@@ -181,7 +181,7 @@ def test_no_views(field: CountingField, tmp_path: Path) -> None:
         Scene(field, [], tmp_path)
 
 
-def test_full_disk_keeps_what_was_finished(
+def test_a_full_disk_keeps_finished_views(
     views: list[View], field: CountingField, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = Scene(field, views, tmp_path / "cache", CONFIG)
@@ -236,8 +236,8 @@ def test_view_index(views: list[View], field: CountingField, tmp_path: Path) -> 
         scene.view_index("nothing.jpg")
 
 
-def test_what_is_cached_with_views_hidden_is_kept_apart(still_life):
-    """Views are counted anew there: under the same name would lie another photo."""
+def test_a_scene_without_some_views_has_its_own_cache(still_life):
+    """Views have new indices there, so the same name would mean another photo."""
     scene = still_life.scene
     rest = scene.without_views([0, 3])
     assert rest.cache != scene.cache

@@ -72,7 +72,7 @@ def test_matrix_by_hand() -> None:
     assert operator.num_rays == 2
 
 
-def test_pruning_looks_at_sums_per_ray_and_voxel() -> None:
+def test_pruning_uses_sums_per_ray_and_voxel() -> None:
     # Each of the samples is below 0.3, their sum is not; 0.125 and 0.09375 go.
     operator = assemble([RENDER], GRID, min_weight=0.3)
     expected = torch.zeros(2, 8)
@@ -120,7 +120,7 @@ def test_linearity(seed: int, a: float, b: float) -> None:
     torch.testing.assert_close(both, a * operator.render(u) + b * operator.render(v))
 
 
-def test_columns_equal_single_runs() -> None:
+def test_several_columns_equal_single_ones() -> None:
     operator = random_operator(3)
     values, rays = torch.rand(8, 4), torch.rand(6, 4)
     rendered, splatted = operator.render(values), operator.splat(rays)
@@ -131,7 +131,7 @@ def test_columns_equal_single_runs() -> None:
         torch.testing.assert_close(splatted[:, k], operator.splat(rays[:, k]))
 
 
-def test_consecutive_bundles_are_one_view() -> None:
+def test_bundles_of_rays_are_one_view() -> None:
     halves = [
         replace(RENDER, **{k: v[i : i + 1] for k, v in vars(RENDER).items() if v is not None})
         for i in range(2)
@@ -153,7 +153,7 @@ def test_chunks_do_not_change_a_view(still_life: AnalyticScene) -> None:
     assert whole.num_rays == 192
 
 
-def test_the_operator_sees_what_the_field_renders(still_life: AnalyticScene) -> None:
+def test_the_operator_renders_as_the_field(still_life: AnalyticScene) -> None:
     camera, grid = spiral_camera(1, 12, (16, 12)), still_life.scene.grid
     operator, picture = build_view_operator(still_life.field, camera, grid, min_weight=0.0)
     torch.testing.assert_close(

@@ -21,11 +21,11 @@ NAMES = [view("000023.jpg"), view("000024.jpg"), view("left/a.png"), view("right
 @pytest.mark.parametrize(
     "name", ["000024.jpg", "images/000024.jpg", "000024", "/scene/images/000024.jpg"]
 )
-def test_views_answer_to_every_spelling(name):
+def test_every_spelling_finds_the_view(name):
     assert find_view(NAMES, name) is NAMES[1]
 
 
-def test_windows_spelling():
+def test_a_path_with_backslashes():
     assert find_view(NAMES, "right\\a.png") is NAMES[3]
 
 

@@ -1,4 +1,4 @@
-"""Tiny SAM weights through the real classes, saved as the hub has them."""
+"""Tiny random SAM weights of the real classes, saved in the hub's format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sa3d.testing.random_sam import save_tiny_sam
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Folder with tiny random weights of a family; made at its first use. Do not change it."""
+    """Return a function that makes a folder with tiny random weights; do not change the folder."""
 
     @functools.cache
     def folder(family: str) -> Path:

@@ -1,4 +1,4 @@
-"""Drawn pictures with textures, whose objects are known exactly."""
+"""Drawn images with textures, whose objects are known exactly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Picture:
-    """image [H, W, 3] uint8 RGB, truth [H, W] bool."""
+    """An image [H, W, 3] uint8 RGB and its object, truth [H, W] bool."""
 
     image: np.ndarray
     truth: np.ndarray
@@ -26,7 +26,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def textured(truth: np.ndarray, inside: tuple, outside: tuple, seed: int = 0) -> Picture:
-    """Colors with blotches and noise on both sides of the mask's border."""
+    """Paint object and background with blotches and noise."""
     random = np.random.default_rng(seed)
     blotches = cv2.GaussianBlur(random.normal(0, 90, (*truth.shape, 3)), (0, 0), 4)
     noise = random.normal(0, 5, (*truth.shape, 3))
@@ -36,7 +36,7 @@ def textured(truth: np.ndarray, inside: tuple, outside: tuple, seed: int = 0) ->
 
 
 def blob() -> Picture:
-    """A brown ellipse with a dent on a greyish wall, 120 x 160."""
+    """Draw a brown ellipse with a dent on a greyish wall, 120 x 160."""
     canvas = np.zeros((120, 160), np.uint8)
     cv2.ellipse(canvas, (82, 60), (40, 28), 20, 0, 360, (1,), -1)
     cv2.circle(canvas, (82, 30), 12, (0,), -1)
@@ -44,7 +44,7 @@ def blob() -> Picture:
 
 
 def hammer() -> Picture:
-    """A block on a rod of 3 px: the rod is what graph cuts like to lose, 140 x 180."""
+    """Draw a block on a rod of 3 px, which graph cuts tend to lose, 140 x 180."""
     canvas = np.zeros((140, 180), np.uint8)
     cv2.rectangle(canvas, (30, 25), (70, 60), (1,), -1)
     cv2.line(canvas, (65, 55), (150, 115), (1,), 3)
@@ -52,14 +52,14 @@ def hammer() -> Picture:
 
 
 def rod(picture: Picture) -> np.ndarray:
-    """The rod of ``hammer``: its pixels beyond the block."""
+    """Return the pixels of the rod of ``hammer`` beyond the block."""
     part = picture.truth.copy()
     part[:62] = False
     return part
 
 
 def blurred_logits(truth: np.ndarray, sigma: float, missing: tuple | None = None) -> np.ndarray:
-    """Logits [256, 256] of a mask as rendered in 3D: blurred by sigma px, a disc (x, y, r) gone."""
+    """Return logits [256, 256] of a mask blurred by sigma px, without a disc (x, y, r)."""
     soft = truth.astype(np.float32)
     if missing is not None:
         cv2.circle(soft, missing[:2], missing[2], (0,), -1)

@@ -1,4 +1,4 @@
-"""Which segmenter "auto" takes, and the reason it gives."""
+"""The segmenter that "auto" chooses, and its reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sa3d.segmenters.registry import EMBEDDED, REGISTRY
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Names whose weights are said to be on this machine."""
+    """Names of the segmenters whose weights are assumed to be on this machine."""
     names: set[str] = set()
     ids = {info.hub_id: info.name for info in REGISTRY.values()}
     monkeypatch.setattr(choice, "cached_folder", lambda hub_id: ids[hub_id] in names or None)

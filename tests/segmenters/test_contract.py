@@ -31,7 +31,7 @@ REAL_WEIGHTS = "SA3D_SAM_WEIGHTS"
 
 
 def picture() -> np.ndarray:
-    """A noisy orange blob on noisy grey, [72, 100, 3] uint8."""
+    """Return a noisy orange blob on noisy grey, [72, 100, 3] uint8."""
     random = np.random.default_rng(0)
     y, x = np.mgrid[:72, :100]
     image = np.full((72, 100, 3), (110, 120, 130), float)
@@ -40,7 +40,7 @@ def picture() -> np.ndarray:
 
 
 def batching(segmenter: SamFamilySegmenter) -> SamFamilySegmenter:
-    """Encodes two images at once, as it would on a GPU."""
+    """A SAM that encodes two images at once, as on a GPU."""
     segmenter.batch_size = 2
     return segmenter
 
@@ -98,7 +98,7 @@ def test_real_weights() -> None:
 
 
 class Broken(GraphCutSegmenter):
-    """Breaks one promise, named by ``how``."""
+    """A segmenter that violates one rule of the contract, named by ``how``."""
 
     how = ""
     told = False
@@ -153,7 +153,7 @@ class Broken(GraphCutSegmenter):
 
 
 class BrokenBatch(Broken):
-    """Encodes batches, one promise broken."""
+    """A segmenter with batches that violates one rule of the contract, named by ``how``."""
 
     batch_size = 2
 
@@ -175,7 +175,7 @@ def broken(how: str, kind: type[Broken] = Broken) -> Callable[[], PromptableSegm
     return make
 
 
-def test_the_frame_of_the_broken_ones_is_whole() -> None:
+def test_a_segmenter_without_violations_passes() -> None:
     check_segmenter(broken("", BrokenBatch), picture())
 
 
@@ -197,7 +197,7 @@ def test_the_frame_of_the_broken_ones_is_whole() -> None:
         ("few samples", "the number of samples depends"),
     ],
 )
-def test_a_broken_promise_is_noticed(how: str, message: str) -> None:
+def test_a_violated_rule_is_noticed(how: str, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         check_segmenter(broken(how), picture())
 
@@ -210,7 +210,7 @@ def test_a_broken_promise_is_noticed(how: str, message: str) -> None:
         ("changes the image", "encode_images changed the current image"),
     ],
 )
-def test_a_broken_batch_is_noticed(how: str, message: str) -> None:
+def test_a_violated_rule_of_batches_is_noticed(how: str, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         check_segmenter(broken(how, BrokenBatch), picture())
 
@@ -221,6 +221,6 @@ def test_a_mask_of_another_shape_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("how", ["swaps x and y", "counts from the bottom"])
-def test_a_wrong_place_is_noticed(how: str) -> None:
+def test_a_misplaced_mask_is_noticed(how: str) -> None:
     with pytest.raises(AssertionError, match="block at"):
         check_finds(broken(how), corner_images())

@@ -1,4 +1,4 @@
-"""How well the embedded segmenter cuts, on drawn pictures and on real ones where they are there."""
+"""Quality of the embedded segmenter on drawn images, and on photos if they are available."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_box(make, floor: float) -> None:
     assert iou(on(picture).predict(box=picture.box).masks[0], picture.truth) > floor
 
 
-def test_clicks_alone() -> None:
+def test_points_alone() -> None:
     picture = blob()
     clicks, labels = np.array([(60, 52), (100, 70), (20, 20)]), np.array([1, 1, 0])
     found = on(picture).predict(clicks, labels, multimask_output=True)
     assert max(iou(mask, picture.truth) for mask in found.masks) > 0.9
 
 
-def test_a_missing_chunk_comes_back() -> None:
+def test_a_missing_part_is_restored() -> None:
     picture = blob()
     logits = blurred_logits(picture.truth, 2.0, missing=(115, 70, 12))
     before = iou(mask_of(logits, picture.truth.shape), picture.truth)
@@ -46,7 +46,7 @@ def test_a_missing_chunk_comes_back() -> None:
     assert after > 0.96
 
 
-def test_an_eroded_rod_comes_back() -> None:
+def test_an_eroded_rod_is_restored() -> None:
     picture = hammer()
     thinner = cv2.erode(picture.truth.astype(np.uint8), np.ones((3, 3), np.uint8))
     logits = blurred_logits(thinner, 1.2)
@@ -78,7 +78,7 @@ def test_candidates_of_a_mask_are_nested() -> None:
 
 
 def clicks_of(picture: Picture, *, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Clicks on the object's pixels, evenly over their list."""
+    """Return points on the object's pixels, evenly over their list."""
     inside = np.argwhere(picture.truth)[:, ::-1]
     points = inside[np.linspace(0, len(inside) - 1, count + 2).astype(int)[1:-1]]
     return points, np.ones(count, int)
@@ -87,7 +87,7 @@ def clicks_of(picture: Picture, *, count: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("make", [blob, hammer])
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_candidates_are_nested_and_scored_in_range(make, count: int) -> None:
-    """Of a box and of clicks; of a mask below."""
+    """For boxes and for points; masks are tested separately."""
     picture = make()
     prompt = clicks_of(picture, count=count) if count else (None, None, picture.box)
     found = on(picture).predict(*prompt, multimask_output=True)
@@ -113,8 +113,8 @@ def test_a_box_without_surroundings_still_gives_a_mask() -> None:
     assert iou(found.masks[0], picture.truth) > 0.6
 
 
-def test_background_in_the_box_is_recognised_by_its_color_outside() -> None:
-    """A thin ring: most of the box, its middle too, is what also surrounds the box."""
+def test_background_in_the_box_is_recognised_by_its_color() -> None:
+    """Most of the box of a thin ring, and its middle, has the color that surrounds the box."""
     canvas = np.zeros((120, 160), np.uint8)
     cv2.circle(canvas, (80, 60), 38, (1,), 7)
     picture = textured(canvas.astype(bool), (150, 90, 50), (110, 125, 140))
@@ -132,7 +132,7 @@ def test_predicted_iou_keeps_the_order(has_mask: bool, has_box: bool) -> None:
     assert found[-1] <= 1
 
 
-def test_more_clicks_leave_less_open() -> None:
+def test_more_points_raise_the_predicted_iou() -> None:
     one, two, three = (predicted_iou(0.8, n, has_mask=False, has_box=False) for n in (1, 2, 3))
     assert one == pytest.approx(1.4 * 0.8 - 0.7)
     assert one < two < three
@@ -153,7 +153,7 @@ def test_a_negative_click_corrects_a_leak() -> None:
 
 
 def test_appearance_of_another_view_helps() -> None:
-    """The missing strip has a color that the mask's own part does not show."""
+    """The missing strip has a color that the rest of the mask does not have."""
     canvas = np.zeros((120, 160), np.uint8)
     cv2.rectangle(canvas, (50, 40), (110, 80), (1,), -1)
     truth = canvas.astype(bool)
@@ -172,7 +172,7 @@ def test_appearance_of_another_view_helps() -> None:
     assert told > alone + 0.03
 
 
-def test_appearance_samples_are_of_the_right_kind() -> None:
+def test_appearance_samples_have_shape_and_type() -> None:
     picture = blob()
     inside, outside = on(picture).sample_appearance(picture.truth).astype(int)
     assert np.abs(inside.mean(0) - (150, 90, 50)).max() < 12
@@ -212,7 +212,9 @@ def test_score_prefers_the_truth() -> None:
     corners=st.tuples(*[st.integers(0, 45)] * 4),
     clicks=st.lists(st.tuples(st.integers(-3, 45), st.integers(-3, 45)), max_size=3),
 )
-def test_odd_prompts_never_break_it(height: int, width: int, corners: tuple, clicks: list) -> None:
+def test_unusual_prompts_give_valid_masks(
+    height: int, width: int, corners: tuple, clicks: list
+) -> None:
     image = np.random.default_rng(height * width).integers(0, 255, (height, width, 3), np.uint8)
     segmenter = GraphCutSegmenter()
     segmenter.set_image(image)

@@ -1,4 +1,4 @@
-"""Segmenters by name."""
+"""Loading segmenters by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_local_folder(tiny_sam2: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["grabcut", "", "sam4", "./no/such/folder"])
-def test_unknown_names_are_told_the_known_ones(name: str) -> None:
+def test_unknown_names_are_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(SA3DError) as caught:
         load_segmenter(name)
     assert all(known in str(caught.value) for known in KNOWN_SEGMENTERS)

@@ -1,4 +1,4 @@
-"""What SAM and its relatives are handed for a prompt, what their names say, and memory."""
+"""SAM and its relatives: inputs for a prompt, names, encodings and too little memory."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ LAST_PIXEL = {
     (64, 36): ((70.5, 126.5), (125.7222, 126.5)),
 }
 LAST_PIXEL_OF_112 = {(72, 96): (110.9167, 110.7222), (64, 36): (109.9444, 110.625)}
-"""The same for SAM 3's square of 112 px, stretched."""
+"""The same in SAM 3's stretched square of 112 px."""
 
 
 def prompts_given(segmenter: SamFamilySegmenter, **prompt: Any) -> dict[str, torch.Tensor]:
-    """What the model's prompt encoder is called with."""
+    """Record the arguments of the model's prompt encoder."""
     given: dict[str, torch.Tensor] = {}
     hook = segmenter._model.prompt_encoder.register_forward_pre_hook(
         lambda _, args, kwargs: given.update(kwargs), with_kwargs=True
@@ -65,10 +65,8 @@ def test_corner_pixels_reach_the_model(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_mask_prompt_reaches_the_model_where_the_object_is(
-    family: str, tiny_weights: Weights
-) -> None:
-    """Where a wide image is padded below, its mask prompt's lower half must be the padding."""
+def test_mask_prompt_is_placed_on_the_object(family: str, tiny_weights: Weights) -> None:
+    """A wide image is padded below, so the lower half of its mask prompt is padding."""
     segmenter = load_sam(str(tiny_weights(family)))
     segmenter.set_image(np.zeros((50, 100, 3), np.uint8))
     logits = np.full((256, 256), -4.0, np.float32)
@@ -81,7 +79,7 @@ def test_mask_prompt_reaches_the_model_where_the_object_is(
     assert positive.max(0).values.tolist() == [15 if pads else 31, 31]
 
 
-def test_name_tells_weights_and_number_type(tiny_sam: Path, tiny_sam2: Path) -> None:
+def test_name_holds_weights_and_number_type(tiny_sam: Path, tiny_sam2: Path) -> None:
     names = [
         load_sam(str(tiny_sam)).name,
         load_sam(str(tiny_sam2)).name,
@@ -92,7 +90,7 @@ def test_name_tells_weights_and_number_type(tiny_sam: Path, tiny_sam2: Path) -> 
     assert names[2] == names[1].replace("float32", "bfloat16")
 
 
-def test_name_follows_the_weights(tiny_sam2: Path, tmp_path: Path) -> None:
+def test_name_changes_with_the_weights(tiny_sam2: Path, tmp_path: Path) -> None:
     segmenter = load_sam(str(tiny_sam2))
     folder = tmp_path / tiny_sam2.name
     with torch.no_grad():
@@ -102,7 +100,7 @@ def test_name_follows_the_weights(tiny_sam2: Path, tmp_path: Path) -> None:
     assert load_sam(str(folder)).name != segmenter.name
 
 
-def test_only_the_encoder_is_halved(tiny_sam2: Path) -> None:
+def test_only_the_encoder_has_half_precision(tiny_sam2: Path) -> None:
     model = load_sam(str(tiny_sam2), dtype=torch.bfloat16)._model
     assert {p.dtype for p in model.vision_encoder.parameters()} == {torch.bfloat16}
     assert {p.dtype for p in model.prompt_encoder.parameters()} == {torch.float32}
@@ -143,9 +141,7 @@ def test_too_little_memory_to_encode(
         segmenter.set_image(np.zeros((50, 100, 3), np.uint8))
 
 
-def test_other_errors_are_not_called_a_lack_of_memory(
-    tiny_sam: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_errors_are_passed_on(tiny_sam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("shapes cannot be multiplied")
 

@@ -1,4 +1,4 @@
-"""Where pictures and mask prompts lie in the model's square."""
+"""Images and mask prompts in the model's square input."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def test_unpadded_logits_pass_unchanged() -> None:
     assert resample(maps, (16, 16), (1.0, 1.0)) is maps
 
 
-def test_mask_prompt_is_padded_and_comes_back() -> None:
-    ours = torch.linspace(-8, 8, 256).expand(1, 1, 256, 256)
-    padded = resample(ours, (32, 32), (2.0, 1.0))
+def test_mask_prompt_is_padded_and_restored() -> None:
+    logits = torch.linspace(-8, 8, 256).expand(1, 1, 256, 256)
+    padded = resample(logits, (32, 32), (2.0, 1.0))
     assert (padded[0, 0, 16:] == OUTSIDE_LOGIT).all()
     assert (padded[0, 0, :16] > OUTSIDE_LOGIT).all()
     back = resample(padded[:, :, :16], (256, 256), (1.0, 1.0))
-    assert (back - ours).abs().max() < 0.3
+    assert (back - logits).abs().max() < 0.3
 
 
-def test_the_padding_is_no_part_of_the_masks() -> None:
+def test_masks_do_not_contain_the_padding() -> None:
     low_res = torch.full((1, 1, 32, 32), -1.0)
     low_res[:, :, 8:, 16:] = 1.0  # the lower half of 32 is padding
     mask = masks_in_image(low_res, WIDE)[0]

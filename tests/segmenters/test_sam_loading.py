@@ -1,4 +1,4 @@
-"""Weights from everywhere, and what users are told where that fails."""
+"""Loading weights of SAM and its relatives, and the errors if that fails."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def copy(folder: Path, to: Path) -> Path:
 
 @pytest.fixture
 def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path], Path]:
-    """Puts a folder's files into a hub cache, as if a model had been downloaded."""
+    """Return a function that puts a folder's files into the hub's cache, like a download."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
     def put(hub_id: str, folder: Path) -> Path:
@@ -66,7 +66,7 @@ def test_hub_problems(problem: str, step: str, monkeypatch: pytest.MonkeyPatch) 
     assert "segmenter='graphcut'" in str(caught.value)
 
 
-def test_without_a_network_it_is_said_at_once() -> None:
+def test_a_missing_network_is_reported_at_once() -> None:
     start = time.monotonic()
     with pytest.raises(SA3DError, match="hf download nobody/nothing"):
         load_sam("nobody/nothing")
@@ -81,7 +81,7 @@ def test_a_downloaded_model_needs_no_network(
     assert load_sam("facebook/sam2.1-hiera-tiny").name.startswith("sam2.1-tiny:")
 
 
-def test_half_a_download_in_the_cache_is_completed(
+def test_an_incomplete_download_is_completed(
     hub_cache: Callable[[str, Path], Path], tiny_sam2: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     snapshot = hub_cache("some/sam", tiny_sam2)
@@ -114,7 +114,7 @@ def test_a_shard_is_missing(tiny_sam: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 100, 200_000])
-def test_half_a_weights_file(kept: int, tiny_sam: Path, tmp_path: Path) -> None:
+def test_a_truncated_weights_file(kept: int, tiny_sam: Path, tmp_path: Path) -> None:
     folder = copy(tiny_sam, tmp_path)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:kept])
@@ -130,7 +130,7 @@ def test_a_damaged_config(content: str, tiny_sam: Path, tmp_path: Path) -> None:
         load_sam(str(folder))
 
 
-def test_weights_that_transformers_would_make_up(tiny_sam: Path, tmp_path: Path) -> None:
+def test_weights_that_transformers_would_initialise(tiny_sam: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     folder = copy(tiny_sam, tmp_path)

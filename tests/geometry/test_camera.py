@@ -37,8 +37,8 @@ def test_points_behind_have_negative_z() -> None:
     assert torch.isfinite(xy).all()
 
 
-def test_frames_by_hand() -> None:
-    # Two units ahead the picture is 1.6 by 2.4 wide; its middle is (1, 2).
+def test_in_image_by_hand() -> None:
+    # Two units ahead the image covers 1.6 by 2.4 units around (1, 2).
     ahead = [
         [1.0, 2.0, 1.0],
         [1.79, 2.0, 1.0],
@@ -88,7 +88,7 @@ def test_unprojected_pixels_project_to_their_centres(x, y, depth, angle, lens) -
 
 
 @pytest.mark.parametrize("lens", [None, LENS])
-def test_resized_cameras_see_the_same(lens) -> None:
+def test_resized_cameras_project_alike(lens) -> None:
     camera = Camera(**(vars(PLAIN) | {"distortion": lens}))
     small = camera.resized(40, 20)
     points = torch.tensor([[1.5, 2.2, 1.0], [0.4, 1.6, -2.0]])
