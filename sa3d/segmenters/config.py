@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass
 class MaskGeneratorConfig:
-    """Which points are prompted and which masks are kept."""
+    """Settings of the points that are prompted and of the masks that are kept."""
 
     points_per_side: int = 16
     """The image is prompted at a grid of this many points squared."""
@@ -25,4 +25,4 @@ class MaskGeneratorConfig:
     min_area: float = 0.0005
     """Masks that cover a smaller share of the image are dropped as specks."""
     refinements: int = 1
-    """How often the mask of a point is prompted again with its own box and logits."""
+    """Number of times that a point's mask is prompted again with its own box and logits."""

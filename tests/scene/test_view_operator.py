@@ -143,21 +143,21 @@ def test_bundles_of_rays_are_one_view() -> None:
 
 def test_chunks_do_not_change_a_view(still_life: AnalyticScene) -> None:
     camera, grid = spiral_camera(1, 12, (16, 12)), still_life.scene.grid
-    whole, picture = build_view_operator(still_life.field, camera, grid, min_weight=0.003)
+    whole, render = build_view_operator(still_life.field, camera, grid, min_weight=0.003)
     parts, same = build_view_operator(still_life.field, camera, grid, min_weight=0.003, chunk=37)
     assert whole.arrays().keys() == parts.arrays().keys()
     for name, values in whole.arrays().items():
         np.testing.assert_array_equal(values, parts.arrays()[name])
-    torch.testing.assert_close(picture.rgb, same.rgb)
-    assert picture.depth.shape == picture.accumulation.shape == (12, 16)
+    torch.testing.assert_close(render.rgb, same.rgb)
+    assert render.depth.shape == render.accumulation.shape == (12, 16)
     assert whole.num_rays == 192
 
 
 def test_the_operator_renders_as_the_field(still_life: AnalyticScene) -> None:
     camera, grid = spiral_camera(1, 12, (16, 12)), still_life.scene.grid
-    operator, picture = build_view_operator(still_life.field, camera, grid, min_weight=0.0)
+    operator, render = build_view_operator(still_life.field, camera, grid, min_weight=0.0)
     torch.testing.assert_close(
-        operator.accumulation, picture.accumulation.reshape(-1), atol=2e-3, rtol=0
+        operator.accumulation, render.accumulation.reshape(-1), atol=2e-3, rtol=0
     )
 
 

@@ -101,7 +101,7 @@ class Broken(GraphCutSegmenter):
     """A segmenter that violates one rule of the contract, named by ``how``."""
 
     how = ""
-    told = False
+    has_appearance = False
 
     def predict(self, *args, multimask_output: bool = False, **kwargs) -> MaskPrediction:
         if self.how == "accepts nothing" and not kwargs:
@@ -124,7 +124,7 @@ class Broken(GraphCutSegmenter):
             squeezed = found.logits[:, np.arange(256) * 100 // 72 % 256]
             inside = np.arange(256)[:, None] < 184
             return replace(found, logits=np.where(inside, squeezed, np.float32(-10)))
-        if self.how == "remembers" and self.told:
+        if self.how == "remembers" and self.has_appearance:
             return replace(found, scores=found.scores / 2)
         changes: dict[str, dict[str, Any]] = {
             "one mask": {"masks": found.masks[:1]},
@@ -144,7 +144,7 @@ class Broken(GraphCutSegmenter):
             self.set_image(np.asarray(state["image"])[:, ::-1])
 
     def set_appearance(self, samples: np.ndarray | None) -> None:
-        self.told = self.told or samples is not None
+        self.has_appearance = self.has_appearance or samples is not None
         super().set_appearance(samples)
 
     def sample_appearance(self, mask: np.ndarray) -> np.ndarray:

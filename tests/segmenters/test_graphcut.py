@@ -168,8 +168,8 @@ def test_appearance_of_another_view_helps() -> None:
     alone = iou(segmenter.predict(mask_logits=blurred_logits(prompt, 2.0)).masks[0], truth)
     samples = segmenter.sample_appearance(truth)
     segmenter.set_appearance(np.stack([samples, samples]))
-    told = iou(segmenter.predict(mask_logits=blurred_logits(prompt, 2.0)).masks[0], truth)
-    assert told > alone + 0.03
+    learnt = iou(segmenter.predict(mask_logits=blurred_logits(prompt, 2.0)).masks[0], truth)
+    assert learnt > alone + 0.03
 
 
 def test_appearance_samples_have_shape_and_type() -> None:
