@@ -22,7 +22,7 @@ from rich.text import Text
 
 from sa3d.objects.events import Finished, RoundDone, RoundStarted, ViewDone
 from sa3d.scene.events import ViewPrepared
-from sa3d.search.events import LookedAt, MasksProposed
+from sa3d.search.events import MasksProposed, ViewSearched
 
 if TYPE_CHECKING:
     from sa3d.objects.segmentation import Segmentation
@@ -84,7 +84,7 @@ class EventBar:
             self._show("preparing views", event.index + 1, event.total)
         elif isinstance(event, MasksProposed):
             self._show("proposing objects", event.index + 1, event.total)
-        elif isinstance(event, LookedAt):
+        elif isinstance(event, ViewSearched):
             self._show(f"looking for {event.text!r}", event.index + 1, event.total)
         elif isinstance(event, RoundStarted | ViewDone | Finished):
             self._objects.add(event.object)

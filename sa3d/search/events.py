@@ -1,4 +1,4 @@
-"""Events that searching for objects yields."""
+"""Events of the search for objects."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class ObjectsProposed:
 
 
 @dataclass(frozen=True)
-class LookedAt:
+class ViewSearched:
     """A view was searched for words.
 
     Attributes:
-        found: how many detections count.
-        best_score: the best score of all detections, also of those that do not count.
+        found: number of detections that count.
+        best_score: best score of all detections, also of those that do not count.
     """
 
     index: int

@@ -320,7 +320,7 @@ class EverythingSearch:
         """
         whole = self._session.result()
         finished = {n: one for n, one in whole.objects.items() if n in self.finished}
-        good = {name: one for name, one in finished.items() if self._holds(one)}
+        good = {name: one for name, one in finished.items() if self._is_kept(one)}
         kept = self._without_doubles(replace(whole, objects=good)) if good else []
         if not kept:
             raise SA3DError(
@@ -338,7 +338,7 @@ class EverythingSearch:
         best = proposal.masks[: self.config.proposals.prompted_views]
         return [Prompt(self.scene.views[m.view].name, name, mask=m.mask) for m in best]
 
-    def _holds(self, one: ObjectResult) -> bool:
+    def _is_kept(self, one: ObjectResult) -> bool:
         seen = len(_found_in(one)) / len(self.scene.views)
         return seen >= self.config.min_seen and _agreement(one) >= self.config.min_agreement
 

@@ -19,7 +19,7 @@ from sa3d.objects.inverse_rendering import Evidence, Vote
 from sa3d.objects.prompts import Prompt
 from sa3d.scene.scene import Scene
 from sa3d.search.config import WordsConfig
-from sa3d.search.events import LookedAt
+from sa3d.search.events import ViewSearched
 from sa3d.segmenters.protocol import PromptableSegmenter
 from sa3d.voting.mask_rendering import agreement, render_mask
 
@@ -54,7 +54,7 @@ class Found:
     mask: np.ndarray
     own_mask: bool
 
-    def obeys(self, points: Sequence[tuple[float, float]], labels: Sequence[int]) -> bool:
+    def fits(self, points: Sequence[tuple[float, float]], labels: Sequence[int]) -> bool:
         """Return True if points on the object are in box and mask, and points beside it are not."""
         x0, y0, x1, y1 = self.box
         for (x, y), label in zip(points, labels, strict=True):
@@ -251,7 +251,7 @@ class WordSearch:
         """Names of the views to search."""
         return tuple(self.scene.views[index].name for index in self._views)
 
-    def run(self) -> Iterator[LookedAt]:
+    def run(self) -> Iterator[ViewSearched]:
         """Search the views one by one.
 
         Raises:
@@ -266,7 +266,7 @@ class WordSearch:
             )
             best = max(self._scores[index], default=0.0)
             name, total = self.scene.views[index].name, len(self._views)
-            yield LookedAt(number, total, self.text, name, len(self._found[index]), best)
+            yield ViewSearched(number, total, self.text, name, len(self._found[index]), best)
 
     def result(self) -> WordsChoice:
         """Return the choice, after ``run`` has ended.
@@ -279,14 +279,14 @@ class WordSearch:
         if not found:
             raise SA3DError(self._nothing_found())
         prompt = self.prompt
-        obeying = [one for one in found if one.obeys(prompt.points, prompt.labels)]
-        if not obeying:
+        fitting = [one for one in found if one.fits(prompt.points, prompt.labels)]
+        if not fitting:
             scores = ", ".join(f"{one.score:.2f}" for one in found[:3])
             raise SA3DError(
                 f"{self.detector.name} finds {self.text!r} in {prompt.view!r} (scores {scores}),"
                 " but none of them fits the points: leave out the words or the points"
             )
-        ranked = self._ranked(obeying)
+        ranked = self._ranked(fitting)
         best = ranked[0][0]
         chosen = replace(
             prompt,
