@@ -54,10 +54,10 @@ def original_single_pass(
         scale = np.array([photo.width / shape[1], photo.height / shape[0]])
         pixels = np.floor((coords + 0.5) * scale).astype(np.float32)
         found = segmenter.predict(pixels, np.ones(len(pixels), dtype=np.int64)).masks[0]
-        mask_to_rays = prepared.mask_to_rays(found)
+        share = prepared.mask_to_rays(found)
         seen = ((rendered > 0) & (rendered > rendered.mean())).numpy()
-        if iou((mask_to_rays > 0.5).reshape(shape).numpy(), seen) >= min_iou:
-            values += sa3d_gradient_step(prepared.operator, mask_to_rays, lam)
+        if iou((share > 0.5).reshape(shape).numpy(), seen) >= min_iou:
+            values += sa3d_gradient_step(prepared.operator, share, lam)
     return values
 
 

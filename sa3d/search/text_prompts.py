@@ -125,7 +125,7 @@ def judge(
         found: the detections of every searched view, by view index.
         config: settings of the loop: the prior.
     """
-    mine = _at_rays(scene, candidate)
+    mine = _mask_to_rays(scene, candidate)
     evidence = Evidence.none(len(scene.elements), scene.device)
     operator = scene.prepared(candidate.view).operator
     evidence.add(operator, Vote(mine, torch.ones_like(mine)))
@@ -143,7 +143,7 @@ def judge(
         seen = (rendered.known * (rendered.probability > 0.5)).sum()
         if float(seen) < MIN_SEEN * float(mine.sum()):
             continue
-        shared = [agreement(_at_rays(scene, other), rendered) for other in others]
+        shared = [agreement(_mask_to_rays(scene, other), rendered) for other in others]
         same += [other for other, value in zip(others, shared, strict=True) if value > SAME]
         agreements.append(max(shared, default=0.0))
         products = (other.score * value for other, value in zip(others, shared, strict=True))
@@ -153,7 +153,7 @@ def judge(
     return Judgement(float(np.mean(worth)), float(np.mean(agreements)), len(agreements), same)
 
 
-def _at_rays(scene: Scene, found: Found) -> Tensor:
+def _mask_to_rays(scene: Scene, found: Found) -> Tensor:
     return scene.prepared(found.view).mask_to_rays(found.mask).to(scene.device)
 
 

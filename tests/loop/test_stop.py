@@ -250,7 +250,7 @@ def test_a_view_that_is_wrong_is_named(still_life: AnalyticScene) -> None:
     assert record.mask is not None
     wrong = record.mask.copy()
     wrong[:, : int(np.nonzero(wrong)[1].mean())] = False
-    agreed = agreement(loop.state.at_rays(5, wrong), loop.state.render(5))
+    agreed = agreement(loop.state.mask_to_rays(5, wrong), loop.state.render(5))
     loop.state.records[5] = replace(record, mask=wrong, agreement=agreed)
     assert loop.state.finished is not None
     assert "disagree" not in loop.state.finished.verdict
