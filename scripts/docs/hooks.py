@@ -74,26 +74,30 @@ def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: File
 def rewrite_links(markdown: str, folder: str) -> str:
     """Return Markdown from ``folder`` of the repository with its links as they are in the site.
 
+    A link to a file that is no page of the site, such as a module, becomes its text alone.
+
     Args:
         markdown: text of a file.
         folder: the file's folder, relative to the repository; ``.`` or ``""`` is the top one.
     """
 
+    in_docs = folder == "docs" or folder.startswith("docs/")
+
     def replaced(match: re.Match[str]) -> str:
-        target, hash_, anchor = match[1].partition("#")
+        target, hash_, anchor = match[2].partition("#")
         path = (ROOT / folder / target).resolve()
         if "://" in target or not target or not path.is_relative_to(ROOT):
             return match[0]
         within = path.relative_to(ROOT).as_posix()
-        in_docs = folder == "docs" or folder.startswith("docs/")
         if within in _TOP_PAGES:
-            up = "../" * folder.count("/") if in_docs else ""
-            return f"]({up}{_TOP_PAGES[within]}{hash_}{anchor})"
-        if not in_docs and within.startswith("docs/"):
-            return f"]({within.removeprefix('docs/')}{hash_}{anchor})"
-        return match[0]
+            page = ("../" * folder.count("/") if in_docs else "") + _TOP_PAGES[within]
+        elif within.startswith("docs/"):
+            page = target if in_docs else within.removeprefix("docs/")
+        else:
+            return f"`{match[1].strip('`')}`" if path.exists() else match[0]
+        return f"[{match[1]}]({page}{hash_}{anchor})"
 
-    return re.sub(r"\]\(([^)\s]+)\)", replaced, markdown)
+    return re.sub(r"\[([^\]\[]*)\]\(([^)\s]+)\)", replaced, markdown)
 
 
 def notebook_page(notebook: str) -> str:

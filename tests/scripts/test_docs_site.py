@@ -59,12 +59,19 @@ def test_api_page_has_every_public_name(hooks):
         ("docs/adr", "../../README.md", "../index.md"),
         ("docs/adr", "../robustness.md", "../robustness.md"),
         ("docs", "images/meshes.jpg", "images/meshes.jpg"),
-        ("docs", "../sa3d/scene/scene.py", "../sa3d/scene/scene.py"),
+        ("scripts/benchmarks", "../../docs/exports.md#masks", "exports.md#masks"),
+        ("scripts/benchmarks", "../../README.md", "index.md"),
+        ("docs", "../no/such/file.py", "../no/such/file.py"),
         (".", "https://arxiv.org/abs/2304.12308", "https://arxiv.org/abs/2304.12308"),
     ],
 )
 def test_links_lead_to_pages_of_the_site(hooks, folder, link, expected):
     assert hooks["rewrite_links"](f"see [it]({link}).", folder) == f"see [it]({expected})."
+
+
+def test_links_to_other_files_become_text(hooks):
+    text = "![](images/meshes.jpg) and [`scene`](../sa3d/__init__.py), [it](../sa3d/__init__.py)"
+    assert hooks["rewrite_links"](text, "docs") == "![](images/meshes.jpg) and `scene`, `it`"
 
 
 def test_values_of_options_are_readable(hooks):
@@ -108,7 +115,8 @@ def test_make_docs_is_strict_and_counts_warnings():
     assert "--quiet" not in commands[0], "mkdocs --quiet does not count warnings"
 
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+_TOP = ("README.md", "CONTRIBUTING.md", "scripts/benchmarks/README.md")
+PAGES = [*(ROOT / name for name in _TOP), *(ROOT / "docs").rglob("*.md")]
 _PATH = re.compile(
     r"(?<![\w/.])((?:sa3d|nerfstudio_plugin|scripts|tests|configs|examples)/[\w./-]+\.\w+)"
 )
