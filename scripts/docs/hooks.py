@@ -112,18 +112,41 @@ def notebook_page(notebook: str) -> str:
 def api_page(source: str) -> str:
     """Return the page of the public names, given the source of ``sa3d/__init__.py``."""
     module = ast.parse(source)
-    names = next(
-        ast.literal_eval(node.value)
+    values = {
+        target.id: node.value
         for node in module.body
         if isinstance(node, ast.Assign)
-        and any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets)
-    )
-    functions = ["open", *(name for name in names if name.islower())]  # __all__ is without open
-    classes = [name for name in names if name not in functions]
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    places = {
+        name: place
+        for place, names in ast.literal_eval(values["_MODULES"]).items()
+        for name in names
+    }
+    names = sorted({*ast.literal_eval(values["__all__"]), *places})
+    groups: dict[str, list[str]] = {title: [] for title in _API_GROUPS}
+    for name in names:
+        groups[_api_group(name, places.get(name, ""))].append(name)
     lines = ["# Python API", "", ast.get_docstring(module) or "", ""]
-    for title, group in (("Functions", functions), ("Classes", classes)):
+    for title, group in groups.items():
         lines += [f"## {title}", "", *(f"::: sa3d.{name}\n" for name in group)]
     return "\n".join(lines) + "\n"
+
+
+_API_GROUPS = ("Functions", "Scenes and objects", "The core", "Settings", "Events")
+
+
+def _api_group(name: str, place: str) -> str:
+    """Return the group of a public name, by the module it lives in."""
+    if name.islower():
+        return "Functions"
+    if place.endswith(".events"):
+        return "Events"
+    if place.endswith((".config", ".settings")):
+        return "Settings"
+    user = not place or place.startswith("nerfstudio_plugin.") or place.endswith(".prompts")
+    return "Scenes and objects" if user else "The core"
 
 
 def cli_pages(entries: list[dict[str, Any]]) -> dict[str, str]:

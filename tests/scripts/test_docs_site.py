@@ -46,7 +46,8 @@ def test_reference_has_every_command_and_its_options(hooks):
 def test_api_page_has_every_public_name(hooks):
     page = hooks["api_page"]((ROOT / "sa3d/__init__.py").read_text())
     named = {line.removeprefix("::: sa3d.") for line in page.splitlines() if line.startswith(":::")}
-    assert named == set(sa3d.__all__) | {"open", "load"}
+    assert named == set(dir(sa3d))
+    assert named >= set(sa3d.__all__) | {"open", "load"}
 
 
 @pytest.mark.parametrize(
@@ -126,3 +127,35 @@ _PATH = re.compile(
 def test_files_that_documents_name_exist(page):
     named = {path for path in _PATH.findall(page.read_text()) if "..." not in path}
     assert sorted(path for path in named if not (ROOT / path).exists()) == []
+
+
+_GIVEN = """
+from pathlib import Path
+from typing import Any
+import sa3d
+my_field: sa3d.RadianceField
+views: list[sa3d.View]
+cache_folder: Path
+"""
+
+
+@pytest.mark.slow
+def test_python_in_documents_type_checks(tmp_path):
+    pytest.importorskip("pyright")
+    for page in (ROOT / "README.md", ROOT / "docs/python.md"):
+        blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+        assert blocks
+        (tmp_path / f"{page.stem}.py").write_text("\n".join([_GIVEN, *blocks]))
+    settings = {
+        "extraPaths": [str(ROOT)],
+        "reportUnusedExpression": False,
+        "reportPossiblyUnbound": False,
+        "reportUnboundVariable": False,
+    }
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    checked = subprocess.run(
+        [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "-p", tmp_path],
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout
