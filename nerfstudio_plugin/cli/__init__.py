@@ -1,6 +1,7 @@
-"""The command ``sa3d``: finds the subcommand, runs it, and turns problems into one line.
+"""The command ``sa3d``: finds the subcommand, runs it, and prints a problem as one line.
 
-Nothing heavy is imported before the subcommand is known, so that help comes at once.
+Modules of subcommands import only what their options need; the rest is imported when a subcommand
+runs. So help and mistakes are answered at once.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ COMMANDS = {
     "view": "click objects out of a trained scene in Nerfstudio's viewer",
     "prepare": "evaluate a trained scene once, so that segmenting in it is fast",
     "segment": "cut objects out: points, a box or a mask in one view, all of them in 3D",
-    "correct": "add clicks to a finished segmentation; only what they touch is done again",
+    "correct": "add clicks to a finished segmentation; only what they touch is segmented again",
     "next-view": "the views in which a click helps most, and why",
     "objects": "list, rename, add, merge, split or delete a segmentation's objects",
     "export": "write a segmentation as masks, a point cloud or a mesh",
     "render": "pictures of a segmentation: mask, overlay, the object alone, or without it",
-    "batch": "many jobs from a file, without a screen; goes on after failures and stops",
+    "batch": "many jobs from a file, without a screen; continues after failures and stops",
     "report": "one HTML page about a segmentation: prompts, rounds, masks, doubt, files",
-    "info": "what a run, a scene cache or a segmentation holds",
-    "segmenters": "which 2D segmenters there are, and which are on this machine",
+    "info": "describe a run, a scene cache or a segmentation",
+    "segmenters": "list the 2D segmenters, and those on this machine",
     "benchmark": "mean IoU, accuracy, boundary F, clicks and seconds on frozen scenes and prompts",
     "demo": "segment a scene that comes with the program, and measure the result",
 }
@@ -54,8 +55,8 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sa3d`` and return its exit code.
 
-    0: done. 1: some jobs of a batch are not. 2: something the user can put right, said in one line.
-    130: stopped with Ctrl-C. 141: nobody reads the output any more. 143: ended from outside.
+    0: done. 1: some jobs of a batch are not done. 2: a problem that the user can solve, printed as
+    one line. 130: stopped with Ctrl-C. 141: the reader of the output has ended. 143: terminated.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; what was finished is kept", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return 0

@@ -61,7 +61,7 @@ class BatchCommand:
     workers: int = 1
     """Processes that share the jobs, started by torch.distributed's launcher."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device to compute on; auto takes a GPU if there is one."""
     check: bool = False
     """Only check the file, and whether the runs and masks it names are there; run no job."""
 

@@ -77,7 +77,7 @@ class Benchmark(ReportOptions, SettingsOptions):
     cache_dir: Path | None = None
     """Folder for scene caches; in the output folder by default."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute."""
+    """Device to compute on; auto takes a GPU if there is one."""
     again: bool = False
     """Measure everything again, and replace the results in --output."""
 

@@ -48,7 +48,7 @@ class Demo(ReportOptions, SettingsOptions):
     overwrite: bool = False
     """Replace the results of an earlier demo."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """Where to compute."""
+    """Device to compute on; auto takes a GPU if there is one."""
 
 
 def main(arguments: Sequence[str]) -> None:

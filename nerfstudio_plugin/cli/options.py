@@ -44,7 +44,7 @@ class RunOptions:
     cache_dir: Path | None = None
     """Folder for scene caches; sa3d_cache beside config.yml by default."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device to compute on; auto takes a GPU if there is one."""
 
     def open(self, settings: Settings) -> OpenScene:
         """Open the run; evaluates nothing yet.
@@ -90,7 +90,7 @@ class ReportOptions:
         """Write the report if the user asked for one.
 
         Raises:
-            SA3DError: it cannot be written.
+            SA3DError: the file cannot be written.
         """
         if self.json is not None:
             write_json(self.json, report)
@@ -111,7 +111,7 @@ class SavedOptions:
     cache_dir: Path | None = None
     """Folder of scene caches, if they were moved since."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device to compute on; auto takes a GPU if there is one."""
 
     def load(self) -> SavedSegmentation:
         """Load the segmentation without its run: a second instead of many.
@@ -237,14 +237,17 @@ def parse(
         values = {"config": named, "settings": settings, "prepare": settings.prepare}
         names = {item.name for item in fields(kind)}
         defaults |= {name: value for name, value in values.items() if name in names}
-    return tyro.cli(
-        kind,
-        prog=prog,
-        description=description,
-        args=list(arguments),
-        default=kind(**defaults),
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    try:
+        return tyro.cli(
+            kind,
+            prog=prog,
+            description=description,
+            args=list(arguments),
+            default=kind(**defaults),
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+    except SA3DError as error:  # the settings check their values
+        raise SA3DError(with_flags(str(error), kind)) from error
 
 
 def _preset_named(arguments: Sequence[str]) -> str | None:

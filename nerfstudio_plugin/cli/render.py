@@ -41,7 +41,7 @@ class Render(ReportOptions, SavedOptions):
     output: Path
     """A folder (gets <object>/<photo>.png), or an .mp4 for one object."""
     kind: Kind = "overlay"
-    """What the pictures show."""
+    """Kind of pictures; see above."""
     views: tuple[str, ...] = ()
     """Only these photos; all by default."""
     camera_path: Path | None = None

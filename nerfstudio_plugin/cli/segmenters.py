@@ -20,7 +20,7 @@ _HELP = """List the segmenters: what each needs, and which are on this machine.
 
 Give a name to --segmenter of the other commands; "auto", the default, takes the best one that is
 on this machine and suits it. To get one: hf download HUB_ID, or just name it where there is a
-network. A folder or .safetensors file with weights can be named, too.
+network. The name may also be a folder or .safetensors file with weights.
 
 examples:
   sa3d segmenters
@@ -37,7 +37,7 @@ class Segmenters(ReportOptions):
     """List the segmenters."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """For which device to recommend one; auto takes a GPU if there is one."""
+    """Device that a segmenter is recommended for; auto takes a GPU if there is one."""
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -28,4 +28,4 @@ def check_ranges(place: str, config: object, **ranges: tuple[float, float]) -> N
         value = getattr(config, name)
         if not least <= value <= most:
             wanted = f"at least {least}" if most == inf else f"between {least} and {most}"
-            raise SA3DError(f"{place}.{name} must be {wanted}, is {value}")
+            raise SA3DError(f"'{place}.{name}' must be {wanted}, is {value}")

@@ -11,7 +11,7 @@ from sa3d.voting.config import SelfPromptConfig
 
 @dataclass
 class ConvergenceConfig:
-    """When the rounds end."""
+    """Settings that end the rounds."""
 
     max_rounds: int = 6
     """Rounds over all views, at most; 0: what the prompted views lift is the answer."""
@@ -48,19 +48,19 @@ class ConvergenceConfig:
 
 @dataclass
 class LoopConfig:
-    """How the loop decides."""
+    """Settings of the loop."""
 
     min_agreement: float = 0.5
     """A view's mask counts only if its IoU with the mask rendered from the other views is this."""
     agreement_weight: float = 0.25
-    """How much a candidate mask's IoU with the other views counts beside its predicted IoU."""
+    """Weight of a candidate mask's IoU with the other views beside its predicted IoU."""
     lam: float = 1.0
     """SA3D's lambda: an element is object where its evidence share exceeds lambda/(1+lambda)."""
     prior: float = 0.5
     """Evidence share of an element nobody has voted on: undecided. Less starves the prompts of
     parts the first view did not see (measured, see docs/adr/0003)."""
     prior_weight: float = 0.05
-    """How much evidence outweighs the prior in the result, in units of one fully lit pixel."""
+    """Weight of the prior in the result, in units of one fully lit pixel of evidence."""
     prompt_prior_weight: float = 1.0
     """The same while the loop runs. More: what one or two views have said stays in doubt, in the
     prompts of the next ones, until more views say it (measured, see docs/adr/0003)."""
@@ -70,7 +70,7 @@ class LoopConfig:
     """Neighbouring pixels further apart in 3D than this share of the lifted object's size are not
     connected: what touches the object in a picture only is no part of it."""
     user_confidence: float = 4.0
-    """How much a view prompted by the user counts, beside 1 for a self-prompted one."""
+    """Confidence of a view prompted by the user, beside 1 of a self-prompted one."""
     correction_confidence: float = 100.0
     """The same where a user's click corrected what all other views said: it outweighs them."""
     neighbours: int = 4
@@ -107,4 +107,4 @@ class LoopConfig:
             appearance_views=NOT_NEGATIVE,
         )
         if not self.lam > 0:
-            raise SA3DError(f"loop.lam must be above 0, is {self.lam}")
+            raise SA3DError(f"'loop.lam' must be above 0, is {self.lam}")

@@ -9,7 +9,7 @@ from sa3d.base.ranges import NOT_NEGATIVE, SHARE, check_ranges
 
 @dataclass
 class SelfPromptConfig:
-    """How prompts are drawn from a rendered mask."""
+    """Settings of the prompts made from a rendered mask."""
 
     positive_points: int = 4
     """Points on the object, at most."""

@@ -27,8 +27,11 @@ def test_presets_are_there_and_load():
         ("loop = 3", "'loop' is a table"),
         ("[prepare]\nresolution = 'fine'", "'prepare.resolution' must be int, is 'fine'"),
         ("[prepare]\nresolution = true", "'prepare.resolution' must be int"),
-        ("[loop]\nlam = 0", "mine.toml': loop.lam must be above 0, is 0"),
-        ("[loop.convergence]\nmax_rounds = -4", "mine.toml': loop.convergence.max_rounds must be"),
+        ("[loop]\nlam = 0", "mine.toml': 'loop.lam' must be above 0, is 0"),
+        (
+            "[loop.convergence]\nmax_rounds = -4",
+            "mine.toml': 'loop.convergence.max_rounds' must be",
+        ),
         ("[prepare\n", "not valid TOML"),
     ],
 )

@@ -10,15 +10,15 @@ from sa3d.voting.config import SelfPromptConfig
 @pytest.mark.parametrize(
     ("kind", "name", "value", "words"),
     [
-        (LoopConfig, "lam", 0.0, "^loop.lam must be above 0, is 0.0$"),
+        (LoopConfig, "lam", 0.0, "^'loop.lam' must be above 0, is 0.0$"),
         (LoopConfig, "lam", math.nan, "must be above 0, is nan"),
-        (LoopConfig, "neighbours", -4, "^loop.neighbours must be at least 0, is -4$"),
-        (LoopConfig, "held_out", 1.5, "^loop.held_out must be between 0 and 1, is 1.5$"),
-        (LoopConfig, "prior", math.nan, "loop.prior must be between 0 and 1, is nan"),
-        (LoopConfig, "max_gap", -0.1, "loop.max_gap must be at least 0"),
-        (ConvergenceConfig, "max_rounds", -4, "^loop.convergence.max_rounds must be at least 0"),
-        (ConvergenceConfig, "look_at", 2.0, "loop.convergence.look_at must be between 0 and 1"),
-        (SelfPromptConfig, "positive_points", -1, "^loop.prompting.positive_points must be at"),
+        (LoopConfig, "neighbours", -4, "^'loop.neighbours' must be at least 0, is -4$"),
+        (LoopConfig, "held_out", 1.5, "^'loop.held_out' must be between 0 and 1, is 1.5$"),
+        (LoopConfig, "prior", math.nan, "'loop.prior' must be between 0 and 1, is nan"),
+        (LoopConfig, "max_gap", -0.1, "'loop.max_gap' must be at least 0"),
+        (ConvergenceConfig, "max_rounds", -4, "^'loop.convergence.max_rounds' must be at least 0"),
+        (ConvergenceConfig, "look_at", 2.0, "'loop.convergence.look_at' must be between 0 and 1"),
+        (SelfPromptConfig, "positive_points", -1, "^'loop.prompting.positive_points' must be at"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(kind, name, value, words):

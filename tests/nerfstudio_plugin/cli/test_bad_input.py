@@ -172,7 +172,7 @@ def test_object_nobody_sees(command_line, ball):
 
 def test_settings_that_make_no_sense(command_line):
     line = command_line.refuses(*command_line.segment_ball("out", "--loop.lam", "0"))
-    assert line == "error: loop.lam must be above 0, is 0.0"
+    assert line == "error: --loop.lam must be above 0, is 0.0"
 
 
 @pytest.mark.parametrize("name", ["segmentation.json", "elements.npz"])

@@ -143,8 +143,8 @@ def test_exports_that_were_dropped_are_removed(command_line):
     assert {path.name for path in (job / "masks").iterdir()} == {
         *("ball", "ball.manifest.json", "crate", "crate.manifest.json")
     }
-    told = json.loads((job / "kept.json.manifest.json").read_text())
-    assert told["source"]["segmentation"] == str(job / "segmentation")
+    manifest = json.loads((job / "kept.json.manifest.json").read_text())
+    assert manifest["source"]["segmentation"] == str(job / "segmentation")
     (job / "notes.txt").write_text("mine")
     (job / "masks/.partial-1").mkdir()
     (job / "masks/.partial-1/half.png").touch()
@@ -343,7 +343,7 @@ def without(job, key):
         (
             [{**BALL, "settings": {"loop": {"lam": -4}}}],
             {},
-            r"jobs\[0\]': loop.lam must be above 0",
+            r"jobs\[0\]': 'loop.lam' must be above 0",
         ),
     ],
 )

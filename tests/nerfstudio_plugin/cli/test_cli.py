@@ -135,9 +135,9 @@ def test_several_objects_in_a_file_or_a_file_each(command_line, ball, kind):
     (each,) = (command_line.folder / "each").glob(f"*l{suffix}")
     assert each.name == f"ball{suffix}"
     assert each.read_bytes() == (command_line.folder / f"all{suffix}").read_bytes()
-    told = json.loads((command_line.folder / f"all{suffix}.manifest.json").read_text())
-    assert (told["kind"], told["frame"]["name"]) == (kind, "original")
-    assert told["result"]
+    manifest = json.loads((command_line.folder / f"all{suffix}.manifest.json").read_text())
+    assert (manifest["kind"], manifest["frame"]["name"]) == (kind, "original")
+    assert manifest["result"]
 
 
 @dataclass
@@ -171,21 +171,21 @@ def test_meshes_in_a_folder_with_their_numbers(command_line, ball):
     assert "watertight" in out
     loaded = trimesh.load_mesh(command_line.folder / "meshes/ball.glb")
     assert max(loaded.visual.material.baseColorTexture.size) < 128
-    told = json.loads((command_line.folder / "meshes/ball.glb.manifest.json").read_text())
+    manifest = json.loads((command_line.folder / "meshes/ball.glb.manifest.json").read_text())
     numbers = json.loads((command_line.folder / "r.json").read_text())["files"]["ball"]
-    assert told["result"].items() >= {k: v for k, v in numbers.items() if k != "file"}.items()
+    assert manifest["result"].items() >= {k: v for k, v in numbers.items() if k != "file"}.items()
     assert (numbers["watertight"], numbers["components"], numbers["euler"]) == (True, 1, 2)
     assert numbers["volume"] == pytest.approx(8 * 4 / 3 * np.pi * BALL.radius**3, rel=0.2)
     command_line.succeeds(*mesh, *small, "--format", "obj")
-    told = json.loads((command_line.folder / "meshes/ball.obj.manifest.json").read_text())
-    assert told["files"] == ["ball.obj", "ball.mtl", "ball.png"]
+    manifest = json.loads((command_line.folder / "meshes/ball.obj.manifest.json").read_text())
+    assert manifest["files"] == ["ball.obj", "ball.mtl", "ball.png"]
     (command_line.folder / "meshes/ball.obj").unlink()
     line = command_line.refuses(*mesh, "--format", "obj")
     assert line.startswith("error: meshes/ball.mtl exists")
 
 
 @pytest.mark.parametrize(("kind", "mode"), [("mask", "L"), ("overlay", "RGB"), ("object", "RGBA")])
-def test_render_photographs(command_line, ball, kind, mode):
+def test_render_photos(command_line, ball, kind, mode):
     command_line.succeeds(
         "render", "--segmentation", ball, "--kind", kind, "--views", "frame_00002", "--output", "p"
     )

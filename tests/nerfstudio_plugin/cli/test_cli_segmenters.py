@@ -41,6 +41,6 @@ def test_what_is_here_is_said(
 
 
 def test_auto_says_which_and_why() -> None:
-    said = resolve_segmenter(Settings().segmenter, "cpu").sentence
-    assert said.startswith("segmenter: graphcut (there are no weights of another one")
+    sentence = resolve_segmenter(Settings().segmenter, "cpu").sentence
+    assert sentence.startswith("segmenter: graphcut (there are no weights of another one")
     assert resolve_segmenter("graphcut", "cpu").sentence == ""

@@ -30,8 +30,8 @@ def test_a_painted_mask_corrects_its_view(command_line, ball, photographed):
         "correct", "--segmentation", ball, "--view", "frame_00005", "--mask", "painted.png"
     )
     assert "ball: corrected: " in out
-    told = [line.split()[:2] for line in out.splitlines() if line.startswith("ball ")]
-    assert told == [["ball", str(rounds + 1)]]  # the rounds before were told before
+    printed = [line.split()[:2] for line in out.splitlines() if line.startswith("ball ")]
+    assert printed == [["ball", str(rounds + 1)]]  # without the rounds before
     corrected = load_segmentation(ball).segmentation.object("ball")
     assert [p.view for p in corrected.prompts] == ["frame_00000.png", "frame_00005.png"]
     assert len(corrected.rounds) == rounds + 1

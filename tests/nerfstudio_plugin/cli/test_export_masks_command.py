@@ -30,10 +30,10 @@ def test_every_layout_has_pictures_and_a_manifest(command_line, ball, photograph
     shown = pixels[..., 3] if mode == "RGBA" else pixels
     exact = photographed.masks["ball"][3]
     assert ((shown > 0) ^ exact).sum() < 0.15 * exact.sum()
-    told = json.loads((command_line.folder / f"{place}.manifest.json").read_text())
-    assert told["kind"] == "masks"
-    assert told["result"]["layout"] == layout
-    assert told["settings"]["reach"] > 0
+    manifest = json.loads((command_line.folder / f"{place}.manifest.json").read_text())
+    assert manifest["kind"] == "masks"
+    assert manifest["result"]["layout"] == layout
+    assert manifest["settings"]["reach"] > 0
     report = json.loads((command_line.folder / "report.json").read_text())
     assert report["files"] == {"ball": place}
     assert "--overwrite" in command_line.refuses(*export(ball, layout))
@@ -45,9 +45,9 @@ def test_coco_is_a_json(command_line, ball):
     command_line.succeeds(*export(ball, "coco", "out.json"), "--no-refine")
     content = json.loads((command_line.folder / "out.json").read_text())
     assert len(content["images"]) == 12
-    told = json.loads((command_line.folder / "out.json.manifest.json").read_text())
-    assert told["result"]["annotations"] == len(content["annotations"])
-    assert "settings" not in told
+    manifest = json.loads((command_line.folder / "out.json.manifest.json").read_text())
+    assert manifest["result"]["annotations"] == len(content["annotations"])
+    assert "settings" not in manifest
 
 
 def test_keep_turns_the_masks_round(command_line, ball):

@@ -9,10 +9,10 @@ def test_views_are_ranked_with_reasons(command_line, ball) -> None:
     out = command_line.succeeds(
         *("next-view", "--segmentation", ball, "--count", "3", "--json", "next.json")
     )
-    said = json.loads((command_line.folder / "next.json").read_text())["objects"]["ball"]
-    assert len(said) == 3
-    assert [one["score"] for one in said] == sorted((o["score"] for o in said), reverse=True)
-    for one in said:
+    ranked = json.loads((command_line.folder / "next.json").read_text())["objects"]["ball"]
+    assert len(ranked) == 3
+    assert [one["score"] for one in ranked] == sorted((o["score"] for o in ranked), reverse=True)
+    for one in ranked:
         assert one["view"] in out
         assert one["reason"] in out
 

@@ -71,8 +71,8 @@ def test_rename_does_not_open_the_run(command_line, both, monkeypatch):
     report = ("--json", "report.json", "--output", "again")
     command_line.succeeds("objects", "rename", "x", "orb", "--segmentation", both, *report)
     assert files(command_line.folder / "again") == drawn
-    told = json.loads((command_line.folder / "report.json").read_text())
-    assert told["objects"][0]["prompts"][0]["object"] == "orb"
+    report = json.loads((command_line.folder / "report.json").read_text())
+    assert report["objects"][0]["prompts"][0]["object"] == "orb"
 
 
 def test_mistakes_show_before_the_run_is_opened(command_line, both, monkeypatch):
@@ -119,7 +119,7 @@ def test_color(command_line, both):
     assert "#0a0b0c" in command_line.succeeds("objects", "list", "--segmentation", both)
 
 
-def test_pictures_and_exports_tell_the_color(command_line, ball, photographed):
+def test_pictures_and_exports_have_the_color(command_line, ball, photographed):
     color, one = [1, 250, 3], ("--segmentation", ball)
     command_line.succeeds("objects", "color", "ball", "1,250,3", *one)
     sheet = np.asarray(Image.open(ball / "overlay.png").convert("RGB")).astype(int)
@@ -129,8 +129,8 @@ def test_pictures_and_exports_tell_the_color(command_line, ball, photographed):
     command_line.succeeds("export", "box", *one, "--output", "box.json")
     (entry,) = json.loads((command_line.folder / "box.json").read_text())["objects"]
     assert entry["color"] == color
-    told = json.loads((command_line.folder / "box.json.manifest.json").read_text())
-    assert told["objects"][0]["color"] == color
+    manifest = json.loads((command_line.folder / "box.json.manifest.json").read_text())
+    assert manifest["objects"][0]["color"] == color
     command_line.succeeds("export", "masks", *one, "--output", "c.json", "--layout", "coco")
     (category,) = json.loads((command_line.folder / "c.json").read_text())["categories"]
     assert category["color"] == color

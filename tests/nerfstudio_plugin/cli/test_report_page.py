@@ -97,8 +97,8 @@ def test_tables_say_what_happened(browser, page_file, ball):
     files = page.locator("table.files tbody tr")
     assert files.count() == 1
     assert "ball.ply" in files.inner_text()
-    told = json.loads((page_file.parent / "page.html.manifest.json").read_text())
-    assert told["source"]["checkpoint_sha256"] in page.locator("dl.source").inner_text()
+    manifest = json.loads((page_file.parent / "page.html.manifest.json").read_text())
+    assert manifest["source"]["checkpoint_sha256"] in page.locator("dl.source").inner_text()
     page.close()
 
 

@@ -76,7 +76,7 @@ print("CHILDREN", len(numbers), "splatfacto" in str(sorted(sys.modules)), code)
 
 
 def in_process(code: str, lines: object, **environment: str) -> str:
-    """What a fresh Python prints."""
+    """Run code in a fresh Python and return what it prints."""
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps(lines, default=str)],
         capture_output=True,
