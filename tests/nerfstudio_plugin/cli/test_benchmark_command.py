@@ -245,5 +245,5 @@ def test_unfit_options_are_refused(small_demo, nvos, runs):
 def test_annotations_of_other_photos(nvos, runs, photographed):
     [case] = data_cases("nvos", nvos, runs, seed=0)
     others = photographed.scene.views[4:]
-    with pytest.raises(SA3DError, match="no image 'frame_00003', as the annotations call one"):
+    with pytest.raises(SA3DError, match="no photo 'frame_00003', which the annotations name"):
         case.exact_masks(others)

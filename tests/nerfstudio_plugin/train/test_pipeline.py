@@ -116,7 +116,9 @@ def test_a_run_leaves_a_segmentation_and_a_complete_config(settings, tmp_path):
     written = (trainer.base_dir / "config.yml").read_text()
     assert "NerfstudioDataParserConfig" in written
     assert trainer.config.pipeline.datamanager.data.is_absolute()
-    with pytest.raises(SA3DError, match=r"is a segmentation, not a scene: give the run .*nerfacto"):
+    with pytest.raises(
+        SA3DError, match=r"is a segmentation, not a trained run: give the run .*nerfacto"
+    ):
         open_run(trainer.base_dir / "config.yml")
 
 
