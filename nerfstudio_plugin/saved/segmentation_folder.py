@@ -1,4 +1,4 @@
-"""The folder of a saved segmentation: the segmentation, its provenance, a report, a picture."""
+"""The folder of a saved segmentation: the segmentation, its provenance, a report, an overlay."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ def write_renamed(
 
     Args:
         changed: the segmentation with new names.
-        old_folder: folder of the saved one; its picture is copied.
+        old_folder: folder of the saved one; its ``overlay.png`` is copied.
         folder: to write to; may be the same.
         overwrite: replace a segmentation that is there already.
 
     Returns:
-        The report; None if the saved one has no report or no picture: nothing is written then.
+        The report; None if the saved one has no report or no overlay: nothing is written then.
 
     Raises:
         SA3DError: the folder exists and may not be replaced, or the disk is full.
