@@ -1,1 +1,1 @@
-"""Renders segmentations for the viewer and for ``ns-render``."""
+"""Rendering of segmentations for the viewer and for ``ns-render``."""

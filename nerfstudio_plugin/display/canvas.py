@@ -1,4 +1,4 @@
-"""Rays that a NeRF rendered once, kept so that pictures can be made of them again and again."""
+"""Images rendered a few rays at a time, coarse first; every ray is rendered once and kept."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from sa3d.results.object_volume import ObjectVolume
 from sa3d.scene.elements import Elements
 
 _LEAST_LIGHT = 1e-6
-"""Below this share of a ray's light left, opacities are rounding errors."""
+"""Below this share of remaining light, opacities are rounding errors."""
 
 
 @dataclass
 class RaySamples:
-    """R rays with S samples each, from near to far.
+    """R rendered rays with S samples each, from near to far.
 
     Attributes:
-        pixels: int64 [R], where they belong in the picture, row by row.
+        pixels: int64 [R], flat indices into the image.
         origins, directions: [R, 3], world, unit length.
         rgb: [R, 3] in [0, 1].
         depth: [R], world units along the ray.
         accumulation: [R] in [0, 1].
         distances: [R, S], world units along the ray.
         weights: [R, S], rendering weights.
-        colors: uint8 [R, S, 3] of the samples.
+        colors: uint8 [R, S, 3], of the samples.
     """
 
     pixels: Tensor
@@ -54,9 +54,9 @@ class RaySamples:
 
     @classmethod
     def of(cls, pixels: Tensor, bundle: RayBundle, render: FieldRender) -> RaySamples:
-        """What a field rendered of these rays; it must tell its samples' colors."""
+        """Keep what a field rendered for rays, with its samples' colors."""
         assert render.sample_rgb is not None
-        away = render.positions - bundle.origins[:, None]
+        offsets = render.positions - bundle.origins[:, None]
         return cls(
             pixels=pixels,
             origins=bundle.origins,
@@ -64,7 +64,7 @@ class RaySamples:
             rgb=render.rgb,
             depth=render.depth,
             accumulation=render.accumulation,
-            distances=(away * bundle.directions[:, None]).sum(dim=-1),
+            distances=(offsets * bundle.directions[:, None]).sum(dim=-1),
             weights=render.weights,
             colors=(render.sample_rgb * 255).round().to(torch.uint8),
         )
@@ -74,17 +74,17 @@ class RaySamples:
 
     @property
     def size_bytes(self) -> int:
-        """Memory these samples take once masks have been made of them."""
+        """Memory for these samples, including what masks and cut-outs cache."""
         samples = self.distances.numel()
         return samples * (19 if self._solid else 15) + len(self) * 100
 
     @property
     def positions(self) -> Tensor:
-        """Of the samples, [R, S, 3], world."""
+        """Positions of the samples, [R, S, 3], world."""
         return self.origins[:, None] + self.distances[..., None] * self.directions[:, None]
 
     def masks_and_votes(self, shown: ShownObjects) -> tuple[Tensor, Tensor]:
-        """See ``ShownObjects.masks_and_votes``; found once, both [R, K]."""
+        """See ``ShownObjects.masks_and_votes``; cached, both [R, K]."""
         if self._masks is None or self._masks[0] is not shown:
             slots = self._slots_in(shown.elements)
             self._masks = shown, shown.masks_and_votes(slots, self.weights)
@@ -97,26 +97,26 @@ class RaySamples:
         return self._slots[1]
 
     def shares(self, shown: ShownObjects) -> Tensor:
-        """Evidence shares of the elements the samples lie in, [R, S, K]; 0 outside."""
+        """Return the evidence shares of the samples' elements, [R, S, K]; 0 outside of elements."""
         slots = self._slots_in(shown.elements).long()
         return torch.where((slots >= 0)[..., None], shown.shares[slots.clamp_min(0)], 0.0)
 
     def solid_share(self, solid: Blocks) -> Tensor:
-        """See ``Blocks.share_at``; [R, S], found once, whatever the cut."""
+        """See ``Blocks.share_at``; [R, S], cached for any cut."""
         volumes = [block.volume for block in solid.parts]
         if self._solid is None or list(map(id, self._solid[0])) != list(map(id, volumes)):
             self._solid = volumes, solid.share_at(self.positions)
         return self._solid[1]
 
     def without(self, left_out: Tensor, background: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """The same rays with some samples made transparent: rgb [R, 3], depth, accumulation [R].
+        """Composite the rays with some samples transparent: rgb [R, 3], depth, accumulation [R].
 
-        Opacities come back from the weights, ``alpha_j = w_j / (1 - sum_{i<j} w_i)``; they are
-        known as far as light gets, so nothing appears behind what was opaque.
+        Opacities are recovered from the weights, ``alpha_j = w_j / (1 - sum_{i<j} w_i)``, as far as
+        light gets: nothing appears behind an opaque sample that is left out.
 
         Args:
             left_out: the samples that become transparent, bool [R, S].
-            background: [3] in [0, 1]; None takes the last sample's color.
+            background: [3] in [0, 1]; None uses the last sample's color.
         """
         before = 1 - (self.weights.cumsum(dim=-1) - self.weights)
         alphas = (self.weights / before.clamp_min(_LEAST_LIGHT)).clamp(0, 1)
@@ -133,19 +133,19 @@ class RaySamples:
 
 
 _STRIDES = (16, 8, 4, 2, 1)
-"""Every so many pixels, in both directions, has a ray of its own once a level is complete."""
-_UNWANTED = 4
-"""Pixels asked for each ray that may be wanted: most are not."""
+"""Distance in pixels, in both directions, between the rays of each level."""
+_PIXELS_PER_RAY = 4
+"""Pixels tested per ray to render where only some rays are wanted: most are not."""
 
 
 class Canvas:
-    """A picture [H, W] as one camera sees it.
+    """The rays of one camera's image [H, W], rendered coarse to fine.
 
     Args:
-        camera: one camera, at the picture's size.
-        render: evaluates rays; called for every ray at most once.
-        wanted: which of rays (origins, directions [R, 3]) to render at all, bool [R]; None: all.
-        crop: space outside is left out.
+        camera: one camera, at the image's size.
+        render: renders rays; called for every ray at most once.
+        wanted: returns which rays (origins, directions [R, 3]) to render, bool [R]; None: all.
+        crop: limits the rays to this box.
     """
 
     def __init__(
@@ -167,33 +167,33 @@ class Canvas:
 
     @property
     def done(self) -> int:
-        """Pixels decided so far."""
+        """Number of pixels whose rays are rendered or not wanted."""
         return sum(count for count, _ in list(self._parts))
 
     @property
     def stride(self) -> int | None:
-        """The finest complete level: one ray for so many pixels; None before the first."""
+        """Distance in pixels between rays of the finest complete level; None before the first."""
         complete = [s for s, end in zip(_STRIDES, self._ends, strict=True) if end <= self.done]
         return complete[-1] if complete else None
 
     @property
     def finished(self) -> bool:
-        """Whether every pixel has its ray."""
+        """True if the rays of all pixels are rendered."""
         return self.done == self.height * self.width
 
     @property
     def size_bytes(self) -> int:
-        """Memory the rays take."""
+        """Memory for the rays."""
         return sum(part.size_bytes for part in self.parts)
 
     def advance(self, rays: int) -> None:
-        """Render the next pixels, about ``rays`` of them, at most to the end of the level.
+        """Render about ``rays`` more pixels, at most to the end of the level.
 
-        May be interrupted anywhere by an exception: then nothing happened.
+        If an exception interrupts this, nothing has changed.
         """
         done = self.done
         level_end = next((end for end in self._ends if end > done), done)
-        most = rays if self._wanted is None else _UNWANTED * rays
+        most = rays if self._wanted is None else _PIXELS_PER_RAY * rays
         end = min(level_end, done + most)
         pixels = self._order[done:end]
         bundle = self._bundle(pixels)
@@ -203,14 +203,14 @@ class Canvas:
         part = RaySamples.of(pixels, bundle, self._render(bundle)) if len(pixels) else None
         self._parts.append((end - done, part))
 
-    def picture(self, values: Tensor, fill: Tensor) -> Tensor:
-        """An image [H, W, C] of the values [R, C] of all rays so far.
+    def image(self, values: Tensor, fill: Tensor) -> Tensor:
+        """Make an image [H, W, C] of values [R, C] of all rays so far.
 
-        Between the pixels of the finest complete level it is interpolated; the rays of the last,
-        unfinished level are drawn where they are.
+        It is interpolated between the pixels of the finest complete level. Once only the last level
+        is unfinished, its rays so far replace interpolated pixels.
 
         Args:
-            fill: [H, W, C], shown where no rays are wanted, and before the first level.
+            fill: [H, W, C], used where no rays are wanted, and before the first level.
         """
         if self.stride is None or not self.parts:
             return fill
@@ -239,10 +239,10 @@ class Canvas:
 
 
 class CanvasCache:
-    """The canvases used last, as many as fit into a number of bytes."""
+    """The canvases used last, as many as fit into memory."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._canvases: OrderedDict[tuple[Hashable, ...], Canvas] = OrderedDict()
 
     def __len__(self) -> int:
@@ -250,18 +250,18 @@ class CanvasCache:
 
     @property
     def size_bytes(self) -> int:
-        """Memory of all."""
+        """Memory for all of them."""
         return sum(canvas.size_bytes for canvas in self._canvases.values())
 
     def get(self, key: tuple[Hashable, ...], make: Callable[[], Canvas]) -> Canvas:
-        """The canvas of a key, made if it is not there; now the last used."""
+        """Return the canvas of a key, made if there is none, and note its use."""
         if key not in self._canvases:
             self._canvases[key] = make()
         self._canvases.move_to_end(key)
         return self._canvases[key]
 
     def finest(self, beginning: tuple[Hashable, ...]) -> Canvas | None:
-        """The most complete canvas whose key begins like this; None if there is none."""
+        """Return the most complete canvas whose key begins like this; None if there is none."""
         alike = [key for key in self._canvases if key[: len(beginning)] == beginning]
         if not alike:
             return None
@@ -269,13 +269,13 @@ class CanvasCache:
         self._canvases.move_to_end(best)
         return self._canvases[best]
 
-    def shrink(self, kept: Sequence[Canvas], most_bytes: int | None = None) -> bool:
-        """Forget what was not used for longest until the rest fits, but none of those kept.
+    def shrink(self, kept: Sequence[Canvas], max_bytes: int | None = None) -> bool:
+        """Delete the canvases not used for longest until the rest fits, but not those to keep.
 
         Returns:
-            Whether anything was forgotten.
+            Whether any was deleted.
         """
-        limit = self._most_bytes if most_bytes is None else most_bytes
+        limit = self._max_bytes if max_bytes is None else max_bytes
         before = len(self._canvases)
         for key, canvas in list(self._canvases.items()):
             if self.size_bytes <= limit:
@@ -285,13 +285,13 @@ class CanvasCache:
         return len(self._canvases) < before
 
     def too_large(self, kept: Sequence[Canvas]) -> bool:
-        """Whether these alone take more memory than there is for all."""
-        return sum(canvas.size_bytes for canvas in kept) > self._most_bytes
+        """Return whether these alone take more memory than the cache may."""
+        return sum(canvas.size_bytes for canvas in kept) > self._max_bytes
 
 
 @lru_cache(maxsize=4)
 def _coarse_to_fine(height: int, width: int) -> tuple[Tensor, tuple[int, ...]]:
-    """All pixels, coarse levels first, int64 [H * W], and where each level ends."""
+    """Return all pixels, coarse levels first, int64 [H * W], and the end of each level."""
     row, column = torch.arange(height)[:, None], torch.arange(width)
     level = torch.full((height, width), len(_STRIDES) - 1)
     for number, stride in reversed(list(enumerate(_STRIDES))):
@@ -301,7 +301,7 @@ def _coarse_to_fine(height: int, width: int) -> tuple[Tensor, tuple[int, ...]]:
 
 
 def _interpolated(image: Tensor, stride: int) -> Tensor:
-    """An image [H, W, C] from its every ``stride``-th pixel, which keep their values."""
+    """Interpolate an image [H, W, C] between every ``stride``-th pixel, which keep their values."""
     height, width = image.shape[:2]
     grid = image[::stride, ::stride].permute(2, 0, 1)[None]
     grid = functional.pad(grid, (0, 1, 0, 1), mode="replicate")

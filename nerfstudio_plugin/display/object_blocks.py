@@ -1,4 +1,8 @@
-"""Which rays can meet an object: axis-aligned boxes in world space, and the slab test."""
+"""Objects as solid space: positions inside, rays that pass near, and entries of a checkpoint.
+
+Checkpoint entries are tensors only, with a JSON description stored as bytes, so that ``torch.load``
+needs no code to read them.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +20,21 @@ from sa3d.geometry.bounds import Bounds
 from sa3d.results.object_volume import ObjectVolume
 from sa3d.scene.elements import MaskGrid
 
-_MOST_BOXES = 512
+_MAX_BOXES = 512
 """Testing a ray against more takes longer than rendering it."""
 _MARGIN = 1
-"""Voxels around an object within which its interpolated share may still count."""
+"""Voxels around an object where its interpolated share may still exceed the cut."""
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """Axis-aligned boxes; ``low`` and ``high`` are [B, 3], world."""
+    """Axis-aligned boxes; ``low`` and ``high`` are corners [B, 3], world."""
 
     low: Tensor
     high: Tensor
 
     def meet(self, origins: Tensor, directions: Tensor) -> Tensor:
-        """Whether rays [R, 3] pass through a box in front of their origin, bool [R]."""
+        """Return which rays [R, 3] pass through a box in front of their origin, bool [R]."""
         near = torch.zeros_like(origins[:, 0], dtype=torch.bool)
         if len(self.low):  # most rays miss the box around all boxes
             near = _meet_any(self.low.amin(0), self.high.amax(0), origins, directions)
@@ -38,7 +42,10 @@ class Boxes:
         return near
 
     def span(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """Where rays [R, 3] enter the first box and leave the last, [R] each; inf, -inf if none."""
+        """Return where rays [R, 3] enter the first box and leave the last: distances [R] each.
+
+        A ray that meets no box enters at inf and leaves at -inf.
+        """
         enter, leave = _slabs(self.low, self.high, origins, directions)
         hit = (leave >= enter) & (leave >= 0)
         first = torch.where(hit, enter, torch.inf).amin(dim=-1)
@@ -51,7 +58,10 @@ def _meet_any(low: Tensor, high: Tensor, origins: Tensor, directions: Tensor) ->
 
 
 def _slabs(low: Tensor, high: Tensor, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """Where rays [R] enter and leave boxes [B], distances [R, B] each; entering last for a miss."""
+    """Return where rays [R, 3] enter and leave boxes [B, 3]: distances [R, B] each.
+
+    A ray that misses a box leaves before it enters.
+    """
     safe = torch.where(directions.abs() < 1e-9, 1e-9, directions)[:, None]
     first = (low - origins[:, None]) / safe
     second = (high - origins[:, None]) / safe
@@ -59,9 +69,9 @@ def _slabs(low: Tensor, high: Tensor, origins: Tensor, directions: Tensor) -> tu
 
 
 def boxes_of(volume: ObjectVolume, cut: float = 0.5) -> Boxes:
-    """Boxes around everything in a volume with a share above the cut, each a cube of voxels."""
+    """Return boxes around all voxels of a volume with a share above the cut; each is a cube."""
     coarse, side = torch.nonzero(volume.share > cut), 1
-    while len(coarse) > _MOST_BOXES:
+    while len(coarse) > _MAX_BOXES:
         coarse, side = torch.unique(coarse // 2, dim=0), side * 2
     low = coarse * side + volume.corner - _MARGIN
     high = low + side + 2 * _MARGIN
@@ -78,11 +88,11 @@ _CORNERS = tuple(product((False, True), repeat=3))
 
 FORMAT_VERSION = 1
 PREFIX = "sa3d."
-"""All entries of this package begin with it."""
+"""Names of this package's entries in a checkpoint begin with it."""
 
 
 def pack(about: Mapping[str, Any], named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Entries of a checkpoint that hold a description and copies of tensors."""
+    """Return checkpoint entries that hold a description and copies of tensors."""
     described = json.dumps({"version": FORMAT_VERSION, **about}).encode()
     content = {"about": torch.tensor(list(described), dtype=torch.uint8), **named}
     return {PREFIX + name: tensor.detach().clone() for name, tensor in content.items()}
@@ -91,10 +101,10 @@ def pack(about: Mapping[str, Any], named: Mapping[str, Tensor]) -> dict[str, Ten
 def unpack(
     tensors: Mapping[str, Tensor], device: torch.device, absent: str
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What ``pack`` was given, from a checkpoint that may hold other entries too.
+    """Read the description and tensors that ``pack`` stored, among other entries.
 
     Args:
-        absent: what to tell the user if the checkpoint has no such entries.
+        absent: message of the error if there are no such entries.
 
     Raises:
         SA3DError: there are no such entries, or they have another version.
@@ -111,7 +121,7 @@ def unpack(
     if about["version"] != FORMAT_VERSION:
         raise SA3DError(
             f"the checkpoint has format {about['version']}, this program reads {FORMAT_VERSION}: "
-            "make it again, or use the version that wrote it"
+            "write it again, or use the version that wrote it"
         )
     return about, named
 
@@ -135,30 +145,30 @@ class Block:
 
     @classmethod
     def around(cls, volume: ObjectVolume) -> Block:
-        """The block of a volume."""
+        """Make the block of a volume."""
         return cls(volume, boxes_of(volume))
 
     def at(self, cut: float) -> Block:
-        """The same object cut elsewhere; it grows as the cut sinks."""
+        """Return the same object with another cut; a lower cut makes it larger."""
         return self if cut == self.cut else Block(self.volume, boxes_of(self.volume, cut), cut)
 
     def contains(self, positions_world: Tensor) -> Tensor:
-        """Whether positions [..., 3] are inside the object, bool [...]."""
+        """Return which positions [..., 3] are inside the object, bool [...]."""
         return self.volume.share_at(positions_world) > self.cut
 
     def points(self) -> Tensor:
-        """Centres of the voxels inside, [N, 3], world."""
+        """Return the centers of the voxels inside, [N, 3], world."""
         cells = torch.nonzero(self.volume.share > 0.5) + self.volume.corner
         grid = self.volume.grid
         return grid.bounds.to_world((cells.to(torch.float32) + 0.5) / grid.resolution)
 
     def tensors(self, number: int) -> dict[str, Tensor]:
-        """The volume as tensors, named by a number; its grid is not among them."""
+        """Return the volume as tensors named by a number, without its grid."""
         return {f"volume_{number}.{part}": getattr(self.volume, part) for part in _PARTS}
 
     @classmethod
     def from_tensors(cls, grid: MaskGrid, named: Mapping[str, Tensor], number: int) -> Block:
-        """What ``tensors`` gave.
+        """Read the tensors that ``tensors`` returned.
 
         Raises:
             LookupError: a tensor is missing.
@@ -169,12 +179,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Blocks:
-    """The space that one or several objects take up together."""
+    """The space that one or several objects occupy."""
 
     parts: tuple[Block, ...]
 
     def contain(self, positions_world: Tensor) -> Tensor:
-        """Whether positions [..., 3] are inside any of the objects, bool [...]."""
+        """Return which positions [..., 3] are inside any of the objects, bool [...]."""
         inside = torch.zeros_like(positions_world[..., 0], dtype=torch.bool)
         for block in self.parts:
             inside |= block.contains(positions_world)
@@ -182,38 +192,38 @@ class Blocks:
 
     @property
     def cut(self) -> float:
-        """Where all of them are cut; there must be one at least."""
+        """The cut of all parts; there must be at least one part."""
         return self.parts[0].cut
 
     def share_at(self, positions_world: Tensor) -> Tensor:
-        """Largest share of any volume at positions [..., 3], [...]."""
+        """Return the largest share of any volume at positions [..., 3], [...]."""
         shares = [block.volume.share_at(positions_world) for block in self.parts]
         return torch.stack(shares).amax(dim=0)
 
     def meet(self, origins: Tensor, directions: Tensor) -> Tensor:
-        """Which of the rays [R, 3] may pass through an object, bool [R]."""
+        """Return which rays [R, 3] may pass through an object, bool [R]."""
         near = torch.zeros_like(origins[:, 0], dtype=torch.bool)
         for block in self.parts:
             near |= block.boxes.meet(origins, directions)
         return near
 
     def span(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """Where rays [R, 3] may enter the first object and leave the last, distances [R] each.
+        """Return where rays [R, 3] may enter the first object and leave the last: [R] each.
 
-        Rays that meet none enter at inf and leave at -inf.
+        A ray that meets no object enters at inf and leaves at -inf.
         """
         spans = [block.boxes.span(origins, directions) for block in self.parts]
         enter, leave = (torch.stack(ends) for ends in zip(*spans, strict=True))
         return enter.amin(dim=0), leave.amax(dim=0)
 
     def box(self) -> tuple[list[float], list[float]]:
-        """Corners [3], [3] of the axis-aligned box around all objects, world."""
+        """Return the corners [3], [3] of the axis-aligned box around all objects, world."""
         low = torch.cat([block.boxes.low for block in self.parts]).amin(dim=0)
         high = torch.cat([block.boxes.high for block in self.parts]).amax(dim=0)
         return low.tolist(), high.tolist()
 
     def tensors(self) -> dict[str, Tensor]:
-        """The volumes as entries of a checkpoint; one grid underlies all of them."""
+        """Return the volumes as entries of a checkpoint; all have the same grid."""
         grid = self.parts[0].volume.grid
         about = {"grid": grid_description(grid), "volumes": len(self.parts)}
         named: dict[str, Tensor] = {}
@@ -223,7 +233,7 @@ class Blocks:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> Blocks:
-        """What ``tensors`` gave, on a device.
+        """Read the entries that ``tensors`` returned.
 
         Raises:
             SA3DError: they are missing, of another version, or damaged.
@@ -237,15 +247,15 @@ class Blocks:
 
 
 def grid_description(grid: MaskGrid) -> dict[str, Any]:
-    """A grid as JSON."""
+    """Describe a grid for JSON."""
     return {"resolution": grid.resolution, "bounds": asdict(grid.bounds)}
 
 
 def grid_from_description(described: Mapping[str, Any]) -> MaskGrid:
-    """What ``grid_description`` gave.
+    """Make the grid that ``grid_description`` described.
 
     Raises:
-        LookupError, TypeError, ValueError: it describes no grid.
+        LookupError, TypeError, ValueError: this is no description of a grid.
     """
     low, high = described["bounds"]["aabb"]
     bounds = Bounds(described["bounds"]["kind"], (tuple(low), tuple(high)))

@@ -1,4 +1,4 @@
-"""Pictures of masks over a rendered scene: tints, contours, heat maps. Plain tensors, [H, W, C]."""
+"""Masks drawn over a rendered image, as tints, contours or heat maps; images are [H, W, C]."""
 
 from __future__ import annotations
 
@@ -11,47 +11,48 @@ from torch.nn import functional
 from sa3d.objects.colors import Color
 
 _OPACITY = 0.6
-_SOFTNESS = 5
-"""Edges go from 0 to 1 while the probability rises by one over this."""
+"""Of tints."""
+_EDGE_SLOPE = 5
+"""At an edge, opacity rises by this much per unit of probability."""
 _LINE_PX = 2
-_FINER = 2
-"""Lines are drawn this much larger."""
+_SUPERSAMPLING = 2
+"""Lines are drawn on an image so many times larger."""
 _HEAT_OPACITY = 0.65
 _HATCH_PX = 8
-"""Distance between the stripes over what no view has spoken on."""
+"""Distance between the stripes where no view has voted."""
 
 
 def decided(mask: Tensor, threshold: float = 0.5) -> Tensor:
-    """Mask probabilities as object (1) or not (0), with soft edges around the threshold."""
-    return ((mask - threshold) * _SOFTNESS + 0.5).clamp(0, 1)
+    """Turn mask probabilities into object (1) or not (0), with soft edges at the threshold."""
+    return ((mask - threshold) * _EDGE_SLOPE + 0.5).clamp(0, 1)
 
 
 def overlay(rgb: Tensor, masks: Tensor, colors: Sequence[Color], threshold: float) -> Tensor:
-    """Colors [..., 3] with K masks [..., K] laid over, each in its color."""
+    """Tint colors [..., 3] by K masks [..., K], each with its color."""
     masks = decided(masks, threshold)
     opacity = _OPACITY * masks / masks.sum(dim=-1, keepdim=True).clamp_min(1)
     return rgb * (1 - opacity.sum(dim=-1, keepdim=True)) + opacity @ _palette(colors, rgb)
 
 
 def outline(rgb: Tensor, masks: Tensor, colors: Sequence[Color], threshold: float) -> Tensor:
-    """An image [H, W, 3] with the contours of K masks [H, W, K] as lines, two pixels wide."""
-    picture = rgb.clone()
+    """Draw the contours of K masks [H, W, K] on an image [H, W, 3], as lines two pixels wide."""
+    drawn = rgb.clone()
     for number, color in enumerate(_palette(colors, rgb)):
         inside = masks[..., number] > threshold
         if not inside.any():
             continue
         box = tuple(_padded_range(inside.any(dim=1 - axis)) for axis in (0, 1))
         line = _contour(masks[..., number][box], threshold)[..., None]
-        picture[box] = picture[box] * (1 - line) + color * line
-    return picture
+        drawn[box] = drawn[box] * (1 - line) + color * line
+    return drawn
 
 
 def heat_map(rgb: Tensor, probability: Tensor, voted: Tensor) -> Tensor:
-    """An image [H, W, 3] darkened to grey under the colors (viridis) of a probability [H, W].
+    """Draw a probability [H, W] in viridis colors over an image [H, W, 3] in grey.
 
     Args:
-        voted: [H, W] in [0, 1], share of each pixel's light that any view has spoken on; where
-            none has, grey stripes stand for "unknown".
+        voted: [H, W] in [0, 1], share of each pixel's light from elements with votes; grey stripes
+            stand for "unknown" where it is 0.5 or less.
     """
     import matplotlib
 
@@ -66,29 +67,29 @@ def heat_map(rgb: Tensor, probability: Tensor, voted: Tensor) -> Tensor:
 
 
 def nearest(image: Tensor, height: int, width: int) -> Tensor:
-    """An image [H, W, C] at another size, every pixel the nearest of the original's."""
+    """Resize an image [H, W, C] with nearest-neighbour sampling."""
     planes = image.permute(2, 0, 1)[None]
     return functional.interpolate(planes, (height, width), mode="nearest-exact")[0].permute(1, 2, 0)
 
 
 def _contour(mask: Tensor, threshold: float) -> Tensor:
-    """How much of each pixel the line covers where a mask [H, W] crosses the threshold, [H, W].
+    """Return the share of each pixel covered by the contour of a mask [H, W] at the threshold.
 
-    Drawn at twice the size and averaged, so that the line has no steps.
+    It is drawn at twice the size and averaged, against jagged lines.
     """
-    size = [_FINER * side for side in mask.shape]
+    size = [_SUPERSAMPLING * side for side in mask.shape]
     fine = functional.interpolate(mask[None, None], size, mode="bilinear") > threshold
-    reach = _FINER * _LINE_PX // 2
+    reach = _SUPERSAMPLING * _LINE_PX // 2
     both = torch.cat([fine, ~fine]).to(mask)
     grown = functional.max_pool2d(both, 2 * reach + 1, stride=1, padding=reach)
     line = (grown > 0).all(dim=0).to(mask)
-    return functional.avg_pool2d(line[None], _FINER)[0, 0]
+    return functional.avg_pool2d(line[None], _SUPERSAMPLING)[0, 0]
 
 
 def _padded_range(used: Tensor) -> slice:
-    """From the first to the last True of a bool [N], and as far beyond as a line may reach."""
-    places = torch.nonzero(used)[:, 0]
-    return slice(max(0, int(places[0]) - _LINE_PX), int(places[-1]) + 1 + _LINE_PX)
+    """Return the range from the first to the last True of a bool [N], padded by a line's width."""
+    indices = torch.nonzero(used)[:, 0]
+    return slice(max(0, int(indices[0]) - _LINE_PX), int(indices[-1]) + 1 + _LINE_PX)
 
 
 def _palette(colors: Sequence[Color], like: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the viewer shows of a segmentation: plain settings, replaced as a whole when one changes."""
+"""Settings of how the viewer shows a segmentation; a frozen dataclass."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Mode = Literal["scene", "overlay", "outline", "object only", "without object", "probability"]
-"""The NeRF as it is; objects tinted; their contours; nothing else; everything else; a heat map of
-how likely each pixel is object."""
+"""In this order: the field as it is, objects tinted, objects outlined, objects alone, the scene
+without them, and a heat map of the probability that a pixel is object."""
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 @dataclass(frozen=True)
 class Display:
-    """How objects are shown.
+    """Settings of how objects are shown.
 
     Raises:
-        ValueError: no such mode, or a threshold outside (0, 1).
+        ValueError: the mode is unknown, or the threshold is not in (0, 1).
     """
 
     mode: Mode = "overlay"
     """See ``Mode``."""
     objects: tuple[str, ...] = ()
-    """Names of the objects shown; all of them if empty. Unknown names are left out."""
+    """Names of the objects to show; all of them if empty. Unknown names are ignored."""
     threshold: float = 0.5
-    """Evidence share above which something is object, in (0, 1); lambda / (1 + lambda) is what
-    the segmentation itself uses, 0.5 by default."""
+    """Evidence share above which an element is object, in (0, 1); the segmentation itself uses
+    lambda / (1 + lambda), which is 0.5 by default."""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -37,10 +37,10 @@ class Display:
 
     @property
     def cuts(self) -> bool:
-        """Whether something is left out, so that what lay behind it has to be rendered."""
+        """True if a part of the scene is left out, so that the rest must be rendered without it."""
         return self.mode in ("object only", "without object")
 
     def chosen(self, names: Sequence[str]) -> list[int]:
-        """Places of the objects shown among these names."""
+        """Return the indices of the names of objects to show."""
         wanted = self.objects or names
-        return [number for number, name in enumerate(names) if name in wanted]
+        return [index for index, name in enumerate(names) if name in wanted]

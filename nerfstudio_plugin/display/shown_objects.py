@@ -1,4 +1,4 @@
-"""Objects as the viewer and ns-render show them, and as plain tensors in a checkpoint."""
+"""Objects in the form that the viewer and ns-render show, and that a checkpoint stores."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _ABSENT = (
 
 @dataclass(frozen=True)
 class ShownObjects:
-    """K objects over N elements.
+    """K objects over N elements, to be shown.
 
     Attributes:
-        field: fingerprint of the radiance field they were segmented in.
+        field: fingerprint of the field they were segmented in.
         elements: the N elements.
         shares: [N, K] in [0, 1], evidence shares.
-        blocks: by name, K of them; None where nothing belongs to the object, or not yet.
-        voted: bool [N, K], whether the evidence outweighs the prior; None: everywhere.
+        blocks: by name, K of them; None if an object is empty, or not built yet.
+        voted: bool [N, K], whether the votes outweigh the prior; None: everywhere.
         threshold: evidence share above which the segmentation calls an element object.
-        colors: of the objects, by name; others have one by their place.
-        built: by name, the elements [N] bool a block was built from; not saved.
+        colors: by name; objects without one get a color by their position.
+        built: by name, the elements bool [N] that a block was built from; not saved.
     """
 
     field: str
@@ -57,19 +57,19 @@ class ShownObjects:
 
     @property
     def names(self) -> list[str]:
-        """The objects' names, in the order of ``shares``' columns."""
+        """The objects' names, in the order of the columns of ``shares``."""
         return list(self.blocks)
 
     def palette(self, columns: Sequence[int]) -> list[Color]:
-        """The colors of the objects at these columns of ``shares``."""
+        """Return the colors of the objects at these columns of ``shares``."""
         colors = object_colors({name: self.colors.get(name) for name in self.names})
         return [colors[self.names[column]] for column in columns]
 
     def masks(self, positions_world: Tensor, weights: Tensor) -> Tensor:
-        """Mask probability of every object and of any: [R, K + 1].
+        """Return the mask probability of every object and of any object: [R, K + 1].
 
-        The mean share along the ray, ``sum_j w_j s(x_j) / sum_j w_j`` over the samples that lie in
-        elements; 0 where hardly any light comes from elements.
+        It is the mean share along the ray, ``sum_j w_j s(x_j) / sum_j w_j`` over the samples in
+        elements, and 0 where hardly any light comes from elements.
 
         Args:
             positions_world: samples, [R, S, 3].
@@ -81,10 +81,10 @@ class ShownObjects:
         return _mean_in_elements(slots, weights, share)
 
     def masks_and_votes(self, slots: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Mask probability of every object, [R, K], and the light's share that was voted on.
+        """Return every object's mask probability, and the share of light with votes, [R, K] each.
 
         Args:
-            slots: element of each sample, [R, S], -1 where there is none.
+            slots: index of each sample's element, [R, S], -1 outside of elements.
             weights: their rendering weights, [R, S].
         """
         slots = slots.long()
@@ -95,17 +95,17 @@ class ShownObjects:
         return masks, _mean_in_elements(slots, weights, voted)
 
     def solid(self, names: Sequence[str], threshold: float) -> Blocks:
-        """The space that objects take up together, where the evidence share is above a threshold.
+        """Return the space that objects occupy where the evidence share is above a threshold.
 
-        Above the segmentation's own threshold this moves the skin; the inside, where no light
-        falls, stays what it is. Below, nothing changes: what nobody voted on would join.
+        A threshold above the segmentation's own shrinks the surface; the inside, where no light
+        comes from, is kept. A lower one changes nothing: space without votes would be added.
         """
         cut = max(0.5, float(centred_share(torch.tensor(threshold), self.threshold)))
         found = [block for name in names if (block := self.blocks[name]) is not None]
         return Blocks(tuple(block.at(cut) for block in found))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything as tensors, so that ``torch.load`` needs no code to read them."""
+        """Return everything as entries of a checkpoint, which ``torch.load`` reads without code."""
         blocks = [block for block in self.blocks.values() if block is not None]
         about = {
             "field": self.field,
@@ -124,10 +124,10 @@ class ShownObjects:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> ShownObjects:
-        """What ``tensors`` gave, on a device.
+        """Read the entries that ``tensors`` returned.
 
         Raises:
-            SA3DError: the tensors are of another version, or incomplete.
+            SA3DError: they are missing, incomplete, or of another version.
         """
         try:
             about, named = unpack(tensors, device, absent=_ABSENT)
@@ -157,11 +157,11 @@ def shown_objects(
     *,
     build: bool = True,
 ) -> ShownObjects:
-    """A segmentation, ready to be shown.
+    """Return a segmentation in the form to show.
 
     Args:
-        earlier: blocks of objects that are still the same are taken from here.
-        build: build the others anew, which takes seconds; otherwise they stay as they were.
+        earlier: shown before; blocks of objects with the same elements are reused.
+        build: build the other blocks, which takes seconds; if False, they stay as they were.
     """
     labels = segmentation.labels()
     blocks: dict[str, Block | None] = {}
@@ -191,7 +191,7 @@ def shown_objects(
 
 
 def _mean_in_elements(slots: Tensor, weights: Tensor, values: Tensor) -> Tensor:
-    """Mean of samples' values [R, S, C] along each ray, weighted by light in elements: [R, C]."""
+    """Return the mean of samples' values [R, S, C] along rays, weighted by light in elements."""
     lit = torch.where(slots >= 0, weights, 0.0)
     total = lit.sum(dim=-1, keepdim=True)
     mean = (lit[..., None] * values).sum(dim=-2) / total.clamp_min(MIN_ACCUMULATION)

@@ -1,9 +1,9 @@
-"""Who asks the model for a picture: Nerfstudio's viewer, in a hurry, or anything else, that waits.
+"""Requests for images: from Nerfstudio's viewer, with a time limit, or from other callers.
 
-Nerfstudio 1.1.5 renders in threads that are ``RenderStateMachine`` objects, one per browser.
-It asks first for a picture of some 30 rows and then for the full one, however long that takes, and
-whoever waits for its lock meanwhile stands still. Here instead every call takes a fraction of a
-second, gives the best picture so far, and asks the thread to come again.
+Nerfstudio 1.1.5 renders in threads that are ``RenderStateMachine`` objects, one per browser. Such a
+thread asks first for an image of about 30 rows and then for the full one, and holds a lock until
+that is rendered. Here instead every call takes a fraction of a second, returns the best image so
+far, and asks the thread to call again.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from nerfstudio.viewer.render_state_machine import RenderAction, RenderStateMach
 from nerfstudio.viewer.utils import get_camera
 
 _SECONDS = 0.15
-"""Time per call in the viewer; whoever moves the camera waits so long for the next picture."""
+"""Time limit per call from the viewer: the delay of the next image when the camera moves."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A picture that is wanted.
+    """A request for an image.
 
     Attributes:
-        camera: one camera, at the size of the picture.
-        seconds: rendering may take about so long; None: until it is finished.
-        again: call it to be asked once more.
+        camera: one camera, at the size of the image.
+        seconds: approximate time limit; None: render until the image is finished.
+        again: lets the caller request the image once more.
     """
 
     camera: Cameras
@@ -36,10 +36,10 @@ class Request:
 
 
 def current_request(camera: Cameras) -> Request:
-    """What this thread wants when it asks for a camera.
+    """Return the request of the current thread, which asks to render a camera.
 
-    The viewer gets its full resolution at once, however coarse: what is rendered for a small
-    picture would be of no use for a large one.
+    The viewer gets an image of its full resolution at once, if coarse: rays rendered for a small
+    image would be of no use for a large one.
     """
     thread = threading.current_thread()
     if not isinstance(thread, RenderStateMachine):
@@ -50,7 +50,7 @@ def current_request(camera: Cameras) -> Request:
         state = thread.viewer.get_camera_state(thread.client)
         thread.action(RenderAction("step", state))
 
-    if panel.split:  # its halves must have one size
+    if panel.split:  # both halves must have the same size
         return Request(camera, _SECONDS, again)
     state = thread.viewer.get_camera_state(thread.client)
     height = max(1, min(panel.max_res, int(panel.max_res / state.aspect)))

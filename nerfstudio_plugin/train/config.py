@@ -1,4 +1,4 @@
-"""Registers ``ns-train sa3d``. Loaded by every Nerfstudio command, so it must never raise."""
+"""Registers ``ns-train sa3d``; every Nerfstudio command imports this, so it must not raise."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _NEVER = 10**9
 
 @dataclass
 class SA3DTrainerConfig(TrainerConfig):
-    """Nerfstudio's, named after the scene that is segmented."""
+    """Nerfstudio's trainer config; the experiment is named after the base run."""
 
     pipeline: SA3DPipelineConfig = field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default_factory=SA3DPipelineConfig
     )
 
     def set_experiment_name(self) -> None:
-        """The base run's experiment name, unless one is given."""
+        """Use the base run's experiment name, unless one is given."""
         if self.experiment_name is None and self.pipeline.base_config is not None:
-            with suppress(SA3DError):  # the pipeline says it
+            with suppress(SA3DError):  # the pipeline raises it again
                 self.experiment_name = read_run_config(self.pipeline.base_config).experiment_name
         super().set_experiment_name()
 

@@ -1,4 +1,4 @@
-"""The model of ``ns-train sa3d``: the frozen NeRF, and what the segmentation makes of it."""
+"""The model of ``ns-train sa3d``: the frozen field, with the segmentation shown in it."""
 
 from __future__ import annotations
 
@@ -28,49 +28,53 @@ from sa3d.base.errors import SA3DError
 from sa3d.fields.radiance_field import FieldRender
 
 ALL_OBJECTS = "all"
-"""Choice of the objects shown: every one of them."""
+"""The choice that shows all objects."""
 
-_VISIBLE = 0.001
-"""Share of a ray's light from an object below which removing it changes nothing."""
+_MIN_LIGHT = 0.001
+"""Share of a ray's light from an object below which removing it changes nothing visible."""
 
 
 @dataclass
 class SA3DModelConfig(ModelConfig):
-    """How a segmentation is shown."""
+    """Settings of how a segmentation is shown."""
 
     _target: type = field(default_factory=lambda: SA3DModel)
     enable_collider: bool = False
-    """The NeRF has its own."""
+    """The field has its own."""
     background: Literal["white", "black"] = "white"
-    """What lies behind an object shown alone."""
+    """Color behind an object shown alone."""
     shown_object: str = ALL_OBJECTS
-    """Name of the object that is shown at first, or all."""
+    """Name of the object shown at first, or all."""
 
 
 class SA3DModel(Model):
-    """Renders the frozen NeRF with the objects' masks, alone, removed and marked.
+    """Renders the frozen field, and objects in it: masks, alone, removed, and in color.
 
-    The NeRF is not part of the module tree: its weights are in no checkpoint and no optimizer, and
+    The field is not part of the module tree: its weights are in no checkpoint and no optimizer, and
     ``train()`` does not reach it.
 
-    Outputs, each [R, C] in [0, 1] but for the depth: ``rgb`` and ``accumulation``, ``depth`` as the
-    NeRF renders them; ``mask``, the probability that a pixel shows the chosen object;
-    ``object_rgb``, the chosen object alone; ``removed_rgb``, everything else; ``overlay``, all
-    objects in colors; and with several objects ``mask_<name>`` for each.
+    Outputs, [R, C] each, in [0, 1] except for the depth:
 
-    With a ``display`` a camera's outputs are only ``rgb``, which shows what that says, ``depth``
+    - ``rgb``, ``accumulation``, ``depth``: as the field renders them;
+    - ``mask``: the probability that a pixel shows the chosen object;
+    - ``mask_<name>``: the same for each of several objects;
+    - ``object_rgb``: the chosen object alone;
+    - ``removed_rgb``: the scene without it;
+    - ``overlay``: all objects in color.
+
+    With a ``display``, a camera's outputs are only ``rgb``, rendered as the display asks, ``depth``
     and ``accumulation``.
     """
 
     config: SA3DModelConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, config: SA3DModelConfig, run: Run, names: list[str]) -> None:
-        """Show a run; objects come later, see ``show``.
+        """Show a run without objects; see ``show``.
 
         Args:
-            names: of the objects that are going to be shown.
+            names: of the objects that will be shown.
         """
-        self._run = (run,)  # in a tuple: nn.Module must not find the NeRF's model
+        self._run = (run,)  # in a tuple: nn.Module must not find the field's model
         base = run.model
         super().__init__(config, base.scene_box, base.num_train_data)
         self.to(base.device)
@@ -83,7 +87,11 @@ class SA3DModel(Model):
         self._offer(names)
 
     def show(self, shown: ShownObjects) -> None:
-        """Show these objects from now on."""
+        """Show these objects from now on.
+
+        Raises:
+            SA3DError: the object chosen by ``SA3DModelConfig.shown_object`` is not among them.
+        """
         if self.shown is None or self.shown.names != shown.names:
             self._offer(shown.names)
         self.shown = shown
@@ -100,21 +108,21 @@ class SA3DModel(Model):
 
     @property
     def renderer_rgb(self) -> RGBRenderer:
-        """The NeRF's, for Nerfstudio's helpers."""
+        """The field's renderer, for Nerfstudio's helpers."""
         return self._run[0].model.renderer_rgb
 
     @property
     def camera_optimizer(self) -> CameraOptimizer:
-        """The NeRF's, so that the viewer draws cameras where training moved them."""
+        """The field's optimizer, so that the viewer draws cameras where training moved them."""
         return self._run[0].model.camera_optimizer
 
     @torch.no_grad()
     def get_outputs_for_camera(
         self, camera: Cameras, obb_box: OrientedBox | None = None
     ) -> dict[str, Tensor]:
-        """Render a camera's picture; see the class, and with a ``display``, that.
+        """Render a camera's outputs; see the class.
 
-        The viewer gets ``rgb`` larger than it asks for, if it asks for a small picture in a hurry.
+        With a ``display``, the viewer's requests for a small image get a larger ``rgb``.
         """
         display = self.display
         if display is None:
@@ -155,10 +163,10 @@ class SA3DModel(Model):
         column = shown.names.index(chosen[0]) if len(chosen) == 1 else -1
         blocks = tuple(block for name in chosen if (block := shown.blocks[name]) is not None)
         colors = shown.palette(range(len(shown.names)))
-        alone, rest = self._cut_out(ray_bundle, base, Blocks(blocks))
+        objects, rest = self._cut_out(ray_bundle, base, Blocks(blocks))
         outputs |= {
             "mask": masks[:, column, None],
-            "object_rgb": alone,
+            "object_rgb": objects,
             "removed_rgb": rest,
             "overlay": overlay(base.rgb, masks[:, :-1], colors, threshold=0.5),
         }
@@ -176,9 +184,9 @@ class SA3DModel(Model):
     def _cut_out(
         self, bundle: RayBundle, base: FieldRender, blocks: Blocks
     ) -> tuple[Tensor, Tensor]:
-        """The objects alone and everything but them, both [R, 3]; renders only rays near them."""
+        """Render the objects alone, and the scene without them, [R, 3] each, near the objects."""
         background = self._background()
-        alone, rest = background.expand_as(base.rgb).clone(), base.rgb.clone()
+        objects, rest = background.expand_as(base.rgb).clone(), base.rgb.clone()
         near = blocks.meet(bundle.origins, bundle.directions)
 
         def inside(positions: Tensor) -> Tensor:
@@ -186,44 +194,44 @@ class SA3DModel(Model):
 
         field = self._run[0].field
         if near.any():
-            alone[near] = field.render_bundle(bundle[near], inside, background).rgb
+            objects[near] = field.render_bundle(bundle[near], inside, background).rgb
             light = (base.weights[near] * inside(base.positions[near])).sum(dim=-1)
-            near[near.clone()] = light > _VISIBLE  # where an object is hidden, nothing changes
+            near[near.clone()] = light > _MIN_LIGHT  # hidden objects change nothing
         if near.any():
             rest[near] = field.render_bundle(bundle[near], lambda x: 1 - inside(x)).rgb
-        return alone, rest
+        return objects, rest
 
     def get_rgba_image(self, outputs: dict[str, Tensor], output_name: str = "rgb") -> Tensor:
-        """An image that is opaque where the mask says object, [H, W, 4].
+        """Return an image [H, W, 4] that is opaque where the mask is object.
 
         Raises:
-            SA3DError: no part of the scene belongs to the chosen object.
+            SA3DError: the chosen object is empty.
         """
         shown = self.shown
         if shown is None or not any(shown.blocks[name] for name in self._chosen(shown)):
-            raise SA3DError("the object is empty, so there is nothing to cut out; add prompts")
+            raise SA3DError("the object is empty, so there is nothing to cut out: add prompts")
         return torch.cat([outputs[output_name], decided(outputs["mask"])], dim=-1)
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
-        """Nothing is optimized: the NeRF is frozen, and evidence is counted."""
+        """Return none: the field is frozen."""
         return {}
 
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes
     ) -> list[TrainingCallback]:
-        """None."""
+        """Return none."""
         return []
 
     def get_loss_dict(
         self, outputs: Any, batch: Any, metrics_dict: Any = None
     ) -> dict[str, Tensor]:
-        """None: see the pipeline's."""
+        """Return none: see the pipeline's."""
         return {}
 
     def get_image_metrics_and_images(
         self, outputs: dict[str, Tensor], batch: dict[str, Any]
     ) -> tuple[dict[str, float], dict[str, Tensor]]:
-        """How well the NeRF renders a photo [H, W, 3], and how much of it is object."""
+        """Measure the field's PSNR on a photo [H, W, 3], and the object's share of the image."""
         truth = self.renderer_rgb.blend_background(batch["image"].to(self.device))
         error = torch.mean((outputs["rgb"].clamp(0, 1) - truth) ** 2)
         mask = outputs["mask"]

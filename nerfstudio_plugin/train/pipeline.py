@@ -44,12 +44,12 @@ from sa3d.scene.config import PrepareConfig
 from sa3d.segmenters.registry import AUTO
 
 SEGMENTATION_FOLDER = "segmentation"
-"""Where a finished run leaves its segmentation, beside its ``config.yml``."""
+"""Folder of a finished run's segmentation, beside its ``config.yml``."""
 
 
 @dataclass
 class SA3DPipelineConfig(PromptOptions, VanillaPipelineConfig):
-    """What to segment, in which run, and how."""
+    """Settings of ``ns-train sa3d``: the run to segment in, the prompts, and the loop."""
 
     _target: type = field(default_factory=lambda: SA3DPipeline)
     datamanager: SA3DDataManagerConfig = field(  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -59,20 +59,20 @@ class SA3DPipelineConfig(PromptOptions, VanillaPipelineConfig):
         default_factory=SA3DModelConfig
     )
     base_config: Path | None = None
-    """config.yml of the trained run to segment in. Always needed."""
+    """config.yml of the trained run to segment in. Required."""
     cache_dir: Path | None = None
-    """Where scene caches lie; sa3d_cache beside the base run's config.yml if left out."""
+    """Folder of scene caches; sa3d_cache beside the base run's config.yml by default."""
     segmenter: str = AUTO
     """auto (the best one on this machine), graphcut (embedded, needs no weights), a short name such
     as sam2.1-tiny ("sa3d segmenters" lists them), a hub id, or a folder with weights."""
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     segmentation: Path = DEFAULT_FOLDER
-    """The viewer's session: gone on with if it is there, and saved to. ns-train notes its own."""
+    """Folder of the viewer's session: opened if it exists, and saved to. ns-train sets its own."""
 
 
 class SA3DPipeline(VanillaPipeline):
-    """Segments in a trained run while "training", and shows the result afterwards."""
+    """Segments objects in a trained run while "training", and shows the result afterwards."""
 
     config: SA3DPipelineConfig
 
@@ -85,21 +85,21 @@ class SA3DPipeline(VanillaPipeline):
         local_rank: int = 0,
         grad_scaler: Any = None,
     ) -> None:
-        """Open the base run; with ``test_mode`` "val", as ns-train does, also get ready to segment.
+        """Open the base run, and with ``test_mode`` "val" (ns-train) check the prompts.
 
         Raises:
-            SA3DError: anything about the run or the prompts that the user has to put right.
+            SA3DError: the run or the prompts have a problem that the user can solve.
         """
         torch.nn.Module.__init__(self)
         if world_size > 1:
-            raise SA3DError("ns-train sa3d runs on one GPU; give --machine.num-devices 1")
+            raise SA3DError("ns-train sa3d runs on one GPU: give --machine.num-devices 1")
         if config.base_config is None:
             raise SA3DError(
-                "no scene to segment in; give --pipeline.base-config with the config.yml of a "
+                "no scene to segment in: give --pipeline.base-config with the config.yml of a "
                 "trained nerfacto run"
             )
         self.config, self.test_mode, self.world_size = config, test_mode, world_size
-        where = _device(device)
+        torch_device = _device(device)
         self._steps: SegmentingSteps | None = None
         self._trainer: Trainer | None = None
         prompts = config.read_prompts() if test_mode == "val" else []
@@ -108,18 +108,18 @@ class SA3DPipeline(VanillaPipeline):
             Settings(config.segmenter, config.prepare, config.loop),
             data=config.datamanager.data,
             cache_dir=config.cache_dir,
-            device=where,
+            device=torch_device,
         )
         run = self.opened.run
         if test_mode == "val":
-            self._tell_segmenter()
+            self._print_segmenter()
             config.segmenter = self.opened.chosen.name
-            detector = detector_for(prompts, config.detector, where)
+            detector = detector_for(prompts, config.detector, torch_device)
             self._steps = SegmentingSteps(self.opened, prompts, self._show, detector, config.words)
         config.datamanager.describe(run)
         own = deepcopy(config.datamanager)  # the data manager writes tensors into its config
         self.datamanager: SA3DDataManager = (  # pyright: ignore[reportIncompatibleVariableOverride]
-            own.setup(device=where, test_mode=test_mode)
+            own.setup(device=torch_device, test_mode=test_mode)
         )
         self._model = SA3DModel(config.model, run, self._steps.names if self._steps else [])
         self._fingerprint = run.field.fingerprint
@@ -129,21 +129,21 @@ class SA3DPipeline(VanillaPipeline):
         self.panel = SegmentPanel(self._open_panel, self._show_in_viewer, self.viewer_control)
 
     def _open_panel(self, listeners: Listeners) -> PanelBackend:
-        """What the panel works with, once a viewer shows it."""
+        """Open the panel's backend, once a viewer shows the panel."""
         folder = self.config.segmentation
         if self._steps is not None:
-            opened = training_backend(self.opened, folder, listeners)
-            self._steps.accompany(opened.studio)
-            return opened
-        self._tell_segmenter()
+            backend = training_backend(self.opened, folder, listeners)
+            self._steps.attach_panel(backend.studio)
+            return backend
+        self._print_segmenter()
         return viewing_backend(self.opened, folder, self.config.detector, listeners)
 
-    def _tell_segmenter(self) -> None:
-        if told := self.opened.chosen.sentence:
-            _say(told)
+    def _print_segmenter(self) -> None:
+        if sentence := self.opened.chosen.sentence:
+            _print_line(sentence)
 
     def _show_in_viewer(self, shown: ShownObjects | None, display: Display) -> None:
-        """Show the panel's objects; before it has any, those of the checkpoint."""
+        """Show the panel's objects, or the checkpoint's as long as the panel has none."""
         assert isinstance(self._model, SA3DModel)
         if shown is not None:
             self._loaded = False
@@ -158,18 +158,18 @@ class SA3DPipeline(VanillaPipeline):
     def get_train_loss_dict(
         self, step: int
     ) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
-        """Prepare or visit the next view; stops the trainer after the last.
+        """Prepare or visit the next view; stop the trainer after the last.
 
         Returns:
-            No outputs; as loss how much the view's mask disagrees with the other views, a number
-            that nothing is optimized by; no metrics.
+            No outputs; as loss the disagreement of the view's mask with the other views, which
+            optimizes nothing; no metrics.
         """
         done = next(self._work, None)
         disagreement = 0.0
         if done is not None:
-            disagreement, most = done.disagreement, self._steps.most_steps if self._steps else 0
+            disagreement, most = done.disagreement, self._steps.max_steps if self._steps else 0
             for line in done.text.splitlines():
-                _say(f"[{step + 1}/{most}] {line}")
+                _print_line(f"[{step + 1}/{most}] {line}")
         elif self._trainer is not None:
             self._trainer.stop_training = True
         loss = torch.tensor(disagreement, device=self.device, requires_grad=True)
@@ -178,13 +178,13 @@ class SA3DPipeline(VanillaPipeline):
     def get_eval_loss_dict(
         self, step: int
     ) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
-        """Nothing: held-out views are judged in the loop itself."""
+        """Return a zero: the loop itself measures held-out views."""
         return {}, {"disagreement": torch.zeros((), device=self.device)}, {}
 
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes
     ) -> list[TrainingCallback]:
-        """Complete the run's config.yml now; save the segmentation when training ends."""
+        """Complete the run's config.yml, and save the segmentation when training ends."""
         trainer = training_callback_attributes.trainer
         assert trainer is not None
         assert self._steps is not None
@@ -198,16 +198,16 @@ class SA3DPipeline(VanillaPipeline):
         ]
 
     def _complete_config(self, trainer: Trainer) -> None:
-        """Write what Nerfstudio's other commands need into config.yml: they open it by itself."""
+        """Write absolute paths into config.yml: Nerfstudio's other commands open it alone."""
         assert self._steps is not None
         assert self.config.base_config is not None
         self.config.base_config = self.config.base_config.resolve()
         trainer.config.output_dir = trainer.config.output_dir.resolve()
         self.config.segmentation = trainer.base_dir.resolve() / SEGMENTATION_FOLDER
-        if self.panel.studio is not None:  # a viewer was built before the folder was known
+        if self.panel.studio is not None:  # built before the folder was known
             self.panel.studio.record_saved(self.config.segmentation)
         trainer.config.max_num_iterations = min(
-            trainer.config.max_num_iterations, self._steps.most_steps + 1
+            trainer.config.max_num_iterations, self._steps.max_steps + 1
         )
         trainer.config.save_config()
 
@@ -215,13 +215,13 @@ class SA3DPipeline(VanillaPipeline):
         assert self._steps is not None
         if self._steps.lifted:
             self._steps.opened.save(self.config.segmentation, overwrite=True)
-            _say(f"Segmentation saved to {self.config.segmentation}")
+            _print_line(f"Segmentation saved to {self.config.segmentation}")
         else:
-            _say("Stopped before the object was lifted: nothing to save.")
-        self._steps.leave_to_panel()
+            _print_line("Stopped before the object was lifted: nothing to save.")
+        self._steps.start_panel_worker()
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """The objects as plain tensors; nothing of the NeRF, which stays in its own run."""
+        """Return the objects as tensors, without the field, which stays in its own run."""
         assert isinstance(self._model, SA3DModel)
         return {} if self._model.shown is None else self._model.shown.tensors()
 
@@ -229,13 +229,13 @@ class SA3DPipeline(VanillaPipeline):
         """Show the objects of a checkpoint.
 
         Raises:
-            SA3DError: the checkpoint is incomplete, or the base run is not what it was.
+            SA3DError: the checkpoint is incomplete, or the base run has changed.
         """
         shown = ShownObjects.from_tensors(state_dict, self.model.device)
         if shown.field != self._fingerprint:
             raise SA3DError(
                 f"the run {self.config.base_config} has changed since it was segmented (other "
-                "weights or settings); restore it, or segment again"
+                "weights or settings): restore it, or segment again"
             )
         self._show(shown)
         self._loaded = True
@@ -244,7 +244,7 @@ class SA3DPipeline(VanillaPipeline):
         """Show the objects of a checkpoint.
 
         Raises:
-            SA3DError: see ``load_state_dict``; or the checkpoint is to be trained further.
+            SA3DError: see ``load_state_dict``; or ns-train was asked to continue training it.
         """
         if self.test_mode == "val":
             raise SA3DError(
@@ -254,7 +254,7 @@ class SA3DPipeline(VanillaPipeline):
         self.load_state_dict(loaded_state)
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
-        """None: the NeRF is frozen."""
+        """Return none: the field is frozen."""
         return {}
 
 
@@ -263,6 +263,6 @@ def _device(device: str | torch.device) -> Literal["cpu", "cuda"]:
     return "cuda" if wants_gpu and torch.cuda.is_available() else "cpu"
 
 
-def _say(line: str) -> None:
-    """Print a line as it is: names of files may look like markup."""
+def _print_line(line: str) -> None:
+    """Print a line without markup, as names of files may look like it."""
     CONSOLE.print(line, markup=False, highlight=False, soft_wrap=True)

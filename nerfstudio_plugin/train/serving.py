@@ -1,4 +1,4 @@
-"""Nerfstudio's viewer on any nerfacto run, with the panel: what ``sa3d view`` starts."""
+"""Start of Nerfstudio's viewer on a nerfacto run, with the panel, for ``sa3d view``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nerfstudio_plugin.viewer.panel import hide_photos
 from sa3d.loop.settings import Settings
 
 _PHOTOS_DRAWN = 60
-"""Photos whose frames are drawn in the scene, at most."""
+"""Maximum number of photos whose frames are drawn in the scene."""
 
 
 def serve(
@@ -31,11 +31,16 @@ def serve(
     """Open a run, and start the viewer in threads of its own.
 
     Args:
+        load_config: the run's config.yml.
+        data: the run's data, if it was moved; None: where config.yml says.
+        settings: of the segmenter, preparing and the loop.
+        cache_dir: folder of scene caches; None: beside the run.
         segmentation: folder of the session.
-        viewer: address, port and quality of pictures.
+        detector: name of the detector for objects named in words.
+        viewer: address, port and image quality.
 
     Raises:
-        SA3DError: anything about the run that the user has to put right.
+        SA3DError: the run has a problem that the user can solve.
     """
     config = SA3DPipelineConfig(
         datamanager=SA3DDataManagerConfig(data=data),

@@ -1,4 +1,4 @@
-"""Segmenting as a sequence of steps, one view each, for a trainer to take one by one."""
+"""Segmenting as a sequence of steps for a trainer, one view each."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from sa3d.search.text_prompts import WordsChoice
 
 @dataclass(frozen=True)
 class Step:
-    """One view was prepared or visited.
+    """A step: one view was prepared or visited.
 
     Attributes:
-        text: what happened, in words.
-        disagreement: 1 - IoU between the view's mask and what the other views say of it; 0 for a
-            view that was prepared.
+        text: description for the user.
+        disagreement: 1 - the agreement of the view's mask; 0 for a view that was prepared.
     """
 
     text: str
@@ -43,9 +42,9 @@ class SegmentingSteps:
         """Check the prompts; nothing is evaluated yet.
 
         Args:
-            show: called with the objects as they stand, after every view.
-            detector: finds what prompts name in words; needed if one does.
-            words: how it is used.
+            show: called with the objects after every view.
+            detector: finds objects that prompts name in words; needed if one does.
+            words: settings of that search.
 
         Raises:
             SA3DError: a prompt names an unknown view, or lies outside its image; or the segmenter
@@ -60,26 +59,26 @@ class SegmentingSteps:
 
     @property
     def opened(self) -> OpenScene:
-        """The scene and its objects; the panel's user may have opened others in their place."""
+        """The scene with its session, which the panel's user may have replaced by a saved one."""
         return self._opened if self._panel is None else self._panel.opened
 
     @property
-    def most_steps(self) -> int:
-        """How many steps it takes if no object's loop converges."""
+    def max_steps(self) -> int:
+        """Number of steps if no object's loop converges."""
         rounds = self.opened.settings.loop.convergence.max_rounds
         return len(self.opened.scene.views) * (1 + rounds * len(self.names)) + len(self._prompts)
 
     @property
     def lifted(self) -> bool:
-        """Whether there is something to save: a view was lifted, and its object not deleted."""
+        """True if there is an object to save: one was lifted, and not deleted in the panel."""
         return self._shown is not None and bool(self.opened.objects)
 
-    def accompany(self, panel: Studio) -> None:
-        """Tell a panel what happens, and do between two steps what its user wants."""
+    def attach_panel(self, panel: Studio) -> None:
+        """Report events to a panel, and run its user's commands between two steps."""
         self._panel = panel
 
-    def leave_to_panel(self) -> None:
-        """There are no more steps: from now on the panel's worker has a thread of its own."""
+    def start_panel_worker(self) -> None:
+        """Run the panel's commands in a thread of its own from now on, after the last step."""
         if self._panel is not None:
             self._panel.worker.start()
 
@@ -117,12 +116,12 @@ class SegmentingSteps:
         yield Step("\n".join(heading))
 
     def _events(self) -> Iterator[Event]:
-        """The session's events; what the panel's user wants is done between two of them."""
+        """Yield the session's events, and run the panel's commands between two of them."""
         events = self.opened.session.run()
         while (event := next(events, None)) is not None:
             yield event
             if self._panel is not None and self._panel.worker.run_pending():
-                events = self.opened.session.run()  # goes on from what is there now
+                events = self.opened.session.run()  # continues with the changed session
 
     def _update(self, *, blocks: bool) -> None:
         scene, result = self.opened.scene, self.opened.segmentation

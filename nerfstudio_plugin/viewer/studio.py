@@ -147,7 +147,7 @@ class Studio:
 
     @property
     def can_find_words(self) -> bool:
-        """Whether there is a detector for objects named in words."""
+        """True if there is a detector for objects named in words."""
         return self._detector is not None
 
     def find_words(self, words: str) -> None:

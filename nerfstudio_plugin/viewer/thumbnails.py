@@ -27,7 +27,7 @@ _ON_OBJECT, _BESIDE, _BOX = (60, 220, 90), (250, 60, 60), (255, 255, 255)
 
 @dataclass(frozen=True)
 class Preview:
-    """What the marks select in the photo marked last.
+    """The mask that the marks select in the photo marked last.
 
     Attributes:
         view: the photo's name.

@@ -29,7 +29,7 @@ class Worker:
 
     @property
     def waiting(self) -> bool:
-        """Whether a job waits for the running one, which should pause if it is long."""
+        """True if a job waits for the running one, which should pause if it is long."""
         return not self._jobs.empty()
 
     def run_pending(self) -> bool:

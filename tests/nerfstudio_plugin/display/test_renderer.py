@@ -1,4 +1,4 @@
-"""What the viewer shows: every mode, at once where only settings change, coarse before fine."""
+"""The viewer's images: every mode, at once where only settings change, coarse before fine."""
 
 from dataclasses import replace
 
@@ -221,7 +221,7 @@ def test_cut_outs_do_not_grow_into_what_nobody_voted_on(renderer):
 
 
 def test_memory_is_bounded(field, shown):
-    renderer = DisplayRenderer(field, WHITE, most_bytes=2_000_000)
+    renderer = DisplayRenderer(field, WHITE, max_bytes=2_000_000)
     for step in range(5):
         shows(renderer, Display("overlay"), shown, x=0.01 * step)
         assert renderer.canvases.size_bytes <= 2_000_000
@@ -234,7 +234,7 @@ def test_memory_is_bounded(field, shown):
 
 
 def test_a_picture_larger_than_memory_stays_coarse(field, shown):
-    renderer, asked = DisplayRenderer(field, WHITE, most_bytes=100_000), [True]
+    renderer, asked = DisplayRenderer(field, WHITE, max_bytes=100_000), [True]
     while asked:
         asked.clear()
         hurry = {"seconds": 0.0, "again": lambda: asked.append(True)}

@@ -34,7 +34,7 @@ def shown():
 
 
 class Model:
-    """What the render thread takes from a model."""
+    """The part of a model that the render thread uses."""
 
     training = False
     device = torch.device("cpu")

@@ -55,7 +55,7 @@ def settings(tiny_run, mask_file):
 
 
 def trainer_of(pipeline, folder, **options):
-    """What the pipeline uses of Nerfstudio's trainer."""
+    """The part of Nerfstudio's trainer that the pipeline uses."""
     config = SA3DTrainerConfig(
         method_name="sa3d", timestamp="run", output_dir=folder, pipeline=pipeline.config, **options
     )

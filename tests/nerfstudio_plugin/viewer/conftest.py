@@ -6,13 +6,13 @@ from studio_driver import StudioDriver, middle_of, oracle_of
 
 @pytest.fixture(autouse=True)
 def no_blocks(monkeypatch) -> None:
-    """What is cut out of the scene is not built: that takes longer than all the rest."""
+    """Build no solid objects, which takes longer than everything else."""
     monkeypatch.setattr("nerfstudio_plugin.display.shown_objects._solid", lambda *_: "built")
 
 
 @pytest.fixture
 def driver(still_life, tmp_path) -> StudioDriver:
-    """Nothing marked yet."""
+    """A studio without marks."""
     return StudioDriver(still_life.scene, oracle_of(still_life), tmp_path / "session")
 
 
@@ -20,8 +20,8 @@ def driver(still_life, tmp_path) -> StudioDriver:
 def ball_driver(driver, still_life) -> StudioDriver:
     """The ball is segmented, by one click, as "object"."""
     driver.click(0, middle_of(still_life.masks["ball"][0]))
-    (told,) = driver.segment()
-    assert told.title == "object is segmented"
+    (notice,) = driver.segment()
+    assert notice.title == "object is segmented"
     return driver
 
 

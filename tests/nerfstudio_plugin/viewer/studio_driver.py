@@ -1,4 +1,4 @@
-"""A studio on the analytic scene, with a worker that does all jobs when it is told to."""
+"""A studio on the analytic scene, with a worker that runs its jobs on demand."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ONE_ROUND = LoopConfig(convergence=ConvergenceConfig(max_rounds=1))
 
 @dataclass
 class StudioDriver:
-    """A studio, and all that it told.
+    """A studio that records its notices and what it shows.
 
     Attributes:
         on_change: called at every change of the state.
@@ -64,16 +64,16 @@ class StudioDriver:
         return self.studio.state
 
     def work(self) -> list[Notice]:
-        """Do what was commanded; what was told meanwhile."""
+        """Run the waiting commands; return the notices meanwhile."""
         before = len(self.notices)
         self.studio.worker.run_pending()
         return self.notices[before:]
 
     def fails(self) -> str:
-        """Do what was commanded; the one error that was told."""
-        told = self.work()
-        assert [notice.kind for notice in told] == ["error"], told
-        return told[0].text
+        """Run the waiting commands; return the text of the one error notice."""
+        notices = self.work()
+        assert [notice.kind for notice in notices] == ["error"], notices
+        return notices[0].text
 
     def camera(self, view: int):
         return self.scene.views[view].camera
@@ -97,7 +97,7 @@ def opened_scene(scene: Scene, segmenter: PromptableSegmenter, run: Any) -> Open
 
 
 def a_run(folder: Path) -> Any:
-    """What is noted of a run in a saved segmentation."""
+    """The part of a run that a saved segmentation refers to."""
     return SimpleNamespace(
         load_config=folder / "config.yml",
         checkpoint_path=folder / "step-1.ckpt",

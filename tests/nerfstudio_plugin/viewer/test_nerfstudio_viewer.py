@@ -1,4 +1,4 @@
-"""What the panel takes from Nerfstudio's viewer and from viser, at the versions it was made for."""
+"""The parts of Nerfstudio's viewer and of viser that the panel uses, at pinned versions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def server():
 
 
 class Browser:
-    """A browser that has told where its camera is."""
+    """A browser that has sent the position of its camera."""
 
     def __init__(self, server: viser.ViserServer) -> None:
         self.messages: list[dict] = []
@@ -157,7 +157,7 @@ def test_a_pointer_gives_its_pixels(server, browser, kind, sent, expected):
 
 
 class Scenery(torch.nn.Module):
-    """As much of a pipeline as Nerfstudio's viewer looks at, with the panel in it."""
+    """The part of a pipeline that Nerfstudio's viewer uses, with the panel in it."""
 
     def __init__(self, driver: StudioDriver, folder: Path) -> None:
         super().__init__()

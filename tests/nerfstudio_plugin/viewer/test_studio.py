@@ -1,4 +1,4 @@
-"""What the panel's buttons do, on an analytic scene, with a segmenter that knows the answers."""
+"""The panel's commands, on an analytic scene, with a segmenter that knows the answers."""
 
 from studio_driver import edges_of, mean_iou
 

@@ -1,4 +1,4 @@
-"""What the panel's marking does, on an analytic scene, with a segmenter that knows the answers."""
+"""Marks in the panel, on an analytic scene, with a segmenter that knows the answers."""
 
 import numpy as np
 import pytest

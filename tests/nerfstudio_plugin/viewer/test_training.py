@@ -25,7 +25,7 @@ def panel(still_life, tmp_path, monkeypatch):
     told = []
     listeners = Listeners(lambda: None, lambda *_: None, told.append)
     studio = Studio(opened, tmp_path / "session", Worker(), listeners)
-    steps.accompany(studio)
+    steps.attach_panel(studio)
     return steps, studio, told
 
 
@@ -92,7 +92,7 @@ def test_after_the_training_the_worker_goes_on_alone(panel, still_life):
     steps, studio, _ = panel
     for _ in steps.run():
         pass
-    steps.leave_to_panel()
+    steps.start_panel_worker()
     crate_marked(still_life, studio)
     assert studio.worker.wait(60)
     assert "crate" in studio.session.result().objects
