@@ -219,7 +219,7 @@ class Color(_Edit):
 
     def change(self, segmentation: Segmentation) -> Segmentation:
         """See the base class."""
-        return segmentation.painted(self.name, parse_color(self.color))
+        return segmentation.recolored(self.name, parse_color(self.color))
 
 
 @dataclass(kw_only=True)
@@ -297,7 +297,7 @@ class Split(_Edit, PromptOptions):
             [self.name],
             lambda alone, bar: alone[self.name].split(self.new, prompts=prompts, progress=bar),
         )
-        return split.painted(self.new, free_color(opened.segmentation.colors.values()))
+        return split.recolored(self.new, free_color(opened.segmentation.colors.values()))
 
 
 @dataclass(kw_only=True)

@@ -92,7 +92,7 @@ def upper_bound(
     config = config or LoopConfig()
     objects = {}
     for name, masks in exact.items():
-        evidence = Evidence.none(len(scene.elements), scene.device)
+        evidence = Evidence.zeros(len(scene.elements), scene.device)
         for index, mask in enumerate(masks):
             prepared = scene.prepared(index)
             share = prepared.mask_to_rays(mask).to(scene.device)

@@ -23,9 +23,9 @@ class ConvergenceConfig:
     the segmenter errs in some of the views although the votes are right (docs/robustness.md)."""
     min_prompt_agreement: float = 0.5
     """The same where the others agree less than this (IoU) with the user's own masks."""
-    look_at: float = 0.75
+    warn_agreement: float = 0.75
     """Views whose mask agrees less than this with the others are named in the verdict."""
-    look_beyond: float = 0.15
+    warn_outside: float = 0.15
     """The verdict says so where more than this share of an object lies outside the pictures it was
     marked in: what is there nobody has confirmed, and agreement does not tell (docs/stop.md)."""
 
@@ -41,8 +41,8 @@ class ConvergenceConfig:
             max_rounds=NOT_NEGATIVE,
             min_best_agreement=NOT_NEGATIVE,
             min_prompt_agreement=SHARE,
-            look_at=SHARE,
-            look_beyond=SHARE,
+            warn_agreement=SHARE,
+            warn_outside=SHARE,
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from sa3d.loop.config import ConvergenceConfig
 from sa3d.objects.events import RoundDone
 
-CLEARLY = 0.005
+TRUST_NOISE = 0.005
 """Differences of trust below this are noise."""
 
 
@@ -57,7 +57,7 @@ def best_round(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> int:
 def _most_trusted(rounds: Sequence[RoundDone]) -> int:
     last = len(rounds)
     best = max(range(1, last + 1), key=lambda number: (trust(rounds[number - 1]), number))
-    clearly = trust(rounds[best - 1]) - trust(rounds[-1]) > CLEARLY
+    clearly = trust(rounds[best - 1]) - trust(rounds[-1]) > TRUST_NOISE
     return best if clearly else last
 
 
@@ -89,14 +89,14 @@ def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool) -> str:
     return text
 
 
-def to_look_at(trusted: Mapping[str, float], config: ConvergenceConfig, most: int = 3) -> str:
+def doubtful_views(trusted: Mapping[str, float], config: ConvergenceConfig, most: int = 3) -> str:
     """A sentence that names the views whose masks the others bear out least; empty if none.
 
     Args:
         trusted: IoU with the other views, by view name.
         most: so many are named.
     """
-    doubtful = sorted((v, name) for name, v in trusted.items() if v < config.look_at)
+    doubtful = sorted((v, name) for name, v in trusted.items() if v < config.warn_agreement)
     names = [name for _, name in doubtful[:most]]
     if not names:
         return ""
@@ -108,12 +108,12 @@ def to_look_at(trusted: Mapping[str, float], config: ConvergenceConfig, most: in
     return f"views {listed} disagree: look at them"
 
 
-def beyond_pictures(share: float, config: ConvergenceConfig) -> str:
+def outside_note(share: float, config: ConvergenceConfig) -> str:
     """A remark where much of an object lies outside the pictures it was marked in; else empty.
 
     Args:
         share: of the object, in [0, 1].
     """
-    if share <= config.look_beyond:
+    if share <= config.warn_outside:
         return ""
     return f"{share:.0%} of it lies outside the pictures it was marked in: mark it in one more"

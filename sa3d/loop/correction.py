@@ -22,7 +22,7 @@ _INERTIA = 0.0
 
 
 def correct(loop: ObjectLoop) -> Iterator[Event]:
-    """Continue a loop after the prompts of some views, ``loop.state.waiting``, have changed.
+    """Continue a loop after the prompts of some views, ``loop.state.pending_views``, have changed.
 
     Those views count fully; where a click changed what all other views said, they are overruled.
     A view without a prompt left becomes one like any other. The views nearest to them are asked
@@ -33,7 +33,7 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
         SA3DError: the segmenter finds nothing at a prompt.
     """
     started, state, config = time.perf_counter(), loop.state, loop.config
-    number, views = len(state.rounds) + 1, sorted(state.waiting or ())
+    number, views = len(state.rounds) + 1, sorted(state.pending_views or ())
     yield RoundStarted(loop.name, number, len(loop.scene.views))
     before = state.evidence.labels(config.lam)
     prompted = set(state.prompted)
@@ -56,11 +56,11 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
         asked.add(index)
         old = state.records.get(index)
         visit([loop], index, inertia=_INERTIA)
-        yield loop.told(index, number)
+        yield loop.view_done(index, number)
         if _changed(old, state.records[index]):
             changed += 1
             waiting += [one for one in _nearest(loop, [index], asked) if one not in waiting]
-    yield loop.close_round(number, before, changed, time.perf_counter() - started)
+    yield loop.end_round(number, before, changed, time.perf_counter() - started)
     again = len(asked) - len(prompted)
     converged = state.finished is not None and state.finished.converged
     said = f"corrected: {again} views asked again, {changed} of them changed"
@@ -74,10 +74,12 @@ def _take_corrections(loop: ObjectLoop, views: Sequence[int], number: int) -> Se
     views then agree with the others less than before, and little, the segmenter took something
     else there, and is asked once more for less.
     """
-    seen = {index: seen_by_user(loop, index) for index in views}
-    earlier, told = loop.state.copy(), []
+    seen = {index: shown_mask(loop, index) for index in views}
+    earlier, events = loop.state.copy(), []
     for cautious in (False, True):
-        told = [loop.ask_user(index, number, seen[index], cautious=cautious) for index in views]
+        events = [
+            loop.vote_by_prompts(index, number, seen[index], cautious=cautious) for index in views
+        ]
         loop.state.measure_extent()
         masks = ((loop.state.records[index].mask, seen[index]) for index in views)
         if cautious or not any(mask is not None and much_larger(mask, now) for mask, now in masks):
@@ -85,7 +87,7 @@ def _take_corrections(loop: ObjectLoop, views: Sequence[int], number: int) -> Se
         if _borne_out(loop, views, earlier.records):
             break
         loop.state = earlier
-    return told
+    return events
 
 
 def much_larger(mask: np.ndarray, seen: np.ndarray) -> bool:
@@ -103,10 +105,10 @@ def _borne_out(loop: ObjectLoop, views: Sequence[int], earlier: Mapping[int, Vie
     records, loop.state = loop.state.records, corrected
     now = float(np.mean([records[index].agreement for index in near] or [1.0]))
     before = [earlier[index].agreement for index in near if index in earlier]
-    return now >= min(loop.config.convergence.look_at, float(np.mean(before or [1.0])))
+    return now >= min(loop.config.convergence.warn_agreement, float(np.mean(before or [1.0])))
 
 
-def seen_by_user(loop: ObjectLoop, index: int) -> np.ndarray:
+def shown_mask(loop: ObjectLoop, index: int) -> np.ndarray:
     """The mask a view showed, [H, W] in [0, 1]: see ``sa3d.results.final_masks``."""
     rendered = at_photo_size(loop.scene, index, loop.state.render(index).probability)
     return with_own_mask(rendered, loop.state.records.get(index))

@@ -19,7 +19,7 @@ from sa3d.objects.events import Event
 from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import ViewRecord
 from sa3d.voting.mask_rendering import agreement
-from sa3d.voting.user_prompts import ask_user_prompts
+from sa3d.voting.user_prompts import predict_from_prompts
 
 _WHOLE = 0.9
 """A mask with more than this share of an object's own is no part of it, but all of it."""
@@ -47,7 +47,7 @@ def merge(loops: Sequence[ObjectLoop], name: str) -> ObjectLoop:
     for one in loops[1:]:
         before |= one.state.evidence.labels(loop.config.lam)
     _measure_agreement(loop)
-    loop.close_round(1, before, 0, time.perf_counter() - started)
+    loop.end_round(1, before, 0, time.perf_counter() - started)
     only_lifted = all(record.outcome == "prompted" for record in records.values())
     loop.finish(converged, 0 if only_lifted else 1, verdict)
     return loop
@@ -57,7 +57,7 @@ def split_off(whole: ObjectLoop, prompts: Sequence[Prompt], name: str) -> Object
     """A new object out of the part of ``whole`` that prompts mark; its rounds are still to be run.
 
     In the prompted views the part is the segmenter's mask within the mask of the whole, and the
-    whole is overruled there. When the part's rounds are done, see ``let_go``.
+    whole is overruled there. When the part's rounds are done, see ``remove_part``.
 
     Args:
         prompts: on the part, of the object ``name``, in one or more views.
@@ -70,11 +70,11 @@ def split_off(whole: ObjectLoop, prompts: Sequence[Prompt], name: str) -> Object
     for index in part.state.prompted:
         seen = whole.state.mask(index)
         mask, score = _part_mask(part, index, seen, whole.name)
-        part.take_user_mask(index, mask, score)
+        part.vote_with_mask(index, mask, score)
         rests[index] = seen & ~mask
     part.measure_lifted()
     part.begin_rounds()
-    part.state.whole = whole.name
+    part.state.split_from = whole.name
     for index, rest in rests.items():
         mask = part.state.mask(index)
         record = whole.state.records.get(index)
@@ -84,13 +84,13 @@ def split_off(whole: ObjectLoop, prompts: Sequence[Prompt], name: str) -> Object
         _remove_from_prompts(whole, index, mask)
         whole.state.prompts.append(_not_there(whole, part, index, mask))
         whole.encode(index)
-        whole.take_user_mask(index, rest, 1.0, corrected)
+        whole.vote_with_mask(index, rest, 1.0, corrected)
     whole.state.measure_extent()
-    whole.state.recount(dict(whole.state.votes))  # the part may be removed before it is let go
+    whole.state.recount_votes(dict(whole.state.votes))  # the part may be deleted before it is done
     return part
 
 
-def let_go(whole: ObjectLoop, part: ObjectLoop) -> Iterator[Event]:
+def remove_part(whole: ObjectLoop, part: ObjectLoop) -> Iterator[Event]:
     """Take a finished part, split off earlier, out of what all views said about the whole.
 
     A part takes nothing from beyond the whole: what it claims there, in a view that voted on both,
@@ -109,9 +109,9 @@ def let_go(whole: ObjectLoop, part: ObjectLoop) -> Iterator[Event]:
     for loop in (part, whole):
         loop.state.measure_extent()
         _measure_agreement(loop)
-    part.state.whole = None
+    part.state.split_from = None
     finished, number = state.finished, len(state.rounds) + 1
-    yield whole.close_round(number, before, 0, time.perf_counter() - started)
+    yield whole.end_round(number, before, 0, time.perf_counter() - started)
     kept = number if finished is not None and finished.chosen_round else 0
     converged = finished is not None and finished.converged
     yield whole.finish(converged, kept, f"{part.name} was split off")
@@ -121,8 +121,8 @@ def _replace_mask(loop: ObjectLoop, index: int, mask: np.ndarray) -> None:
     """Put another mask [H, W] in the place of what a view said, and of its vote if it has one."""
     state = loop.state
     state.records[index] = replace(state.records[index], mask=mask)
-    if state.retract(index) is not None:
-        state.put(index, state.vote_of(index))
+    if state.retract_vote(index) is not None:
+        state.cast_vote(index, state.vote_of(index))
 
 
 def _merged_record(loops: Sequence[ObjectLoop], index: int, prompted: bool) -> ViewRecord:
@@ -209,7 +209,7 @@ def _part_mask(
     if drawn:
         offered = [(1.0, np.logical_or.reduce(drawn))]
     else:
-        answer = ask_user_prompts(part.segmenter, here, multimask_output=True)
+        answer = predict_from_prompts(part.segmenter, here, multimask_output=True)
         offered = list(zip(answer.scores.tolist(), answer.masks, strict=True))
         if here[-1].candidate is not None:
             offered = [offered[here[-1].candidate]]
@@ -272,9 +272,9 @@ def _measure_agreement(loop: ObjectLoop) -> None:
     for index, record in state.records.items():
         if record.mask is None or record.outcome not in ("accepted", "held out"):
             continue
-        vote = state.retract(index)
+        vote = state.retract_vote(index)
         agrees = agreement(state.mask_to_rays(index, record.mask), state.render(index))
         if vote is not None:
-            state.put(index, vote)
+            state.cast_vote(index, vote)
         state.records[index] = replace(record, agreement=agrees)
-    state.recount(dict(state.votes))
+    state.recount_votes(dict(state.votes))

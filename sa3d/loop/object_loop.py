@@ -10,7 +10,7 @@ from torch import Tensor
 from sa3d.base.errors import SA3DError
 from sa3d.geometry.view_schedule import camera_distances, held_out_views, outward_order
 from sa3d.loop.config import LoopConfig
-from sa3d.loop.convergence import best_tenth, beyond_pictures, to_look_at
+from sa3d.loop.convergence import best_tenth, doubtful_views, outside_note
 from sa3d.loop.object_state import DOUBT, ObjectState, Progress
 from sa3d.objects.events import Event, Finished, RoundDone, ViewDone
 from sa3d.objects.inverse_rendering import Evidence
@@ -19,7 +19,7 @@ from sa3d.objects.segmentation import ObjectResult, ViewRecord, held_out_agreeme
 from sa3d.scene.scene import Scene
 from sa3d.segmenters.protocol import LearnsAppearance, PromptableSegmenter
 from sa3d.voting.clicked_surface import clicked_surface
-from sa3d.voting.user_prompts import corrected_parts, nothing_found, segment_user_prompts
+from sa3d.voting.user_prompts import corrected_parts, nothing_found_error, segment_user_prompts
 
 
 class ObjectLoop:
@@ -43,7 +43,7 @@ class ObjectLoop:
     ) -> None:
         self.scene, self.segmenter, self.name, self.config = scene, segmenter, name, config
         self.state = ObjectState.fresh(scene, config, prompts)
-        self._given: tuple[Tensor, Evidence] | None = None
+        self._result_evidence: tuple[Tensor, Evidence] | None = None
         cameras = [view.camera for view in scene.views]
         self.distances = camera_distances(cameras)
         order = outward_order(cameras, self.state.prompted)
@@ -57,7 +57,7 @@ class ObjectLoop:
         """
         if self.state.progress is None:
             for index in self.state.prompted:
-                yield self.ask_user(index, 0)
+                yield self.vote_by_prompts(index, 0)
             self.measure_lifted()
             self.begin_rounds()
 
@@ -89,7 +89,7 @@ class ObjectLoop:
         state.progress = Progress(
             order, len(state.rounds), [(lifted, votes, state.appearance.copy())]
         )
-        state.finished = state.waiting = None
+        state.finished = state.pending_views = None
 
     def finish(self, converged: bool, chosen_round: int, said: str) -> Finished:
         """Note the outcome, how well views agree and which ones to look at, and return it.
@@ -98,16 +98,16 @@ class ObjectLoop:
         elements that are undecided, and which a saved result does not have when it is resumed.
         """
         state, names = self.state, [view.name for view in self.scene.views]
-        state.recount(dict(state.votes))
+        state.recount_votes(dict(state.votes))
         if (agreed := held_out_agreement(state.records)) is not None:
             said += f"; held-out agreement {agreed:.2f}"
         trusted = {names[i]: r.agreement for i, r in state.records.items() if r.mask is not None}
         limits = self.config.convergence
-        looks = to_look_at(trusted, limits), beyond_pictures(state.share_unframed(), limits)
+        looks = doubtful_views(trusted, limits), outside_note(state.share_outside_photos(), limits)
         said += "".join(f"; {look}" for look in looks if look)
         rounds = len(state.rounds)
         state.finished = Finished(self.name, converged, rounds, chosen_round, said)
-        state.waiting, state.progress = frozenset(), None
+        state.pending_views, state.progress = frozenset(), None
         return state.finished
 
     def result(self) -> ObjectResult:
@@ -128,11 +128,11 @@ class ObjectLoop:
     def _evidence_in_result(self) -> Evidence:
         """The evidence, doubt about far elements as light as the prior; made once per change."""
         seen, config = self.state.evidence.snapshot(), self.config
-        if self._given is None or self._given[0] is not seen.total:
+        if self._result_evidence is None or self._result_evidence[0] is not seen.total:
             doubt = DOUBT * (config.prompt_prior_weight - config.prior_weight)
-            light = seen.total.add(self.state.far, alpha=-doubt).clamp_min_(0)
-            self._given = seen.total, Evidence(seen.object, light)
-        return self._given[1].snapshot()
+            light = seen.total.add(self.state.out_of_reach, alpha=-doubt).clamp_min_(0)
+            self._result_evidence = seen.total, Evidence(seen.object, light)
+        return self._result_evidence[1].snapshot()
 
     def resume(self, one: ObjectResult) -> None:
         """Bring back the state that ended with this result, bit for bit: votes are cast again.
@@ -152,14 +152,14 @@ class ObjectLoop:
             if isinstance(self.segmenter, LearnsAppearance):
                 self.scene.encode(index, self.segmenter)
                 state.appearance.learn(self.segmenter, index, record.mask)
-            state.put(index, state.vote_of(index))
+            state.cast_vote(index, state.vote_of(index))
         state.measure_extent()
-        state.recount(dict(state.votes))
+        state.recount_votes(dict(state.votes))
         kept = 0 if len(lifted) == len(one.views) else one.kept_round or len(state.rounds)
         state.finished = Finished(self.name, one.converged, len(state.rounds), kept, one.verdict)
-        state.waiting = waiting
+        state.pending_views = waiting
 
-    def ask_user(
+    def vote_by_prompts(
         self,
         index: int,
         number: int,
@@ -177,29 +177,31 @@ class ObjectLoop:
             SA3DError: the segmenter finds nothing at the prompt.
         """
         state = self.state
-        mask, score, corrected = self.user_mask(index, state.prompts, before, cautious=cautious)
+        mask, score, corrected = self.mask_from_prompts(
+            index, state.prompts, before, cautious=cautious
+        )
         if corrected is not None:
             earlier = state.records.get(index)
             if earlier is not None and earlier.corrected is not None:
                 corrected |= earlier.corrected & (earlier.mask == mask)
-        self.take_user_mask(index, mask, score, corrected)
-        return self.told(index, number)
+        self.vote_with_mask(index, mask, score, corrected)
+        return self.view_done(index, number)
 
-    def take_user_mask(
+    def vote_with_mask(
         self, index: int, mask: np.ndarray, score: float, corrected: np.ndarray | None = None
     ) -> None:
         """Let a view, the segmenter's current image, vote for a mask [H, W] bool of the user's."""
         state = self.state
         state.appearance.learn(self.segmenter, index, mask)
-        state.retract(index)
+        state.retract_vote(index)
         confidence = self.config.user_confidence
         reason = "user's prompt" if corrected is None else "user's correction"
         state.records[index] = ViewRecord(
             "prompted", 1.0, score, confidence, mask, corrected, reason
         )
-        state.put(index, state.vote_of(index))
+        state.cast_vote(index, state.vote_of(index))
 
-    def user_mask(
+    def mask_from_prompts(
         self,
         index: int,
         prompts: Sequence[Prompt],
@@ -235,10 +237,10 @@ class ObjectLoop:
             return mask, score, None
         corrected = corrected_parts(before > 0.5, mask, here)
         if not (before > 0.5).any() and not corrected.any():
-            raise nothing_found(self.segmenter, self.scene.views[index], here)
+            raise nothing_found_error(self.segmenter, self.scene.views[index], here)
         return (before > 0.5) ^ corrected, score, corrected
 
-    def told(self, index: int, number: int) -> ViewDone:
+    def view_done(self, index: int, number: int) -> ViewDone:
         """A view's record as an event of round ``number``."""
         name, r = self.scene.views[index].name, self.state.records[index]
         return ViewDone(self.name, number, name, r.outcome, r.agreement, r.score, r.reason)
@@ -263,7 +265,7 @@ class ObjectLoop:
         )
         self.state.appearance.show(self.segmenter, voters)
 
-    def close_round(self, number: int, before: Tensor, changed: int, seconds: float) -> RoundDone:
+    def end_round(self, number: int, before: Tensor, changed: int, seconds: float) -> RoundDone:
         """Note how a round ended that began with labels ``before`` [N], and return it."""
         labels = self.state.evidence.labels(self.config.lam)
         of = {

@@ -16,7 +16,7 @@ from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import ViewRecord
 from sa3d.scene.scene import Scene
 from sa3d.voting.appearance import AppearanceMemory
-from sa3d.voting.extent import Extent, beyond_closed_edges, own_surface
+from sa3d.voting.extent import Extent, beyond_clear_edges, object_surface
 from sa3d.voting.mask_rendering import RenderedMask, agreement, at_photo_size, render_mask
 
 DOUBT = 0.5
@@ -39,11 +39,11 @@ class Progress:
     """
 
     order: Sequence[int]
-    earlier: int
-    kept: list[tuple[dict[int, ViewRecord], dict[int, Vote], AppearanceMemory]]
+    earlier_rounds: int
+    snapshots: list[tuple[dict[int, ViewRecord], dict[int, Vote], AppearanceMemory]]
     position: int = 0
-    labels: Tensor | None = None
-    outcomes: Mapping[int, Outcome] = field(default_factory=dict)
+    labels_before: Tensor | None = None
+    outcomes_before: Mapping[int, Outcome] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -53,7 +53,7 @@ class Progress:
 
     def copy(self) -> Progress:
         """A copy that shares nothing that is changed in place."""
-        return replace(self, kept=list(self.kept))
+        return replace(self, snapshots=list(self.snapshots))
 
 
 @dataclass
@@ -82,15 +82,15 @@ class ObjectState:
     evidence: Evidence
     appearance: AppearanceMemory
     extent: Extent
-    far: Tensor
+    out_of_reach: Tensor
     held_out: frozenset[int] = frozenset()
     records: dict[int, ViewRecord] = field(default_factory=dict)
     votes: dict[int, Vote] = field(default_factory=dict)
     rounds: list[RoundDone] = field(default_factory=list)
     finished: Finished | None = None
-    waiting: frozenset[int] | None = None
+    pending_views: frozenset[int] | None = None
     progress: Progress | None = None
-    whole: str | None = None
+    split_from: str | None = None
 
     @classmethod
     def fresh(cls, scene: Scene, config: LoopConfig, prompts: Sequence[Prompt]) -> ObjectState:
@@ -99,10 +99,10 @@ class ObjectState:
             scene=scene,
             config=config,
             prompts=list(prompts),
-            evidence=Evidence.none(len(scene.elements), scene.device),
+            evidence=Evidence.zeros(len(scene.elements), scene.device),
             appearance=AppearanceMemory(config.appearance_views),
             extent=Extent(torch.zeros(3), torch.zeros(3)),
-            far=torch.zeros(len(scene.elements), dtype=torch.bool, device=scene.device),
+            out_of_reach=torch.zeros(len(scene.elements), dtype=torch.bool, device=scene.device),
         )
 
     def copy(self) -> ObjectState:
@@ -134,7 +134,7 @@ class ObjectState:
     @property
     def unfinished(self) -> bool:
         """Whether something is left to be done about it."""
-        return self.finished is None or bool(self.waiting) or self.whole is not None
+        return self.finished is None or bool(self.pending_views) or self.split_from is not None
 
     def change_prompts(self, prompts: Sequence[Prompt]) -> None:
         """Take these prompts, and note in which views they are not those there were.
@@ -144,10 +144,10 @@ class ObjectState:
         gone, new = _without(self.prompts, prompts), _without(prompts, self.prompts)
         views = {self.scene.view_index(prompt.view) for prompt in [*gone, *new]}
         for index in {self.scene.view_index(prompt.view) for prompt in gone}:
-            self.retract(index)
+            self.retract_vote(index)
             self.records.pop(index, None)
         self.prompts = list(prompts)
-        self.waiting = (self.waiting or frozenset()) | views
+        self.pending_views = (self.pending_views or frozenset()) | views
 
     @property
     def prompted(self) -> list[int]:
@@ -159,27 +159,27 @@ class ObjectState:
         """Evidence against an element out of reach."""
         return DOUBT * self.config.prompt_prior_weight
 
-    def put(self, index: int, vote: Vote) -> None:
+    def cast_vote(self, index: int, vote: Vote) -> None:
         """Count a view's vote; it must have none."""
         self.votes[index] = vote
         self.evidence.add(self.scene.prepared(index).operator, vote)
 
-    def retract(self, index: int) -> Vote | None:
+    def retract_vote(self, index: int) -> Vote | None:
         """Take a view's vote back, if it has one."""
         vote = self.votes.pop(index, None)
         if vote is not None:
             self.evidence.add(self.scene.prepared(index).operator, vote, sign=-1)
         return vote
 
-    def recount(self, votes: Mapping[int, Vote]) -> None:
+    def recount_votes(self, votes: Mapping[int, Vote]) -> None:
         """Count these votes afresh."""
         self.votes = {}
-        self.evidence = Evidence.none(len(self.scene.elements), self.scene.device)
-        self.evidence.raise_total(self.far, self.doubt)
+        self.evidence = Evidence.zeros(len(self.scene.elements), self.scene.device)
+        self.evidence.add_to_total(self.out_of_reach, self.doubt)
         for index in sorted(votes):
-            self.put(index, votes[index])
+            self.cast_vote(index, votes[index])
 
-    def share_unframed(self) -> float:
+    def share_outside_photos(self) -> float:
         """Share of the object's evidence on what lies outside the pictures of prompted views."""
         labels = self.evidence.labels(self.config.lam)
         light = self.evidence.object[labels].cpu()
@@ -214,10 +214,10 @@ class ObjectState:
 
     def prompt_agreement(self, index: int) -> float:
         """IoU of the user's mask with what all the *other* views say about that view: drift."""
-        vote = self.retract(index)
+        vote = self.retract_vote(index)
         assert vote is not None
         others = self.render(index)
-        self.put(index, vote)
+        self.cast_vote(index, vote)
         said = (vote.confidence > 0).to(others.known)
         return agreement(vote.mask, replace(others, known=others.known * said))
 
@@ -236,24 +236,24 @@ class ObjectState:
         prompted = sorted(i for i, r in self.records.items() if r.outcome == "prompted")
         masks = {index: self.votes[index].mask.cpu() > 0.5 for index in prompted}
         surfaces = [
-            own_surface(self.scene.prepared(index), mask)
+            object_surface(self.scene.prepared(index), mask)
             for index, mask in masks.items()
             if mask.any()
         ]
         if surfaces:
             self.extent = Extent.of(torch.cat(surfaces))
-        self.evidence.raise_total(self.far, -self.doubt)
+        self.evidence.add_to_total(self.out_of_reach, -self.doubt)
         points = self.scene.elements.positions_world
-        self.far = ~self._reach().contains(points)
+        self.out_of_reach = ~self._reach().contains(points)
         told = [p for p in self.prompts if p.box is not None or p.mask is not None]
         for index in {self.scene.view_index(p.view) for p in told}.intersection(prompted):
             mask, camera = self.records[index].mask, self.scene.views[index].camera
             assert mask is not None
-            self.far |= beyond_closed_edges(camera, mask, points)
-        self.evidence.raise_total(self.far, self.doubt)
+            self.out_of_reach |= beyond_clear_edges(camera, mask, points)
+        self.evidence.add_to_total(self.out_of_reach, self.doubt)
         for index in prompted:
-            self.retract(index)
-            self.put(index, self.vote_of(index))
+            self.retract_vote(index)
+            self.cast_vote(index, self.vote_of(index))
 
     def _reach(self) -> Extent:
         return self.extent.grown(self.config.reach * self.extent.size)

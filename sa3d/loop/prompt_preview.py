@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sa3d.loop.correction import much_larger, seen_by_user
+from sa3d.loop.correction import much_larger, shown_mask
 from sa3d.loop.object_loop import ObjectLoop
 from sa3d.objects.prompts import Prompt
 from sa3d.segmenters.protocol import MaskPrediction
-from sa3d.voting.user_prompts import ask_user_prompts, drawn_by_user, mask_corrected
+from sa3d.voting.user_prompts import has_drawn_mask, mask_to_correct, predict_from_prompts
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ def preview_prompts(loop: ObjectLoop, prompts: Sequence[Prompt]) -> PromptPrevie
     """
     index = loop.scene.view_index(prompts[-1].view)
     here = [prompt for prompt in prompts if loop.scene.view_index(prompt.view) == index]
-    before = seen_by_user(loop, index) if loop.state.votes else None
-    mask, score, _ = loop.user_mask(index, prompts, before)
+    before = shown_mask(loop, index) if loop.state.votes else None
+    mask, score, _ = loop.mask_from_prompts(index, prompts, before)
     candidates = None
-    if not drawn_by_user(here) and mask_corrected(before, prompts[-1]) is None:
-        candidates = ask_user_prompts(loop.segmenter, here, multimask_output=True)
+    if not has_drawn_mask(here) and mask_to_correct(before, prompts[-1]) is None:
+        candidates = predict_from_prompts(loop.segmenter, here, multimask_output=True)
     uncertain = prompts[-1].mask is None and before is not None and much_larger(mask, before)
     return PromptPreview(index, mask, score, candidates, uncertain)

@@ -47,7 +47,7 @@ def run_rounds(loops: Sequence[ObjectLoop]) -> Iterator[Event]:
     Each object ends with the round trusted most, or back where it began where none is trusted.
     """
     for loop in loops:
-        if (progress := loop.state.progress) is not None and progress.labels is not None:
+        if (progress := loop.state.progress) is not None and progress.labels_before is not None:
             yield _started(loop, progress)
     active = list(loops)
     while active:
@@ -67,21 +67,21 @@ def run_rounds(loops: Sequence[ObjectLoop]) -> Iterator[Event]:
                 loop.state.progress.position += 1
                 loop.state.progress.seconds += seconds
             for loop in together:
-                yield loop.told(index, len(loop.state.rounds) + 1)
+                yield loop.view_done(index, len(loop.state.rounds) + 1)
 
 
 def _close_and_open(loop: ObjectLoop) -> Iterator[Event]:
     """End the round whose views are all done, begin the next; or end them all."""
     while (progress := loop.state.progress) is not None:
-        if progress.labels is None:
-            rounds = loop.state.rounds[progress.earlier :]
+        if progress.labels_before is None:
+            rounds = loop.state.rounds[progress.earlier_rounds :]
             config = loop.config.convergence
             converged = is_converged(rounds, config) or not progress.order
             if converged or len(rounds) >= config.max_rounds:
                 yield _finish(loop, progress, converged)
                 return
-            progress.labels = loop.state.evidence.labels(loop.config.lam)
-            progress.outcomes = {i: r.outcome for i, r in loop.state.records.items()}
+            progress.labels_before = loop.state.evidence.labels(loop.config.lam)
+            progress.outcomes_before = {i: r.outcome for i, r in loop.state.records.items()}
             progress.position, progress.seconds = 0, 0.0
             yield _started(loop, progress)
         if progress.position < len(progress.order):
@@ -95,25 +95,25 @@ def _started(loop: ObjectLoop, progress: Progress) -> RoundStarted:
 
 
 def _end(loop: ObjectLoop, progress: Progress) -> RoundDone:
-    state, before = loop.state, progress.labels
+    state, before = loop.state, progress.labels_before
     assert before is not None
-    earlier = progress.outcomes
+    earlier = progress.outcomes_before
     changed = sum(state.records[i].outcome != earlier.get(i) for i in progress.order)
-    done = loop.close_round(len(state.rounds) + 1, before, changed, progress.seconds)
-    progress.kept.append((dict(state.records), dict(state.votes), state.appearance.copy()))
-    progress.labels = None
+    done = loop.end_round(len(state.rounds) + 1, before, changed, progress.seconds)
+    progress.snapshots.append((dict(state.records), dict(state.votes), state.appearance.copy()))
+    progress.labels_before = None
     return done
 
 
 def _finish(loop: ObjectLoop, progress: Progress, converged: bool) -> Finished:
     state = loop.state
-    rounds = state.rounds[progress.earlier :]
+    rounds = state.rounds[progress.earlier_rounds :]
     chosen = best_round(rounds, loop.config.convergence)
     if chosen < len(rounds):
-        records, votes, appearance = progress.kept[chosen]
+        records, votes, appearance = progress.snapshots[chosen]
         state.records, state.appearance = dict(records), appearance.copy()
-        state.recount(votes)
-    kept = chosen and progress.earlier + chosen
+        state.recount_votes(votes)
+    kept = chosen and progress.earlier_rounds + chosen
     return loop.finish(converged, kept, verdict(rounds, chosen, converged))
 
 
@@ -155,14 +155,14 @@ def visit(loops: Sequence[ObjectLoop], index: int, *, inertia: float | None = No
         if kept:
             continue
         if state.votes.pop(index, None) is not None:
-            state.evidence.put_at(operator.element_ids, others[position])
+            state.evidence.set_at(operator.element_ids, others[position])
         if record.outcome == "accepted":
             voting[position] = state.votes[index] = state.vote_of(index)
     sums = splat_votes(operator, list(voting.values()))
     for position, votes in zip(voting, sums, strict=True):
         seen = others[position]
         total = Evidence(seen.object + votes.object, seen.total + votes.total)
-        loops[position].state.evidence.put_at(operator.element_ids, total)
+        loops[position].state.evidence.set_at(operator.element_ids, total)
 
 
 def _evidence_of_others(loops: Sequence[ObjectLoop], index: int) -> list[Evidence]:
@@ -198,7 +198,7 @@ def _answer(loop: ObjectLoop, index: int, asked: _Asked, inertia: float) -> View
     state, config = loop.state, loop.config
     loop.show_appearance(index)
     choice = choose(
-        asked.prompt.ask(loop.segmenter),
+        asked.prompt.predict(loop.segmenter),
         loop.scene.prepared(index),
         asked.rendered,
         state.extent,

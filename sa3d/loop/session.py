@@ -15,7 +15,7 @@ from sa3d.base.errors import SA3DError
 from sa3d.base.history import History
 from sa3d.loop.config import LoopConfig
 from sa3d.loop.correction import correct
-from sa3d.loop.object_edits import let_go, merge, split_off
+from sa3d.loop.object_edits import merge, remove_part, split_off
 from sa3d.loop.object_loop import ObjectLoop
 from sa3d.loop.object_state import ObjectState
 from sa3d.loop.prompt_preview import PromptPreview, preview_prompts
@@ -96,7 +96,7 @@ class Session:
             SA3DError: no prompts, an unknown view, a prompt outside its image, or prompts of a view
                 that contradict each other. Nothing is added.
         """
-        changed = self._with(prompts)
+        changed = self._merged_prompts(prompts)
         self.history.remember(self._change(changed))
         for name, mine in changed.items():
             self._set_prompts(name, mine, (colors or {}).get(name))
@@ -107,7 +107,7 @@ class Session:
         Raises:
             SA3DError: see there.
         """
-        self._with(prompts)
+        self._merged_prompts(prompts)
 
     def add_objects(self, segmentation: Segmentation) -> None:
         """Add the objects of a segmentation, an action that can be undone; see ``resume``.
@@ -168,14 +168,14 @@ class Session:
         """
         self._loop(name)
         check_new_name(new, self._loops)
-        parts = [one for one, loop in self._loops.items() if loop.state.whole == name]
+        parts = [one for one, loop in self._loops.items() if loop.state.split_from == name]
         self.history.remember(self._change([name, new]))
         order = [new if one == name else one for one in self._loops]
         state = self._loops[name].state.renamed(new)
         colors = {new if one == name else one: c for one, c in self.colors.items()}
         self._restore({name: None, new: state}, order, colors)
         for part in parts:
-            self._loops[part].state.whole = new
+            self._loops[part].state.split_from = new
 
     def set_color(self, name: str, color: Color) -> None:
         """Show an object in another color.
@@ -264,17 +264,17 @@ class Session:
             SA3DError: see ``ObjectLoop.lift`` and ``correct``.
         """
         loops = list(self._loops.values())
-        begun = [loop for loop in loops if loop.state.waiting is None]
+        begun = [loop for loop in loops if loop.state.pending_views is None]
         for loop in begun:
             yield from loop.lift()
         yield from run_rounds(begun)
         for loop in loops:
-            if loop.state.waiting:
+            if loop.state.pending_views:
                 yield from correct(loop)
         for part in list(self._loops.values()):
-            whole = part.state.whole
+            whole = part.state.split_from
             if whole is not None and whole in self._loops:
-                yield from let_go(self._loops[whole], part)
+                yield from remove_part(self._loops[whole], part)
 
     @property
     def unfinished(self) -> bool:
@@ -307,7 +307,7 @@ class Session:
             lam=self.config.lam,
         )
 
-    def _with(self, prompts: Sequence[Prompt]) -> dict[str, list[Prompt]]:
+    def _merged_prompts(self, prompts: Sequence[Prompt]) -> dict[str, list[Prompt]]:
         """All prompts of the objects that some more are for, by name.
 
         Raises:
@@ -320,7 +320,7 @@ class Session:
             for view in dict.fromkeys(prompt.view for prompt in mine):
                 here = [prompt for prompt in mine if prompt.view == view]
                 check_together(here)
-                if not self._goes_on(name):
+                if not self._is_correction(name):
                     check_marks_object(here)
             changed[name] = mine
         return changed
@@ -328,12 +328,12 @@ class Session:
     def _set_prompts(
         self, name: str, prompts: Sequence[Prompt], color: Color | None = None
     ) -> None:
-        if self._goes_on(name):
+        if self._is_correction(name):
             self._loops[name].state.change_prompts(prompts)
         else:
             self._add(name, self._new_loop(name, prompts), color)
 
-    def _goes_on(self, name: str) -> bool:
+    def _is_correction(self, name: str) -> bool:
         """Whether new prompts of an object correct what is there."""
         return name in self._loops and self._loops[name].state.begun
 
@@ -355,8 +355,8 @@ class Session:
         """Remove an object; a part that was being split off it becomes an ordinary object."""
         del self._loops[name], self._colors[name]
         for loop in self._loops.values():
-            if loop.state.whole == name:
-                loop.state.whole = None
+            if loop.state.split_from == name:
+                loop.state.split_from = None
 
     def _loop(self, name: str) -> ObjectLoop:
         """Return an object's loop.
@@ -376,7 +376,7 @@ class Session:
             SA3DError: there is no such object, or ``run`` has something left to do for it.
         """
         loop = self._loop(name)
-        pending = any(other.state.whole == name for other in self._loops.values())
+        pending = any(other.state.split_from == name for other in self._loops.values())
         if loop.state.unfinished or pending:
             raise SA3DError(f"object {name!r} is not finished: let it run to its end first")
         return loop
@@ -388,7 +388,9 @@ class Session:
         """
         touched = set(names)
         loops = self._loops
-        pairs = [{name, loop.state.whole} for name, loop in loops.items() if loop.state.whole]
+        pairs = [
+            {name, loop.state.split_from} for name, loop in loops.items() if loop.state.split_from
+        ]
         touched |= {name for pair in pairs if pair & touched for name in pair if name in loops}
         states = {name: loops[name].state.copy() if name in loops else None for name in touched}
         return SessionChange(self, states, list(loops), dict(self._colors))

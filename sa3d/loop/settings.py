@@ -1,4 +1,8 @@
-"""Presets: TOML files over the same dataclasses the command line and the Python API use."""
+"""Settings, and presets: TOML files with values for the dataclasses of the settings.
+
+Values are put into dataclasses by our own ``with_values``, not by ``cattrs``: the core depends on
+torch and NumPy only, and its errors name the key in the file and the values that it may have.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +27,21 @@ else:
 _DISTRIBUTION = "sa3d-nerfstudio"
 _INSTALLED_FOLDER = "share/sa3d/configs"
 
-_RENAMED = {"loop.convergence.min_trust": "min_best_agreement"}
+_RENAMED = {
+    "loop.convergence.min_trust": "min_best_agreement",
+    "loop.convergence.look_at": "warn_agreement",
+    "loop.convergence.look_beyond": "warn_outside",
+}
+"""Keys in presets and saved segmentations that older versions wrote, and their present names."""
 _REMOVED = frozenset({"loop.folds"})
-"""Keys that presets and segmentations written before 2026-12 have: full name, and today's key."""
+"""Keys in such files that are ignored."""
 
 _Config = TypeVar("_Config")
 
 
 @dataclass
 class Settings:
-    """Everything that shapes a result."""
+    """All settings that decide a result."""
 
     segmenter: str = AUTO
     """The 2D segmenter: "auto" (the best one whose weights are on this machine), "graphcut"
@@ -43,9 +52,9 @@ class Settings:
 
 
 def preset_files() -> dict[str, Path]:
-    """The presets that come with the program, by name.
+    """Return the TOML files of the presets that come with the program, by name.
 
-    They lie in ``configs/`` beside the package, or where the installed package put them.
+    They lie in ``configs/`` beside the package, or where the package was installed.
     """
     folder = Path(__file__).resolve().parents[2] / "configs"
     found = list(folder.glob("*.toml")) if (folder / "default.toml").is_file() else _installed()
@@ -53,14 +62,14 @@ def preset_files() -> dict[str, Path]:
 
 
 def load_settings(name_or_file: str) -> Settings:
-    """The settings of a preset, or of a TOML file of one's own.
+    """Load the settings of a preset or of a TOML file.
 
     Args:
         name_or_file: a preset's name (``unbounded``) or the path of a ``.toml`` file.
 
     Raises:
-        SA3DError: no such preset or file, no TOML, an unknown key, or a value of the wrong kind or
-            that makes no sense.
+        SA3DError: there is no such preset or file, the file is not TOML, or see
+            ``settings_from_dict``.
     """
     presets = preset_files()
     path = presets.get(name_or_file, Path(name_or_file))
@@ -76,13 +85,20 @@ def load_settings(name_or_file: str) -> Settings:
 
 
 def settings_from_dict(values: Mapping[str, Any], origin: str) -> Settings:
-    """Settings with the given values in place of the defaults.
+    """Return settings with the given values in place of the defaults.
+
+    Keys that older versions wrote are renamed or ignored.
 
     Args:
+        values: nested as the dataclasses are.
         origin: where the values come from, for messages.
 
     Raises:
-        SA3DError: an unknown key, or a value of the wrong kind or that makes no sense.
+        SA3DError: a key is unknown, or a value has the wrong type or is out of range.
+
+    Example:
+        >>> settings_from_dict({"loop": {"lam": 2.0}}, "my notes").loop.lam
+        2.0
     """
     return with_values(Settings(), values, origin)
 
@@ -90,14 +106,14 @@ def settings_from_dict(values: Mapping[str, Any], origin: str) -> Settings:
 def with_values(
     config: _Config, values: Mapping[str, Any], origin: str, prefix: str = ""
 ) -> _Config:
-    """A dataclass with the given values in place of its own, dataclasses within it too.
+    """Return a copy of a dataclass with some values replaced, also in dataclasses inside it.
 
     Args:
         origin: where the values come from, for messages.
-        prefix: put before names in messages, as in ``loop.``.
+        prefix: put before names in messages, for example ``loop.``.
 
     Raises:
-        SA3DError: an unknown key, or a value of the wrong kind or that makes no sense.
+        SA3DError: a key is unknown, or a value has the wrong type or is out of range.
     """
     hints = get_type_hints(type(config))
     known = [item.name for item in fields(config)]  # pyright: ignore[reportArgumentType]
@@ -113,7 +129,7 @@ def with_values(
         current = getattr(config, key)
         if is_dataclass(current):
             if not isinstance(value, Mapping):
-                raise SA3DError(f"config {origin!r}: {name!r} is a table: write [{name}]")
+                raise SA3DError(f"config {origin!r}: {name!r} must be a table: write [{name}]")
             changes[key] = with_values(current, value, origin, name + ".")
         elif not _fits(value, hints[key]):
             wanted = getattr(hints[key], "__name__", str(hints[key]))

@@ -42,7 +42,7 @@ class Evidence:
     _shared: bool = field(default=False, init=False, repr=False, compare=False)
 
     @classmethod
-    def none(cls, num_elements: int, device: str | torch.device = "cpu") -> Evidence:
+    def zeros(cls, num_elements: int, device: str | torch.device = "cpu") -> Evidence:
         """Nobody has voted yet."""
         return cls(
             torch.zeros(num_elements, device=device), torch.zeros(num_elements, device=device)
@@ -75,13 +75,13 @@ class Evidence:
         """The evidence of some elements, [n] each."""
         return Evidence(*(one.index_select(0, element_ids) for one in (self.object, self.total)))
 
-    def put_at(self, element_ids: Tensor, evidence: Evidence) -> None:
+    def set_at(self, element_ids: Tensor, evidence: Evidence) -> None:
         """Replace the evidence of some elements, [n] each."""
         self._own()
         self.object.index_copy_(0, element_ids, evidence.object)
         self.total.index_copy_(0, element_ids, evidence.total)
 
-    def raise_total(self, where: Tensor, amount: float) -> None:
+    def add_to_total(self, where: Tensor, amount: float) -> None:
         """Add to the total of the elements that are so, bool [N]; nowhere below zero."""
         self._own()
         self.total.add_(where, alpha=amount).clamp_min_(0)

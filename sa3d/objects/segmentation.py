@@ -131,7 +131,7 @@ class Segmentation:
         """The objects' colors by name, as all pictures show them."""
         return object_colors({name: one.color for name, one in self.objects.items()})
 
-    def painted(self, name: str, color: Color) -> Segmentation:
+    def recolored(self, name: str, color: Color) -> Segmentation:
         """The same with another color for an object.
 
         Raises:

@@ -26,7 +26,7 @@ from sa3d.report.turntable import MeshRenderer, animated_webp, turntable_cameras
 from sa3d.results.final_masks import final_mask
 from sa3d.results.rendering import ObjectRenderer, tinted
 from sa3d.scene.scene import Scene
-from sa3d.voting.user_prompts import drawn_by_user
+from sa3d.voting.user_prompts import has_drawn_mask
 
 _WHY = {
     "rejected": "agrees too little with the other views: is under the gate",
@@ -153,7 +153,7 @@ class _ObjectPage:
             here = [p for p in one.prompts if p.view and self.scene.view_index(p.view) == index]
             image = prompt_image(self.scene, index, here)
             parts = [part for prompt in here for part in _in_words(prompt.to_json())]
-            if drawn_by_user(here):
+            if has_drawn_mask(here):
                 parts.append("a mask")
             shown.append(
                 {

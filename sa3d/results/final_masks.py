@@ -7,7 +7,7 @@ import numpy as np
 from sa3d.objects.segmentation import Segmentation
 from sa3d.scene.scene import Scene
 from sa3d.voting.mask_rendering import at_photo_size, render_mask, with_own_mask
-from sa3d.voting.user_prompts import drawn_by_user
+from sa3d.voting.user_prompts import has_drawn_mask
 
 
 def final_mask(
@@ -78,7 +78,7 @@ def _probability(
 ) -> np.ndarray:
     one = segmentation.object(name)
     record = one.views.get(view_index)
-    drawn = drawn_by_user(one.prompts_in(scene.views[view_index].name))
+    drawn = has_drawn_mask(one.prompts_in(scene.views[view_index].name))
     if drawn and record is not None and record.mask is not None:
         return record.mask.astype(np.float32)
     rendered = rendered_probability(scene, segmentation, name, view_index)

@@ -24,7 +24,7 @@ from sa3d.segmenters.graphcut.cut import (
     OBJECT,
     grab_cut,
 )
-from sa3d.voting.user_prompts import clicked_parts, drawn_by_user
+from sa3d.voting.user_prompts import clicked_parts, has_drawn_mask
 
 _MARGIN = 6
 """Width of the surroundings from which background colors are learned, in filter radii."""
@@ -85,7 +85,7 @@ def refine_masks(
     shares = np.stack(
         [
             mask.astype(np.float32)
-            if drawn_by_user(prompts.get(name, ()))
+            if has_drawn_mask(prompts.get(name, ()))
             else _refined_share(image, mask, config)
             for name, mask in masks.items()
         ]

@@ -124,7 +124,7 @@ class ObjectProposer:
         )
         if prompt is None:
             return plain
-        prediction = prompt.ask(self.segmenter)
+        prediction = prompt.predict(self.segmenter)
         best = int(prediction.scores.argmax())
         mask = prediction.masks[best]
         shared = iou(mask, plain.mask)

@@ -126,7 +126,7 @@ def judge(
         config: settings of the loop: the prior.
     """
     mine = _mask_to_rays(scene, candidate)
-    evidence = Evidence.none(len(scene.elements), scene.device)
+    evidence = Evidence.zeros(len(scene.elements), scene.device)
     operator = scene.prepared(candidate.view).operator
     evidence.add(operator, Vote(mine, torch.ones_like(mine)))
     worth, agreements = [candidate.score], []

@@ -131,7 +131,7 @@ def voted_segmentation(scene: Scene, masks: Mapping[str, np.ndarray]) -> Segment
 
 
 def _voted_object(scene: Scene, name: str, masks: np.ndarray) -> ObjectResult:
-    evidence = Evidence.none(len(scene.elements))
+    evidence = Evidence.zeros(len(scene.elements))
     for index, mask in enumerate(masks):
         prepared = scene.prepared(index)
         size = (prepared.camera.height, prepared.camera.width)

@@ -50,7 +50,7 @@ def choose(
     Args:
         rendered: what the other views say about this one.
         extent: where the object is known to be.
-        max_gap: see ``strays``, world units.
+        max_gap: see ``find_strays``, world units.
     """
     seeds, count = rendered.probability > 0.5, len(prediction.scores)
     best, best_value = None, -np.inf
@@ -59,7 +59,7 @@ def choose(
         if score + agreement_weight < best_value:
             break  # nor can those after it be the best, whatever they agree with
         shares = view.mask_to_rays(prediction.masks[number])
-        stray = strays(shares > 0.5, view, seeds, extent, max_gap)
+        stray = find_strays(shares > 0.5, view, seeds, extent, max_gap)
         shared = agreement(shares.masked_fill(stray, 0).to(seeds.device), rendered)
         if (value := score + agreement_weight * shared) > best_value:
             best, best_value = (number, score, shared, stray), value
@@ -69,7 +69,7 @@ def choose(
     return Choice(mask, score, shared, f"{number + 1} of {count}")
 
 
-def strays(
+def find_strays(
     claimed: Tensor, view: PreparedView, seeds: Tensor, extent: Extent, max_gap: float
 ) -> Tensor:
     """Parts of a mask that touch the object in the picture but not in 3D, bool [R].

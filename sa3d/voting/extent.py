@@ -54,7 +54,7 @@ class Extent:
         return inside
 
 
-def own_surface(view: PreparedView, mask: Tensor) -> Tensor:
+def object_surface(view: PreparedView, mask: Tensor) -> Tensor:
     """Surface points [n, 3] of the object under a mask [R] bool.
 
     Less the mask's border, which sees beyond, less what shows through holes that the mask
@@ -78,7 +78,7 @@ def own_surface(view: PreparedView, mask: Tensor) -> Tensor:
     return view.points_world[inner]
 
 
-def beyond_closed_edges(camera: Camera, mask: np.ndarray, points_world: Tensor) -> Tensor:
+def beyond_clear_edges(camera: Camera, mask: np.ndarray, points_world: Tensor) -> Tensor:
     """Whether points lie beyond an edge of a photo that an object's mask does not reach.
 
     An object in one piece does not go on there. Nor does it behind the camera.

@@ -33,7 +33,7 @@ class SelfPrompt:
     box: np.ndarray
     mask_logits: np.ndarray
 
-    def ask(self, segmenter: PromptableSegmenter) -> MaskPrediction:
+    def predict(self, segmenter: PromptableSegmenter) -> MaskPrediction:
         """Three candidates of a segmenter whose current image is the view."""
         pointed = len(self.point_coords) > 0
         return segmenter.predict(

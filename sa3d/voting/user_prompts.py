@@ -56,7 +56,7 @@ def segment_user_prompts(
         if prompts[-1].mask is not None:
             return (drawn if before is None else masks[-1]), 1.0
         before = drawn.astype(np.float32) if before is None else before
-    if (wrong := mask_corrected(before, prompts[-1])) is not None:
+    if (wrong := mask_to_correct(before, prompts[-1])) is not None:
         points, labels, _ = _arrays(prompts)
         prediction = _corrected(segmenter, wrong, points, labels, prompts[-1], cautious)
         wanted = None
@@ -64,16 +64,16 @@ def segment_user_prompts(
         points, _, box = _arrays(prompts)
         wanted = prompts[-1].candidate
         ambiguous = box is None and len(points) == 1
-        prediction = ask_user_prompts(
+        prediction = predict_from_prompts(
             segmenter, prompts, multimask_output=ambiguous or wanted is not None
         )
     best = int(prediction.scores.argmax()) if wanted is None else wanted
     if not prediction.masks[best].any():
-        raise nothing_found(segmenter, view, prompts)
+        raise nothing_found_error(segmenter, view, prompts)
     return prediction.masks[best], float(prediction.scores[best])
 
 
-def nothing_found(
+def nothing_found_error(
     segmenter: PromptableSegmenter, view: View, prompts: Sequence[Prompt]
 ) -> SA3DError:
     """The error to raise where a segmenter's answer to a user's prompts in a view shows nothing."""
@@ -83,13 +83,13 @@ def nothing_found(
     )
 
 
-def mask_corrected(before: np.ndarray | None, last: Prompt) -> np.ndarray | None:
+def mask_to_correct(before: np.ndarray | None, last: Prompt) -> np.ndarray | None:
     """The mask [H, W] the user saw, if the last prompt corrects it; None if it asks for another."""
     asks_anew = before is None or last.box is not None or not (before > 0.5).any()
     return None if asks_anew else before
 
 
-def ask_user_prompts(
+def predict_from_prompts(
     segmenter: PromptableSegmenter, prompts: Sequence[Prompt], *, multimask_output: bool
 ) -> MaskPrediction:
     """What the segmenter makes of the points and the last box of a view, its current image.
@@ -189,6 +189,6 @@ def clicked_parts(mask: np.ndarray, points: Sequence[tuple[float, float]]) -> np
     return np.isin(parts, list(clicked - {0}))
 
 
-def drawn_by_user(prompts: Iterable[Prompt]) -> bool:
+def has_drawn_mask(prompts: Iterable[Prompt]) -> bool:
     """Whether the user's prompts in a view give the object's mask there."""
     return any(prompt.mask is not None for prompt in prompts)

@@ -55,7 +55,7 @@ def update_rows(scene: Scene, repeats: int) -> dict[str, float]:
     prepared = scene.prepared(0)
     operator, camera = prepared.operator, prepared.camera
     mask = (torch.rand(operator.num_rays) > 0.5).float().to(scene.device)
-    evidence = Evidence.none(len(scene.elements), scene.device)
+    evidence = Evidence.zeros(len(scene.elements), scene.device)
     vote = Vote(mask, torch.ones_like(mask))
     volume = torch.zeros(scene.config.resolution**3, device=scene.device)
 

@@ -177,7 +177,7 @@ def test_refusals(still_life: AnalyticScene, voted: Segmentation, tmp_path: Path
     world = Placement.nerfstudio()
     with pytest.raises(SA3DError, match=r"\.json"):
         export_boxes(still_life.scene, voted, ["ball"], tmp_path / "a.txt", placement=world)
-    nothing = replace(voted.object("ball"), evidence=Evidence.none(len(voted.elements)))
+    nothing = replace(voted.object("ball"), evidence=Evidence.zeros(len(voted.elements)))
     empty = replace(voted, objects={"ball": nothing})
     with pytest.raises(SA3DError, match="'ball' is empty"):
         export_boxes(still_life.scene, empty, ["ball"], tmp_path / "a.json", placement=world)

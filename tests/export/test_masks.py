@@ -86,7 +86,7 @@ def test_chosen_objects_and_overwrite(masks: PhotoMasks, tmp_path: Path) -> None
 def test_empty_or_unknown_objects_are_refused(
     still_life: AnalyticScene, voted: Segmentation
 ) -> None:
-    nothing = replace(voted.object("ball"), evidence=Evidence.none(len(voted.elements)))
+    nothing = replace(voted.object("ball"), evidence=Evidence.zeros(len(voted.elements)))
     empty = replace(voted, objects={"crate": voted.object("crate"), "ball": nothing})
     with pytest.raises(SA3DError, match="'ball' is empty"):
         PhotoMasks(still_life.scene, empty, ("crate", "ball"))

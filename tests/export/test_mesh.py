@@ -187,7 +187,7 @@ def test_a_companion_file_is_not_replaced_unasked(
 
 def test_refusals(still_life: AnalyticScene, voted: Segmentation, tmp_path: Path) -> None:
     scene = still_life.scene
-    nothing = replace(voted.object("ball"), evidence=Evidence.none(len(voted.elements)))
+    nothing = replace(voted.object("ball"), evidence=Evidence.zeros(len(voted.elements)))
     empty = replace(voted, objects={"ball": nothing})
     with pytest.raises(SA3DError, match="'ball' is empty"):
         export_mesh(scene, empty, "ball", tmp_path / "a.ply", placement=Placement.nerfstudio())

@@ -231,7 +231,7 @@ def test_invalid_settings(
 
 def test_refusals(still_life: AnalyticScene, voted: Segmentation, tmp_path: Path) -> None:
     scene = still_life.scene
-    nothing = replace(voted.object("ball"), evidence=Evidence.none(len(voted.elements)))
+    nothing = replace(voted.object("ball"), evidence=Evidence.zeros(len(voted.elements)))
     with pytest.raises(SA3DError, match="'ball' is empty"):
         export_pointcloud(
             scene,

@@ -24,7 +24,7 @@ def test_presets_are_there_and_load():
         ("[loop]\nmin_agrement = 0.4", "unknown key 'loop.min_agrement'"),
         ("[lop]\nlam = 1.0", "unknown key 'lop'"),
         ("[loop.convergence]\nrounds = 3", "unknown key 'loop.convergence.rounds'"),
-        ("loop = 3", "'loop' is a table"),
+        ("loop = 3", "'loop' must be a table"),
         ("[prepare]\nresolution = 'fine'", "'prepare.resolution' must be int, is 'fine'"),
         ("[prepare]\nresolution = true", "'prepare.resolution' must be int"),
         ("[loop]\nlam = 0", "mine.toml': 'loop.lam' must be above 0, is 0"),
@@ -56,9 +56,13 @@ def test_unknown_preset_lists_the_known():
 
 def test_presets_written_by_earlier_versions_load(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text("[loop]\nfolds = 5\nlam = 2.0\n[loop.convergence]\nmin_trust = 0.9\n")
+    path.write_text(
+        "[loop]\nfolds = 5\nlam = 2.0\n[loop.convergence]\nmin_trust = 0.9\n"
+        "look_at = 0.7\nlook_beyond = 0.1\n"
+    )
     loop = load_settings(str(path)).loop
     assert (loop.lam, loop.convergence.min_best_agreement) == (2.0, 0.9)
+    assert (loop.convergence.warn_agreement, loop.convergence.warn_outside) == (0.7, 0.1)
 
 
 def test_settings_saved_by_earlier_versions_load():

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from sa3d.loop.config import ConvergenceConfig
 from sa3d.loop.convergence import (
-    CLEARLY,
+    TRUST_NOISE,
     best_round,
     best_tenth,
-    beyond_pictures,
+    doubtful_views,
     is_converged,
-    to_look_at,
+    outside_note,
     trust,
     verdict,
 )
@@ -58,7 +58,7 @@ def test_drift_is_answered_with_the_round_before_it() -> None:
 
 
 def test_noise_does_not_bring_an_earlier_round_back() -> None:
-    slightly_less = replace(ROUND, round=2, prompt_agreement=0.9 - CLEARLY / 2)
+    slightly_less = replace(ROUND, round=2, prompt_agreement=0.9 - TRUST_NOISE / 2)
     assert best_round([ROUND, slightly_less], CONFIG) == 2
 
 
@@ -106,7 +106,7 @@ def test_never_answers_with_clearly_less_agreement_than_any_round(
         for i, (u, p) in enumerate(values)
     ]
     chosen = best_round(rounds, replace(CONFIG, min_prompt_agreement=0.0))
-    assert sum(values[chosen - 1]) >= max(u + p for u, p in values) - 2 * CLEARLY - 1e-9
+    assert sum(values[chosen - 1]) >= max(u + p for u, p in values) - 2 * TRUST_NOISE - 1e-9
 
 
 def test_verdict_names_what_a_user_should_know() -> None:
@@ -129,14 +129,14 @@ def test_verdict_names_what_a_user_should_know() -> None:
 
 
 def test_at_most_three_views_are_named_worst_first() -> None:
-    assert to_look_at({"a": 0.75, "b": 0.9}, CONFIG) == ""
-    assert to_look_at({"a": 0.7, "b": 0.9}, CONFIG) == "view a disagrees: look at it"
-    assert to_look_at({"a": 0.7, "b": 0.2}, CONFIG) == "views b and a disagree: look at them"
+    assert doubtful_views({"a": 0.75, "b": 0.9}, CONFIG) == ""
+    assert doubtful_views({"a": 0.7, "b": 0.9}, CONFIG) == "view a disagrees: look at it"
+    assert doubtful_views({"a": 0.7, "b": 0.2}, CONFIG) == "views b and a disagree: look at them"
     many = {name: i / 10 for i, name in enumerate("abcde")}
-    assert to_look_at(many, CONFIG) == "5 views disagree, most of all a, b and c: look at them"
+    assert doubtful_views(many, CONFIG) == "5 views disagree, most of all a, b and c: look at them"
 
 
 def test_what_lies_beyond_the_pictures_is_told_where_it_is_much() -> None:
-    assert beyond_pictures(0.15, CONFIG) == ""
+    assert outside_note(0.15, CONFIG) == ""
     said = "22% of it lies outside the pictures it was marked in: mark it in one more"
-    assert beyond_pictures(0.219, CONFIG) == said
+    assert outside_note(0.219, CONFIG) == said

@@ -17,7 +17,12 @@ from sa3d.voting.config import SelfPromptConfig
         (LoopConfig, "prior", math.nan, "'loop.prior' must be between 0 and 1, is nan"),
         (LoopConfig, "max_gap", -0.1, "'loop.max_gap' must be at least 0"),
         (ConvergenceConfig, "max_rounds", -4, "^'loop.convergence.max_rounds' must be at least 0"),
-        (ConvergenceConfig, "look_at", 2.0, "'loop.convergence.look_at' must be between 0 and 1"),
+        (
+            ConvergenceConfig,
+            "warn_agreement",
+            2.0,
+            "'loop.convergence.warn_agreement' must be between 0 and 1",
+        ),
         (SelfPromptConfig, "positive_points", -1, "^'loop.prompting.positive_points' must be at"),
     ],
 )
@@ -28,4 +33,4 @@ def test_values_that_make_no_sense_are_refused(kind, name, value, words):
 
 def test_values_at_the_limits_are_taken():
     limits = {"lam": 1e-9, "neighbours": 0, "held_out": 1.0, "reach": math.inf}
-    LoopConfig(**limits, convergence=ConvergenceConfig(max_rounds=0, look_at=0.0))
+    LoopConfig(**limits, convergence=ConvergenceConfig(max_rounds=0, warn_agreement=0.0))

@@ -229,7 +229,7 @@ def test_a_restored_round_has_the_evidence_it_had(analytic: AnalyticScene) -> No
     loop = ObjectLoop(analytic.scene, oracle(analytic), "ball", [prompt(analytic)], LoopConfig())
     list(segment_object(loop))
     before = loop.state.evidence.total.clone()
-    loop.state.recount(dict(loop.state.votes))
+    loop.state.recount_votes(dict(loop.state.votes))
     torch.testing.assert_close(loop.state.evidence.total, before, rtol=1e-4, atol=1e-4)
 
 

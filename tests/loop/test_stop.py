@@ -203,7 +203,7 @@ def test_an_object_cut_off_by_the_prompted_picture_is_told_of(tmp_path: Path) ->
     loop = loop_of(cut_off, LoopConfig())
     *_, last = segment_object(loop)
     assert isinstance(last, Finished)
-    share = loop.state.share_unframed()
+    share = loop.state.share_outside_photos()
     assert 0.2 < share < 0.8
     assert f"{share:.0%} of it lies outside the pictures it was marked in" in last.verdict
 
@@ -211,7 +211,7 @@ def test_an_object_cut_off_by_the_prompted_picture_is_told_of(tmp_path: Path) ->
 def test_an_object_whole_in_the_picture_has_nothing_outside(still_life: AnalyticScene) -> None:
     loop = loop_of(still_life, LoopConfig())
     *_, last = segment_object(loop)
-    assert loop.state.share_unframed() == 0
+    assert loop.state.share_outside_photos() == 0
     assert isinstance(last, Finished)
     assert "outside" not in last.verdict
 

@@ -59,7 +59,7 @@ def test_round_trip_is_exact(voted: Segmentation, tmp_path: Path) -> None:
     views[4] = replace(views[4], corrected=~views[4].mask)
     ball = replace(voted.object("ball"), views=views, converged=False)
     voted = replace(voted, objects={**voted.objects, "ball": ball}, lam=1.3)
-    voted = voted.painted("crate", (1, 2, 3))
+    voted = voted.recolored("crate", (1, 2, 3))
 
     save_segmentation(voted, tmp_path / "out", PROVENANCE)
     loaded = load_segmentation(tmp_path / "out")
@@ -72,7 +72,7 @@ def test_round_trip_is_exact(voted: Segmentation, tmp_path: Path) -> None:
 def test_a_folder_without_colors_has_those_of_the_palette(
     voted: Segmentation, tmp_path: Path
 ) -> None:
-    save_segmentation(voted.painted("ball", (1, 2, 3)), tmp_path / "s")
+    save_segmentation(voted.recolored("ball", (1, 2, 3)), tmp_path / "s")
     manifest = tmp_path / "s/segmentation.json"
     content = json.loads(manifest.read_text())
     for one in content["objects"]:
@@ -210,6 +210,6 @@ def test_nothing_is_not_saved(voted: Segmentation, tmp_path: Path) -> None:
 
 
 def test_colors_by_place_come_back_as_they_were_shown(voted: Segmentation, tmp_path: Path) -> None:
-    painted = voted.painted("ball", COLORS[1])  # that of the crate's place
+    painted = voted.recolored("ball", COLORS[1])  # that of the crate's place
     save_segmentation(painted, tmp_path / "out")
     assert load_segmentation(tmp_path / "out").segmentation.colors == painted.colors

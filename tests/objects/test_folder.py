@@ -16,7 +16,7 @@ def test_a_summary_says_what_the_loaded_segmentation_says(
     voted: Segmentation, tmp_path: Path, lam: float
 ) -> None:
     assert not is_segmentation(tmp_path)
-    voted = replace(voted.painted("ball", (1, 2, 3)), lam=lam)
+    voted = replace(voted.recolored("ball", (1, 2, 3)), lam=lam)
     save_segmentation(voted, tmp_path / "s", {"load_config": "config.yml"})
     assert is_segmentation(tmp_path / "s")
     loaded, summary = load_segmentation(tmp_path / "s"), read_summary(tmp_path / "s")

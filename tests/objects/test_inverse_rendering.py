@@ -48,7 +48,7 @@ def test_closed_form_on_an_analytic_view(still_life: AnalyticScene, lam: float) 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), lam=st.floats(0.1, 5))
 def test_evidence_over_views_is_the_sum_of_steps(seed: int, lam: float) -> None:
-    evidence, steps = Evidence.none(9), torch.zeros(9)
+    evidence, steps = Evidence.zeros(9), torch.zeros(9)
     for view in range(3):
         operator = random_operator(seed + view, rays=11, elements=9)
         mask = torch.rand(11, generator=torch.Generator().manual_seed(seed + view))
@@ -78,7 +78,7 @@ def test_vote_by_hand() -> None:
         weight=torch.tensor([0.5, 0.25, 1.0]),
         keys=torch.tensor([7, 9]),
     ).bind(torch.tensor([3, 7, 9]))
-    evidence = Evidence.none(3)
+    evidence = Evidence.zeros(3)
     evidence.add(operator, Vote(torch.tensor([1.0, 0.5]), torch.tensor([1.0, 0.2])))
     assert evidence.object.tolist() == pytest.approx([0, 0.5, 0.25 + 0.1])
     assert evidence.total.tolist() == pytest.approx([0, 0.5, 0.25 + 0.2])
@@ -99,7 +99,7 @@ def test_taking_a_vote_back() -> None:
     first, second = (random_operator(seed, rays=11, elements=9) for seed in (1, 2))
     kept = Vote(torch.rand(11), torch.rand(11))
     gone = Vote(torch.rand(11), torch.rand(11))
-    expected, evidence = Evidence.none(9), Evidence.none(9)
+    expected, evidence = Evidence.zeros(9), Evidence.zeros(9)
     expected.add(first, kept)
     evidence.add(second, gone)
     evidence.add(first, kept)
@@ -116,14 +116,14 @@ def test_share_counts_the_unknown_with_the_prior() -> None:
 
 
 def test_no_evidence_labels_nothing() -> None:
-    assert not Evidence.none(4).labels().any()
+    assert not Evidence.zeros(4).labels().any()
 
 
 def test_a_snapshot_stays_what_it_is_and_is_copied_only_when_something_changes() -> None:
     where, one = torch.tensor([True, False, False]), torch.ones(1)
     changes = [
-        lambda evidence: evidence.put_at(torch.tensor([1]), Evidence(one, 2 * one)),
-        lambda evidence: evidence.raise_total(where, 0.5),
+        lambda evidence: evidence.set_at(torch.tensor([1]), Evidence(one, 2 * one)),
+        lambda evidence: evidence.add_to_total(where, 0.5),
     ]
     for change in changes:
         for changed_first in (True, False):

@@ -41,5 +41,5 @@ def test_doubt_glows_at_even_odds_and_is_blue_without_votes(
     assert abs(split.astype(int) - HEAT[-1]).max() <= 3
     sure = shown(Evidence(total, total))[on].astype(int)
     assert (sure.max(axis=-1) - sure.min(axis=-1)).max() <= 3  # grey
-    unknown = shown(Evidence.none(len(total)))[on].mean(axis=0)
+    unknown = shown(Evidence.zeros(len(total)))[on].mean(axis=0)
     assert unknown.argmax() == np.argmax(UNKNOWN)

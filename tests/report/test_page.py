@@ -64,7 +64,7 @@ def test_page_shows_the_agreement_of_the_round_that_was_kept(
 
 
 def test_page_of_an_object_without_surface(still_life: AnalyticScene, voted: Segmentation) -> None:
-    nothing = replace(voted.object("ball"), evidence=Evidence.none(len(voted.elements)))
+    nothing = replace(voted.object("ball"), evidence=Evidence.zeros(len(voted.elements)))
     empty = replace(voted, objects={"ball": nothing})
     page = report_page(still_life.scene, empty, ["ball"], {}, config=QUICK)
     assert "is empty: no part of the scene belongs to it" in page.replace("&#39;", "'")

@@ -54,7 +54,7 @@ def test_elements_without_votes_are_doubtful(
     still_life: AnalyticScene, voted: Segmentation
 ) -> None:
     sure = next_views(still_life.scene, voted, "ball")
-    nothing = Evidence.none(len(voted.elements))
+    nothing = Evidence.zeros(len(voted.elements))
     unsure = next_views(still_life.scene, changed(voted, evidence=nothing, views={}), "ball", 3)
     assert len(unsure) == 3
     assert unsure[0].doubt > 0.3 > 0.1 > sure[0].doubt
@@ -82,7 +82,7 @@ def test_doubt_in_the_views_around_counts(still_life: AnalyticScene, voted: Segm
 def test_a_view_with_prompts_has_a_lower_score(
     still_life: AnalyticScene, voted: Segmentation
 ) -> None:
-    unprompted = changed(voted, evidence=Evidence.none(len(voted.elements)), prompts=())
+    unprompted = changed(voted, evidence=Evidence.zeros(len(voted.elements)), prompts=())
     first = next_views(still_life.scene, unprompted, "ball", 1)[0]
     marked = [Prompt(first.view, "ball", points=((1.0, 1.0),), labels=(1,))] * 2
     again = next_views(still_life.scene, replace_prompts(unprompted, marked), "ball")

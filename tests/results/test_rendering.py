@@ -45,7 +45,7 @@ def test_photo(still_life: AnalyticScene, voted: Segmentation, ball: ObjectRende
 def test_an_object_is_tinted_in_its_own_color(
     still_life: AnalyticScene, voted: Segmentation
 ) -> None:
-    painted = voted.painted("ball", (1, 2, 3))
+    painted = voted.recolored("ball", (1, 2, 3))
     overlay = ObjectRenderer(still_life.scene, painted, "ball").over_photo(2, "overlay")
     mask, _ = final_mask(still_life.scene, painted, "ball", 2)
     photo = still_life.scene.views[2].image()

@@ -101,5 +101,7 @@ def test_only_a_segmenter_without_weights_is_told(
         "sa3d.loop.object_loop.clicked_surface", lambda _, index, __: told.append(index)
     )
     for segmenter in (knowing, GraphCutSegmenter()):
-        ObjectLoop(scene.scene, segmenter, "it", [prompt], LoopConfig()).user_mask(1, [prompt])
+        ObjectLoop(scene.scene, segmenter, "it", [prompt], LoopConfig()).mask_from_prompts(
+            1, [prompt]
+        )
     assert told == [1]

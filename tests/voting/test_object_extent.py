@@ -15,7 +15,7 @@ from sa3d.loop.object_state import ObjectState
 from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import ViewRecord
 from sa3d.testing.analytic_scene import AnalyticScene
-from sa3d.voting.extent import Extent, beyond_closed_edges, own_surface
+from sa3d.voting.extent import Extent, beyond_clear_edges, object_surface
 
 
 def test_outliers_do_not_stretch_the_extent() -> None:
@@ -35,11 +35,11 @@ def test_grown_contains_by_hand() -> None:
 def test_own_surface_leaves_the_border_out(still_life: AnalyticScene) -> None:
     view = still_life.scene.prepared(0)
     mask = torch.from_numpy(still_life.masks["ball"][0]).reshape(-1)
-    inner = own_surface(view, mask)
+    inner = object_surface(view, mask)
     assert 0 < len(inner) < int(mask.sum())
     single = torch.zeros_like(mask)
     single[int(mask.nonzero()[0])] = True
-    assert len(own_surface(view, single)) == 1
+    assert len(object_surface(view, single)) == 1
 
 
 @pytest.mark.parametrize("share", [6.0, 0.1], ids=["through a hole", "floater in front"])
@@ -57,9 +57,9 @@ def test_what_is_far_behind_or_before_is_no_part_of_the_surface(
     points[patch] = eye + share * (points[patch] - eye)
     depth[patch] *= share
     other = replace(view, points_world=points, render=replace(view.render, depth=depth))
-    size = Extent.of(own_surface(view, ball)).size
+    size = Extent.of(object_surface(view, ball)).size
     assert Extent.of(points.reshape(-1, 3)[ball]).size > 2 * size
-    assert Extent.of(own_surface(other, ball)).size < 1.05 * size
+    assert Extent.of(object_surface(other, ball)).size < 1.05 * size
 
 
 def test_a_surface_in_pieces_is_kept_whole(still_life: AnalyticScene) -> None:
@@ -68,7 +68,7 @@ def test_a_surface_in_pieces_is_kept_whole(still_life: AnalyticScene) -> None:
     points = view.points_world.clone()
     noise = torch.rand(points.shape, generator=torch.Generator().manual_seed(0))
     torn = replace(view, points_world=points + 20 * noise)
-    assert len(own_surface(torn, ball)) == len(own_surface(view, ball))
+    assert len(object_surface(torn, ball)) == len(object_surface(view, ball))
 
 
 def test_a_thin_thing_is_not_eroded_away(still_life: AnalyticScene) -> None:
@@ -77,7 +77,7 @@ def test_a_thin_thing_is_not_eroded_away(still_life: AnalyticScene) -> None:
     thin = torch.zeros(shape, dtype=torch.bool)
     thin[shape[0] // 2 : shape[0] // 2 + 2, 4:-4] = True
     thin[shape[0] // 2 + 2, 10:13] = True  # three pixels that a border leaves one of
-    assert len(own_surface(view, thin.reshape(-1))) > 10
+    assert len(object_surface(view, thin.reshape(-1))) > 10
 
 
 PHOTO = Camera(torch.eye(4)[:3], fx=100.0, fy=100.0, cx=100.0, cy=50.0, width=200, height=100)
@@ -112,7 +112,7 @@ def test_an_object_does_not_go_on_beyond_an_edge_its_mask_leaves_clear(
 ) -> None:
     mask = np.zeros((100, 200), dtype=bool)
     mask[rows, columns] = True
-    assert beyond_closed_edges(PHOTO, mask, AROUND).tolist() == beyond
+    assert beyond_clear_edges(PHOTO, mask, AROUND).tolist() == beyond
 
 
 @pytest.mark.parametrize("how", ["mask", "box", "click"])
@@ -125,12 +125,12 @@ def test_a_box_or_a_mask_tells_where_the_object_ends(still_life: AnalyticScene, 
     }[how]
     state = ObjectState.fresh(scene, LoopConfig(reach=100.0), [prompt])
     state.records[0] = ViewRecord("prompted", 1.0, 1.0, 4.0, ball, None, "user's prompt")
-    state.put(0, state.vote_of(0))
+    state.cast_vote(0, state.vote_of(0))
     state.measure_extent()
     outside = ~scene.views[0].camera.in_image(scene.elements.positions_world)
     assert 0 < int(outside.sum()) < len(outside)
     if how == "click":
-        assert not state.far.any()
+        assert not state.out_of_reach.any()
     else:
-        assert torch.equal(state.far, outside)
+        assert torch.equal(state.out_of_reach, outside)
         assert (state.evidence.total[outside] > 0).all()

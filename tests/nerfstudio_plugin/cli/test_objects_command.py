@@ -16,7 +16,7 @@ from sa3d.objects.colors import object_color
 def both(command_line, ball, photographed):
     """A segmentation of ``ball`` and a double of it, ``twin``; they overlap wholly."""
     saved = load_segmentation(ball)
-    twin = saved.segmentation.painted("ball", object_color(1)).renamed("ball", "twin").objects
+    twin = saved.segmentation.recolored("ball", object_color(1)).renamed("ball", "twin").objects
     saved.segmentation.objects.update(twin)
     save_segmentation(saved.segmentation, ball, saved.provenance, overwrite=True)
     return ball
