@@ -121,7 +121,7 @@ class _ObjectPage:
         one = self.segmentation.object(name)
         label = list(self.segmentation.objects).index(name)
         color = self.segmentation.colors[name]
-        shown = spread_views(self.scene, one, self.config.max_views)
+        shown = shown_views(self.scene, one, self.config.max_views)
         rejected = [i for i, record in sorted(one.views.items()) if record.outcome == "rejected"]
         return {
             "name": name,
@@ -238,7 +238,7 @@ def prompted_views(scene: Scene, one: ObjectResult) -> list[int]:
     return list(dict.fromkeys(named))
 
 
-def spread_views(scene: Scene, one: ObjectResult, count: int) -> list[int]:
+def shown_views(scene: Scene, one: ObjectResult, count: int) -> list[int]:
     """Choose up to ``count`` views of an object: the prompted ones, then the farthest from those.
 
     Views that do not see the object are left out. Views without prompts are in the order of the

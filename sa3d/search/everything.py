@@ -78,7 +78,7 @@ class ObjectProposer:
     def run(self) -> Iterator[MasksProposed]:
         """Search the views one by one, and add to ``masks``."""
         standing_out = find_standing_out(self.scene, self.config.standing_out)
-        chosen = spread_views(self.scene, self.config.views)
+        chosen = _far_views(self.scene, self.config.views)
         for position, index in enumerate(chosen):
             self.scene.encode(index, self.segmenter)
             off_planes = self._off_planes(index, standing_out)
@@ -171,8 +171,8 @@ class ObjectProposer:
         return _Lifted(proposed, prepared.operator.element_ids, sums[:, 1], inside)
 
 
-def spread_views(scene: Scene, count: int) -> list[int]:
-    """``count`` views far from each other, the first one the nearest to all."""
+def _far_views(scene: Scene, count: int) -> list[int]:
+    """Return ``count`` views far from each other, starting with the most central one."""
     distances = camera_distances([view.camera for view in scene.views])
     middle = int(distances.sum(dim=1).argmin())
     return farthest_views(distances, range(len(scene.views)), count, [middle])

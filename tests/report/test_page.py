@@ -10,7 +10,7 @@ from sa3d.base.errors import SA3DError
 from sa3d.objects.inverse_rendering import Evidence
 from sa3d.objects.segmentation import Segmentation
 from sa3d.report.config import ReportConfig
-from sa3d.report.page import images_per_object, prompted_views, report_page, spread_views
+from sa3d.report.page import images_per_object, prompted_views, report_page, shown_views
 from sa3d.testing.analytic_scene import AnalyticScene
 
 QUICK = ReportConfig(max_views=3, doubt_views=1, turntable_frames=2, turntable_side=24)
@@ -78,11 +78,11 @@ def test_views_shown_are_the_prompted_and_far_apart(
 ) -> None:
     one = voted.object("ball")
     assert prompted_views(still_life.scene, one) == [0]
-    chosen = spread_views(still_life.scene, one, 4)
+    chosen = shown_views(still_life.scene, one, 4)
     assert chosen[0] == 0
     assert len(set(chosen)) == 4
     centers = np.array([v.camera.position.numpy() for v in still_life.scene.views])
     apart = np.linalg.norm(centers[chosen][:, None] - centers[chosen], axis=-1)
     assert apart[apart > 0].min() > 1.5
     unseen = {i: replace(r, outcome="unseen") if i % 2 else r for i, r in one.views.items()}
-    assert all(i % 2 == 0 for i in spread_views(still_life.scene, replace(one, views=unseen), 12))
+    assert all(i % 2 == 0 for i in shown_views(still_life.scene, replace(one, views=unseen), 12))
