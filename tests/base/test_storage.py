@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from sa3d.base.storage import (
     check_new_file,
     load_arrays,
     save_arrays,
+    write_json,
 )
 
 
@@ -190,3 +192,15 @@ def test_an_interrupted_write_leaves_no_file_and_no_warning(tmp_path: Path) -> N
     save_arrays(tmp_path / "x.npz", {"one": np.arange(3)}, compress=True)
     with np.load(tmp_path / "x.npz") as stored:
         np.testing.assert_array_equal(stored["one"], [0, 1, 2])
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    file = tmp_path / "new/report.json"
+    write_json(file, {"folder": tmp_path, "views": [1, 2]})
+    assert json.loads(file.read_text()) == {"folder": str(tmp_path), "views": [1, 2]}
+    circle: dict[str, object] = {}
+    circle["itself"] = circle
+    with pytest.raises(ValueError, match="Circular"):
+        write_json(file, circle)
+    assert json.loads(file.read_text())["views"] == [1, 2]
+    assert names(file.parent) == ["report.json"]
