@@ -1,10 +1,10 @@
-"""Measure what each segmenter costs: time to encode a view, time per prompt, memory, disk.
+"""Measure the cost of each segmenter: time to encode a view, time per prompt, memory, disk.
 
     python scripts/benchmarks/backends.py                          # writes docs/segmenters.md
     python scripts/benchmarks/backends.py --names edgetam sam3     # the other rows stay
 
-The models have their true sizes and random weights, so nothing is downloaded, and nothing is said
-about the quality of the masks. Each runs in a process of its own, whose peak memory is told.
+The models have their true sizes and random weights, so nothing is downloaded, and the quality of
+the masks is not measured. Each runs in a process of its own, whose peak memory is reported.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 PROMPTS = 5
 IMAGE_HW = (720, 960)
 NEEDED_GB = 3.0
-"""What the libraries and a view's features need beside the weights, roughly."""
+"""Memory for the libraries and a view's features, beside the weights; a rough value."""
 
 _HEAD = """# Segmenters: what they cost
 
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(name: str, device: str, tiny: bool) -> dict[str, Any]:
-    """Numbers of one segmenter, in this process."""
+    """Return the numbers of one segmenter, measured in this process."""
     segmenter, parameters_m = _build(name, device, tiny)
     height, width = IMAGE_HW
     image = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
@@ -113,7 +113,7 @@ def measure(name: str, device: str, tiny: bool) -> dict[str, Any]:
 
 
 def _build(name: str, device: str, tiny: bool) -> tuple[PromptableSegmenter, float]:
-    """A segmenter with random weights, and its millions of parameters."""
+    """Return a segmenter with random weights, and its parameters in millions."""
     if name == EMBEDDED:
         from sa3d.segmenters.graphcut.segmenter import GraphCutSegmenter
 
@@ -136,7 +136,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _in_a_process(name: str, device: str, tiny: bool, limit_s: float) -> dict[str, Any]:
-    """The numbers of one segmenter, or {"skipped": why}."""
+    """Return the numbers of one segmenter, or ``{"skipped": reason}``."""
     needed = REGISTRY[name].parameters_m * 4e6 / 1e9 * 2 + NEEDED_GB
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     if needed > free and not tiny:

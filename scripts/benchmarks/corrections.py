@@ -1,10 +1,10 @@
-"""How many clicks a user needs: corrections that go on, against everything run again.
+"""Count the clicks a user needs: corrections, against running everything again.
 
 A simulated user starts with one click in the middle of the object, in the view that shows most of
-it, then looks at a view with an exact mask and clicks the middle of the largest error there; and so
-on, until the mean IoU over views is 0.95. The four ways differ in the view:
+it. Then the user compares a view with its exact mask and clicks the middle of the largest error
+there, until the mean IoU over views is 0.95. The four ways differ in the view:
 
-- *worst view*: the one with the lowest IoU; the click goes on from what is there.
+- *worst view*: the one with the lowest IoU; the click corrects the object.
 - *proposed view*: the one that ``sa3d next-view`` proposes; the same.
 - *random view*: any that shows an error, once for each of ``--seeds``; the same.
 - *one view, rerun*: always the first one, and each click starts the whole loop afresh.
@@ -13,8 +13,8 @@ on, until the mean IoU over views is 0.95. The four ways differ in the view:
     python scripts/benchmarks/corrections.py --load-config RUN/config.yml --data DATA \
         --masks skull=DATA/masks_gt
 
-With ``--output`` each row is written when it is measured; run again, what is there is skipped, and
-rows of several scenes come together in one table.
+With ``--output``, each row is written when it is measured. A later run skips the rows that are
+there, and rows of several scenes come together in one table.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ HOW = ("worst view", "proposed view", "random view", "one view, rerun")
 
 @dataclass
 class Options(SceneOptions):
-    """What to measure."""
+    """Command-line options."""
 
     clicks: int = 8
-    """Corrections at most."""
+    """Largest number of corrections."""
     how: tuple[str, ...] = HOW
-    """Ways to go on."""
+    """Ways to choose the next view."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Of the random views."""
+    """Seeds of the random views."""
     box: bool = False
     """Start with a box instead of a click."""
 
@@ -68,16 +68,16 @@ class Run:
     seconds: list[float]
 
     def clicks_to(self, goal: float) -> int | None:
-        """Corrections until the goal was reached; None if it was not."""
+        """Return the corrections until the goal was reached; None if it was not."""
         return next((i for i, value in enumerate(self.ious) if value >= goal), None)
 
 
 def simulate(first: Session, exact: Masks, options: Options, how: str, seed: int) -> Run:
-    """One user at work on one object.
+    """Simulate one user who corrects one object.
 
     Args:
-        first: has found the object from the first prompt alone; not changed.
-        seed: of random views.
+        first: a session that found the object from the first prompt alone; it is not changed.
+        seed: seed of the random views.
     """
     scene, (name,) = first.scene, first.result().objects
     prompts, random = first.prompts(name), np.random.default_rng(seed)
@@ -117,10 +117,10 @@ def chosen_view(
     ious: Mapping[int, float],
     random: np.random.Generator,
 ) -> int:
-    """The view the user goes to next, of those with an error.
+    """Return the view that the user corrects next, one of those with an error.
 
     Args:
-        ious: of the views as they are.
+        ious: present IoU by view.
     """
     wrong = [index for index, value in ious.items() if value < 1]
     if how == "proposed view":
@@ -134,7 +134,7 @@ def chosen_view(
 
 
 def segmented(scene: Scene, start: Prompt, options: Options) -> Session:
-    """A session that has found an object from its first prompt."""
+    """Return a session that has found an object from its first prompt."""
     session = Session(scene, load_segmenter("graphcut"), options.loop)
     session.add_prompts([start])
     for _ in session.run():
@@ -143,7 +143,7 @@ def segmented(scene: Scene, start: Prompt, options: Options) -> Session:
 
 
 def first_prompt(scene: Scene, name: str, exact: Masks, box: bool) -> Prompt:
-    """A click in the middle of the object, or its box, in the view that shows most of it."""
+    """Return a click in the middle of the object, or its box, in the view that shows most of it."""
     view = max(exact, key=lambda index: int(exact[index].sum()))
     if box:
         return reference_prompt(scene, name, view, exact[view], 0)
@@ -153,12 +153,12 @@ def first_prompt(scene: Scene, name: str, exact: Masks, box: bool) -> Prompt:
 
 
 def row(name: str, how: str, seed: int, run: Run) -> dict[str, Any]:
-    """A line of the table."""
+    """Return a line of the table."""
     goals = {f"clicks_to_{goal:.2f}": run.clicks_to(goal) for goal in GOALS}
     per_click = float(np.median(run.seconds[1:])) if len(run.seconds) > 1 else None
-    said = {"start": run.ious[0], "best": max(run.ious), "end": run.ious[-1], "ious": run.ious}
-    which = {"object": name, "how": how, "seed": seed}
-    return {**which, **goals, **said, "seconds_per_click": per_click}
+    ious = {"start": run.ious[0], "best": max(run.ious), "end": run.ious[-1], "ious": run.ious}
+    names = {"object": name, "how": how, "seed": seed}
+    return {**names, **goals, **ious, "seconds_per_click": per_click}
 
 
 def print_table(rows: Sequence[dict[str, Any]]) -> None:
@@ -179,19 +179,19 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
 def print_summary(rows: Sequence[dict[str, Any]], clicks: int) -> None:
     """Print a line per way: means over objects, each object's runs averaged first.
 
-    Clicks to a goal are means over all runs, those that never reached it counted as one click more
-    than they were given; how many did is behind. A run that ended early, content or without an
-    error left, keeps its last mean IoU.
+    Clicks to a goal are means over all runs, a run that never reached it counts one click more than
+    it had. The number of runs that reached it follows in brackets. A run that ended early keeps its
+    last mean IoU.
     """
     after = " | ".join(f"IoU after {n}" for n in range(clicks + 1))
     print(f"\n| | clicks to .85 | .90 | .95 | {after} |")
     print("|---" * (5 + clicks) + "|")
     for how in dict.fromkeys(one["how"] for one in rows):
-        mine = [one for one in rows if one["how"] == how]
-        objects = [[r for r in mine if r["object"] == n] for n in {r["object"] for r in mine}]
+        runs = [one for one in rows if one["how"] == how]
+        objects = [[r for r in runs if r["object"] == n] for n in {r["object"] for r in runs}]
         cells = []
         for goal in GOALS:
-            found = [r[f"clicks_to_{goal:.2f}"] for r in mine]
+            found = [r[f"clicks_to_{goal:.2f}"] for r in runs]
             spent = [clicks + 1 if value is None else value for value in found]
             reached = len(found) - found.count(None)
             cells.append(f"{np.mean(spent):.1f} ({reached}/{len(found)})")

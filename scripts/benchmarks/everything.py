@@ -1,4 +1,4 @@
-"""How many objects `sa3d segment --everything` finds, on a demo scene with exact masks.
+"""Count the objects that `sa3d segment --everything` finds in a demo scene with exact masks.
 
 An object is found if the mean IoU over all views of one result's final masks with its exact masks
 is at least 0.75 (views where neither has a pixel do not count). Recall: share of the exact objects
@@ -33,19 +33,19 @@ from sa3d.search.everything import EverythingSearch, found_objects
 from sa3d.segmenters.loading import load_segmenter
 
 FOUND = 0.75
-"""Mean IoU over views from which a result is an object."""
+"""A result with this mean IoU over views is an object."""
 
 
 @dataclass
 class Options:
-    """What to measure."""
+    """Command-line options."""
 
     demo: Literal["room", "garden"] = "room"
     """The demo scene."""
     segmenter: str = "graphcut"
-    """As for sa3d segment."""
+    """The segmenter, as for sa3d segment."""
     cache_dir: Path | None = None
-    """Where scene caches lie."""
+    """Folder of the scene caches."""
     output: Path | None = None
     """Folder for the picture and numbers.json."""
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -55,11 +55,11 @@ class Options:
 def iou_table(
     scene: Scene, result: Segmentation, exact: dict[str, list[np.ndarray]]
 ) -> dict[str, dict[str, float]]:
-    """Mean IoU over views of every exact object (outer key) with every result (inner key)."""
-    mine = [final_masks(scene, result, index) for index in range(len(scene.views))]
+    """Return the mean IoU over views of every exact object (outer key) and result (inner key)."""
+    masks_by_view = [final_masks(scene, result, index) for index in range(len(scene.views))]
     return {
         name: {
-            found: mean_iou_over_views([view[found][0] for view in mine], masks)
+            found: mean_iou_over_views([view[found][0] for view in masks_by_view], masks)
             for found in result.objects
         }
         for name, masks in exact.items()
@@ -67,7 +67,7 @@ def iou_table(
 
 
 def matched(table: dict[str, dict[str, float]]) -> dict[str, tuple[str, float]]:
-    """Exact objects and results in pairs, the best pair first, each at most once."""
+    """Pair exact objects with results, the best pair first, each at most once."""
     pairs = sorted(
         ((value, name, found) for name, row in table.items() for found, value in row.items()),
         reverse=True,
@@ -80,7 +80,7 @@ def matched(table: dict[str, dict[str, float]]) -> dict[str, tuple[str, float]]:
 
 
 def main(options: Options) -> None:
-    """Find everything, print the table, write the picture."""
+    """Find everything, print the table, and write the picture."""
     demo = open_demo(options.demo)
     opened = sa3d.open(
         demo.load_config, "demo", data=demo.folder, cache_dir=options.cache_dir, device="auto"

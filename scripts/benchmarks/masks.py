@@ -1,7 +1,7 @@
-"""How much the photo's own edges add to exported masks: IoU and boundary F-score, before, after.
+"""Measure what the photo's edges add to exported masks: IoU and boundary F-score, before and after.
 
-Of a saved segmentation of a scene with exact masks. Boundary F as in DAVIS, at given tolerances,
-mean over the views in which either mask is not empty, then over the objects.
+Measures a saved segmentation of a scene with exact masks. Boundary F is that of DAVIS, at the given
+tolerances: the mean over the views in which either mask is not empty, then over the objects.
 
     python scripts/benchmarks/masks.py --segmentation skull --masks skull=DATA/masks_gt
     python scripts/benchmarks/masks.py --segmentation outputs/demo/room/segmentation --demo room
@@ -30,19 +30,19 @@ from sa3d.scene.scene import Scene
 
 @dataclass(kw_only=True)
 class Options(SavedOptions):
-    """What to measure."""
+    """Command-line options."""
 
     masks: tuple[str, ...] = ()
-    """OBJECT=FOLDER of exact masks, PNG by image stem."""
+    """OBJECT=FOLDER: exact masks of an object, PNG files named by photo stem."""
     demo: Literal["room", "garden"] | None = None
-    """Exact masks of a demo scene instead."""
+    """A demo scene whose exact masks are taken instead."""
     tolerances_px: tuple[float, ...] = (1.0, 2.0)
-    """Distances at which borders still agree."""
+    """Largest distances at which borders agree."""
     refinement: RefinementConfig = field(default_factory=RefinementConfig)
-    """How edges are refined."""
+    """Settings of the refinement."""
 
     def folders(self) -> dict[str, Path]:
-        """Exact masks by object."""
+        """Return the folders of exact masks by object."""
         if self.demo:
             demo = open_demo(self.demo)
             return {name: demo.folder / "masks_gt" / name for name in demo.prompts}
@@ -58,7 +58,7 @@ def measure(
     config: RefinementConfig | None,
     tolerances_px: tuple[float, ...],
 ) -> dict[str, np.ndarray]:
-    """By object: the mean IoU, and the mean boundary F at every tolerance."""
+    """Return, by object, the mean IoU and the mean boundary F at every tolerance."""
     found: dict[str, list[list[float]]] = {name: [] for name in exact}
     for index in range(len(scene.views)):
         masks = refined_masks(scene, segmentation, index, config)

@@ -1,8 +1,7 @@
-"""Meshes of a saved segmentation's objects, measured: is the surface where it should be, does the
-file look as the NeRF does?
+"""Measure the meshes of a saved segmentation's objects: their surface and their colors.
 
 Every object is exported, the file is loaded again and drawn in some of the scene's views by ray
-casting. PSNR (dB) and mask IoU compare that with the NeRF's own picture of the object, over pixels
+casting. PSNR (dB) and mask IoU compare that with the NeRF's own image of the object, over pixels
 that show it in both; `volume` and `chamfer` (mean distance both ways, in % of the diagonal) compare
 with true meshes, if there are any. Seconds and peak memory include opening the scene once.
 
@@ -41,25 +40,25 @@ _COLUMNS = ("faces", "watertight", "volume", "chamfer %", "PSNR", "IoU", "MB", "
 
 @dataclass(kw_only=True)
 class Options(SavedOptions):
-    """What to measure."""
+    """Command-line options."""
 
     output: Path
     """Folder for meshes, pictures and numbers.json."""
     truth: Path | None = None
     """Folder with a true mesh, <object>.ply, of every object, in the frame."""
     frame: Frame = "original"
-    """The frame meshes are written in."""
+    """Frame of the meshes."""
     format: str = "glb"
     """Suffix of the meshes."""
     views: int = 6
-    """Views that are compared, spread over all."""
+    """Number of views that are compared, spread over all."""
     side: int = 256
-    """Longer side of the pictures, at most."""
+    """Largest longer side of the images."""
     mesh: MeshConfig = field(default_factory=MeshConfig)
 
 
 def drawn(mesh: trimesh.Trimesh, camera: Camera, placement: Placement) -> np.ndarray:
-    """The mesh as the camera (world frame) sees it, unshaded: uint8 [H, W, 4]."""
+    """Draw the mesh as the camera (world frame) sees it, unshaded: uint8 [H, W, 4]."""
     rays = camera.image_rays()
     origins = placement.points(rays.origins.double().numpy())
     directions = placement.directions(rays.directions.double().numpy())
@@ -87,32 +86,35 @@ def _colors(mesh: trimesh.Trimesh, corners: np.ndarray, share: np.ndarray) -> np
     return uv_to_interpolated_color(uv, picture)[:, :3]
 
 
-def compared(mine: np.ndarray, nerf: np.ndarray) -> tuple[float, float]:
-    """Squared error of the colors, in [0, 1], and IoU of two pictures of an object, RGBA."""
-    a, b = mine[..., 3] > 127, nerf[..., 3] > 127
+def compared(mesh: np.ndarray, nerf: np.ndarray) -> tuple[float, float]:
+    """Return the squared error of the colors, in [0, 1], and the IoU of two RGBA images."""
+    a, b = mesh[..., 3] > 127, nerf[..., 3] > 127
     both = a & b
-    difference = mine[both][:, :3].astype(float) - nerf[both][:, :3]
+    difference = mesh[both][:, :3].astype(float) - nerf[both][:, :3]
     error = float((difference**2).mean() / 255**2) if both.any() else 1.0
     return error, float(both.sum() / max((a | b).sum(), 1))
 
 
 def against_truth(mesh: trimesh.Trimesh, path: Path) -> dict[str, float]:
-    """Relative volume error and chamfer distance, in % of the true mesh's diagonal."""
+    """Return the relative volume error, and the chamfer distance in % of the true diagonal."""
     from scipy.spatial import KDTree
 
     true: Any = trimesh.load_mesh(path)
-    mine, theirs = (trimesh.sample.sample_surface(m, _SAMPLES, seed=0)[0] for m in (mesh, true))
-    there, back = KDTree(theirs).query(mine)[0].mean(), KDTree(mine).query(theirs)[0].mean()
+    samples, true_samples = (
+        trimesh.sample.sample_surface(m, _SAMPLES, seed=0)[0] for m in (mesh, true)
+    )
+    outward = KDTree(true_samples).query(samples)[0].mean()
+    inward = KDTree(samples).query(true_samples)[0].mean()
     return {
         "volume_error": float(mesh.volume / true.volume - 1),
-        "chamfer_percent": float(100 * (there + back) / 2 / true.scale),
+        "chamfer_percent": float(100 * (outward + inward) / 2 / true.scale),
     }
 
 
 def measured(
     opened: ExportSource, name: str, options: Options
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """The row of an object, and its pictures: the NeRF's above the mesh's."""
+    """Return an object's row, and its images: the NeRF's above the mesh's."""
     placement = opened.placement(options.frame)
     path = options.output / f"{name}.{options.format}"
     started = time.perf_counter()
@@ -128,11 +130,11 @@ def measured(
     steps = np.linspace(0, len(opened.scene.views), options.views, endpoint=False)
     for index in steps.astype(int):
         camera = opened.scene.views[index].camera.fitted(options.side)
-        mine, nerf = drawn(loaded, camera, placement), renderer.from_camera(camera, "object")
-        error, overlap = compared(mine, nerf)
+        image, nerf = drawn(loaded, camera, placement), renderer.from_camera(camera, "object")
+        error, overlap = compared(image, nerf)
         errors.append(error)
         overlaps.append(overlap)
-        columns.append(np.concatenate([_over_grey(nerf), _over_grey(mine)]))
+        columns.append(np.concatenate([_over_grey(nerf), _over_grey(image)]))
     row = {
         "object": name,
         "faces": report.faces,
@@ -155,7 +157,7 @@ def _over_grey(pixels: np.ndarray) -> np.ndarray:
 
 
 def main(options: Options) -> None:
-    """Print the table; write meshes, pictures and numbers."""
+    """Print the table; write meshes, images and numbers."""
     torch.manual_seed(0)
     opened = options.reopen().export_source
     options.output.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""How results fall when the segmenter errs: ours, SA3D's single pass, votes that count alike.
+"""Measure results when the segmenter errs: our loop, SA3D's single pass, and equal votes.
 
-In every generated scene the largest solid of the first photo is marked there with its exact mask;
-in all other views a segmenter answers that knows the exact masks, but errs in a share of them, in
-the same way however often it is asked, and sure of itself. Scenes and errors are drawn from seeds.
+In every generated scene, the largest solid of the first photo is marked there with its exact mask.
+In all other views a segmenter answers that knows the exact masks, but errs in a share of them: in
+the same way at every call, and with a high predicted IoU. Scenes and errors are drawn from seeds.
 
     python scripts/benchmarks/robustness.py --output outputs/robustness
 """
@@ -30,7 +30,7 @@ from sa3d.testing.oracle_segmenter import OracleErrors, OracleSegmenter
 from sa3d.testing.random_scene import largest_in_first_view, random_scene
 
 METHODS = ("ours", "ours, whatever comes out", "single pass", "equal votes")
-"""*Whatever comes out*: not answered with the lifted view where the views agree too little."""
+"""*Whatever comes out*: keeps the votes also where the views agree too little."""
 KINDS = ("dilated", "leaking", "missing part", "wrong object", "empty", "any of these")
 GROWTH = 0.15
 """Dilated masks grow by this share of their size, on all sides."""
@@ -41,24 +41,24 @@ Curves = dict[str, dict[str, dict[str, list[float]]]]
 
 @dataclass
 class Options:
-    """What to measure."""
+    """Command-line options."""
 
     seeds: int = 10
-    """Generated scenes; one object, one run per kind, share and method in each."""
+    """Number of generated scenes: one object, and one run per kind, share and method, in each."""
     shares: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
     """Shares of views in which the segmenter errs."""
     kinds: tuple[str, ...] = KINDS
-    """Ways to err."""
+    """Kinds of errors."""
     methods: tuple[str, ...] = METHODS
-    """What to compare."""
+    """Methods to compare."""
     loop: LoopConfig = field(default_factory=LoopConfig)
-    """How our loop decides."""
+    """Settings of our loop."""
     output: Path | None = None
     """Folder for table.md, curves.png and numbers.json."""
 
 
 def errors_of(kind: str, share: float, seed: int) -> OracleErrors:
-    """The segmenter's errors; *any* spreads the share evenly over the other five kinds."""
+    """Return the segmenter's errors; *any* spreads the share evenly over the other five kinds."""
     fifth = 1 - (1 - share) ** 0.2  # five independent draws, together the share
     each = {name: fifth if kind == KINDS[-1] else share * (kind == name) for name in KINDS}
     return OracleErrors(
@@ -73,7 +73,7 @@ def errors_of(kind: str, share: float, seed: int) -> OracleErrors:
 
 
 def mean_iou(scene: AnalyticScene, method: str, errors: OracleErrors, loop: LoopConfig) -> float:
-    """Mean IoU over views of the marked solid, segmented in one of the ``METHODS``."""
+    """Return the mean IoU over views of the marked solid, segmented with one of the ``METHODS``."""
     name, views = largest_in_first_view(scene), scene.scene.views
     solids = [solid for solid in scene.masks if solid != "table"]
     segmenter = OracleSegmenter(
@@ -108,7 +108,7 @@ def mean_iou(scene: AnalyticScene, method: str, errors: OracleErrors, loop: Loop
 
 
 def measure(options: Options) -> Curves:
-    """All scenes, errors and methods."""
+    """Run all scenes, errors and methods."""
     curves: Curves = {
         kind: {m: {f"{share:g}": [] for share in options.shares} for m in options.methods}
         for kind in options.kinds
@@ -131,7 +131,7 @@ def measure(options: Options) -> Curves:
 
 
 def table(curves: Curves) -> str:
-    """Mean over seeds, and the tenth percentile in brackets."""
+    """Return the mean over seeds, with the tenth percentile in brackets, as a table."""
     shares = list(next(iter(next(iter(curves.values())).values())))
     lines = ["| error | method | " + " | ".join(f"{float(s):.0%}" for s in shares) + " |"]
     lines.append("|---" * (2 + len(shares)) + "|")
@@ -143,7 +143,7 @@ def table(curves: Curves) -> str:
 
 
 def draw(curves: Curves, path: Path) -> None:
-    """One panel per kind of error: mean over scenes, the middle half shaded."""
+    """Draw a panel per kind of error: mean over scenes, the middle half shaded."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,4 +1,4 @@
-"""Measure a 2D segmenter on pictures with true masks, and print a table.
+"""Measure a 2D segmenter on photos with exact masks, and print a table.
 
     python scripts/benchmarks/segmenter.py ../shared/data/grabcut50
     python scripts/benchmarks/segmenter.py ../shared/data/canclip --prompts refine --output table.md
@@ -31,7 +31,7 @@ DAMAGES = ("blurred", "shifted", "chunk", "eroded", "all")
 
 @dataclass(frozen=True)
 class Case:
-    """One object in one picture: image [H, W, 3] u8 RGB, truth and counted [H, W] bool."""
+    """One object in one photo: image [H, W, 3] uint8 RGB, truth and counted [H, W] bool."""
 
     label: str
     image: np.ndarray
@@ -39,7 +39,7 @@ class Case:
     counted: np.ndarray
 
     def iou(self, mask: np.ndarray) -> float:
-        """IoU with the truth over the counted pixels."""
+        """Return the IoU with the truth over the counted pixels."""
         a, b = mask & self.counted, self.truth & self.counted
         return float((a & b).sum() / max((a | b).sum(), 1))
 
@@ -52,7 +52,7 @@ class Case:
 
 @dataclass
 class Args:
-    """What to measure.
+    """Command-line options.
 
     Attributes:
         data: folder with images and masks_gt.
@@ -73,7 +73,7 @@ class Args:
 
 @dataclass(frozen=True)
 class Row:
-    """One prediction: number of its case, IoU before, of the chosen and best candidate, CPU s."""
+    """One prediction: its case, IoU before, IoU of the chosen and the best candidate, CPU s."""
 
     case: int
     before: float
@@ -94,7 +94,7 @@ class Table:
     def add(
         self, name: str, case: Case, found: MaskPrediction, seconds: float, before: float = 0.0
     ) -> None:
-        """Note a prediction; the candidate with the highest score is the chosen one."""
+        """Add a prediction; the candidate with the highest score is the chosen one."""
         ious = [case.iou(mask) for mask in found.masks]
         chosen = ious[int(found.scores.argmax())]
         self.rows[name].append(Row(self.number, before, chosen, max(ious), seconds))
@@ -104,7 +104,7 @@ class Table:
             self.outside += [float((a & ~b).sum() / max(a.sum(), 1)) for a, b in pairs]
 
     def markdown(self) -> str:
-        """The predictions, then the scores of candidates beside their true IoU."""
+        """Return the predictions, then the scores of candidates beside their true IoU."""
         lines = [
             "| prompt | cases | before | mean IoU | even / odd cases | median | share > 0.8 | worst"
             " | best of K | CPU s |",
@@ -155,7 +155,7 @@ class Table:
 
 
 def cases_of(data: Path) -> Iterator[Case]:
-    """All objects of all pictures with a true mask, by file name."""
+    """Yield all objects of all photos with an exact mask, by file name."""
     for path in sorted((data / "masks_gt").rglob("*.png")):
         grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         image = next((data / "images").glob(path.stem + ".*"))
@@ -166,7 +166,7 @@ def cases_of(data: Path) -> Iterator[Case]:
 
 
 def damaged_logits(truth: np.ndarray, damage: str, seed: int) -> np.ndarray:
-    """A mask as a weak 3D model would render it: logits [256, 256] of a mask [H, W] bool.
+    """Return a mask [H, W] bool as a weak 3D model would render it: logits [256, 256].
 
     Blur 3 % of the object's size, shift 3 %, a missing disc of radius 22 %, erosion by 3 %.
     """
@@ -193,18 +193,18 @@ def damaged_logits(truth: np.ndarray, damage: str, seed: int) -> np.ndarray:
 
 
 def mask_of(logits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Logits [256, 256] as a mask [H, W] bool."""
+    """Return logits [256, 256] as a mask [H, W] bool."""
     return cv2.resize(logits, shape[::-1]) > 0
 
 
 def centre_of_error(case: Case, mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """The pixel (x, y) deepest inside the largest error, and its true label."""
+    """Return the pixel (x, y) deepest inside the largest error, and its true label."""
     place, label = next_click(mask, case.truth, case.counted) or ((0.0, 0.0), 0)
     return np.array(place), label
 
 
 def measure_box(segmenter: PromptableSegmenter, case: Case, clicks: int, table: Table) -> None:
-    """A box, then clicks at the centre of the largest error with the last mask."""
+    """Measure a box, then clicks at the centre of the largest error with the last mask."""
     start = time.process_time()
     found = segmenter.predict(box=case.box)
     table.add("box", case, found, time.process_time() - start)
@@ -222,7 +222,7 @@ def measure_box(segmenter: PromptableSegmenter, case: Case, clicks: int, table: 
 
 
 def measure_clicks(segmenter: PromptableSegmenter, case: Case, clicks: int, table: Table) -> None:
-    """Clicks alone, each at the centre of the largest error; no earlier mask is handed back."""
+    """Measure clicks alone, each at the centre of the largest error, without an earlier mask."""
     points, labels, mask = [], [], np.zeros_like(case.truth)
     for number in range(1, clicks + 1):
         point, label = centre_of_error(case, mask)
@@ -234,7 +234,7 @@ def measure_clicks(segmenter: PromptableSegmenter, case: Case, clicks: int, tabl
 
 
 def measure_refine(segmenter: PromptableSegmenter, case: Case, seed: int, table: Table) -> None:
-    """Damaged masks as prompts; the true mask once and five times over."""
+    """Measure damaged masks as prompts, and the exact mask once and five times in turn."""
     for damage in DAMAGES:
         logits = damaged_logits(case.truth, damage, seed)
         before = case.iou(mask_of(logits, case.truth.shape))
@@ -260,7 +260,7 @@ def measure_refine(segmenter: PromptableSegmenter, case: Case, seed: int, table:
 
 
 def main(args: Args) -> None:
-    """Measure and print."""
+    """Measure, and print the table."""
     segmenter = load_segmenter(args.segmenter)
     table = Table()
     for number, case in enumerate(cases_of(args.data)):

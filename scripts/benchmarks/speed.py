@@ -1,8 +1,8 @@
-"""Where the time and the memory go: ratios measured side by side in one run, as a table.
+"""Measure time and memory: ratios from one run, as a table.
 
     python scripts/benchmarks/speed.py --output docs/benchmark.md
 
-Medians of several repetitions; absolute seconds are left to the machine's owner.
+Times are medians of several repetitions, and ratios wherever they depend on the machine.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ from sa3d.segmenters.protocol import PromptableSegmenter
 
 @dataclass
 class Options:
-    """What to measure."""
+    """Command-line options."""
 
     scene: Literal["room", "garden"] = "room"
     """A demo scene."""
     objects: tuple[str, str] = ("ball", "mug")
     """The first and the second object."""
     counts: tuple[int, ...] = (1, 2, 5, 10)
-    """So many objects in one pass."""
+    """Numbers of objects in one pass."""
     repeats: int = 5
     """Repetitions of the short measurements; the median counts."""
     ray_side: int = 128
     """Rays along the longer side of each view."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where to compute."""
+    """Device of the field and of the loop."""
     sam: str = "sam2.1-tiny"
-    """A model of true size and random weights whose decoder is timed beside; empty: none."""
+    """A model of true size and random weights whose decoder is timed too; empty: none."""
     output: Path = Path("docs/benchmark.md")
-    """The table; the numbers behind it go to the same name with .json."""
+    """File of the table; the numbers go to the same name with .json."""
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Stopwatch:
             self.calls[label] = self.calls.get(label, 0) + 1
 
     def wrap(self, label: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, timed."""
+        """Return the same function, timed."""
 
         def timed(*args: Any, **kwargs: Any) -> Any:
             with self(label):
@@ -91,7 +91,7 @@ class Stopwatch:
 
 
 def timed_segmenter(watch: Stopwatch, device: str) -> PromptableSegmenter:
-    """The embedded segmenter; all time in it goes to ``segmenter``."""
+    """Return the embedded segmenter, with its time added to ``segmenter``."""
     segmenter = load_segmenter("graphcut", device)
     for method in ("set_image", "predict", "sample_appearance", "restore_state"):
         setattr(segmenter, method, watch.wrap("segmenter", getattr(segmenter, method)))
@@ -99,7 +99,7 @@ def timed_segmenter(watch: Stopwatch, device: str) -> PromptableSegmenter:
 
 
 def sam_prompt_seconds(options: Options) -> float:
-    """A prompt to a SAM of true size whose image is encoded."""
+    """Return the seconds of a prompt to a SAM of true size whose image is encoded."""
     from sa3d.segmenters.sam.loading import SEGMENTER_OF_TYPE
     from sa3d.testing.random_sam import family_of, true_size_sam
 
@@ -116,7 +116,7 @@ def sam_prompt_seconds(options: Options) -> float:
 def run_session(
     scene: Scene, prompts: Sequence[Prompt], device: str
 ) -> tuple[float, Stopwatch, int]:
-    """Prepare what is not prepared, segment objects.
+    """Prepare the scene where it is not, and segment objects.
 
     Returns:
         Seconds in all and by part, and how often a view was asked about an object.
@@ -138,7 +138,7 @@ def run_session(
 
 
 def correction_rows(options: Options, scene: Scene, prompt: Prompt) -> dict[str, float]:
-    """Seconds of a correction, with and without the segmenter."""
+    """Return the seconds of a correction, with and without the segmenter."""
     watch = Stopwatch()
     session = Session(scene, timed_segmenter(watch, options.device))
     session.add_prompts([prompt])
@@ -149,7 +149,7 @@ def correction_rows(options: Options, scene: Scene, prompt: Prompt) -> dict[str,
 
 
 def objects_rows(options: Options, scene: Scene) -> dict[str, list[dict[str, float]]]:
-    """Seconds in the segmenter and in all else, for several objects in one pass.
+    """Return the seconds in the segmenter and elsewhere, for several objects in one pass.
 
     Each prompted in a view of its own (the demo's objects, then the first ones again), and all in
     the same view (the same object under several names).
@@ -178,7 +178,7 @@ def objects_rows(options: Options, scene: Scene) -> dict[str, list[dict[str, flo
 def correction_seconds(
     session: Session, name: str, in_segmenter: Callable[[], float], repeats: int
 ) -> dict[str, Any]:
-    """Median seconds of a click in a view the user had not prompted, corrected and taken back.
+    """Return the median seconds of a correcting click in a view that was not prompted.
 
     Args:
         session: with a finished object ``name``.
@@ -213,7 +213,7 @@ def correction_seconds(
 
 
 def markdown(command: str, numbers: dict[str, Any]) -> str:
-    """All tables.
+    """Return all tables.
 
     Args:
         command: what gave the numbers.
@@ -280,7 +280,7 @@ def _correction_lines(row: dict[str, float]) -> list[str]:
 
 
 def _objects_table(rows: dict[str, list[dict[str, float]]]) -> list[str]:
-    """Time per object and view in units of that of the first object alone."""
+    """Return the time per object and view, relative to the first object alone."""
     lines = [
         "| objects in one pass, time per object and view, one object = 1 | in views of their own: "
         "segmenter | everything else | in the same view: segmenter | everything else |",
@@ -300,24 +300,24 @@ def _objects_table(rows: dict[str, list[dict[str, float]]]) -> list[str]:
 
 
 def _further_object(rows: list[dict[str, float]], first: float, sam: dict[str, Any]) -> list[str]:
-    """What one object more costs in the same view: the last row less the first."""
+    """Return the cost of one more object in the same view: the last row less the first."""
     alone, most = rows[0], rows[-1]
     objects = most["objects"] - alone["objects"]
     if not objects:
         return []
     segmenter, other = ((most[part] - alone[part]) / objects for part in ("segmenter", "else"))
-    said = (
+    text = (
         f"A further object in the same view: {(segmenter + other) / first:.3f} of the first one "
         f"from nothing, {segmenter / (segmenter + other):.0%} of it the segmenter, no NeRF, no "
         "encoding."
     )
     if sam["prompt"]:
         unit = sam["prompt"] * (most["visits"] - alone["visits"]) / objects
-        said += (
+        text += (
             f" Everything else is {other / unit:.2f} of a prompt to {sam['name']} (true size, "
             f"random weights), the embedded segmenter {segmenter / unit:.2f}."
         )
-    return [said, ""]
+    return [text, ""]
 
 
 def main(options: Options) -> None:

@@ -25,7 +25,7 @@ def synchronise() -> None:
 
 
 def median_seconds(function: Callable[[], object], repeats: int) -> float:
-    """Median time of so many calls, after one to warm up."""
+    """Return the median time of this many calls, after one to warm up."""
     times = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -36,7 +36,7 @@ def median_seconds(function: Callable[[], object], repeats: int) -> float:
 
 
 def dense_autograd_step(operator: ViewOperator, volume: torch.Tensor, mask: torch.Tensor) -> None:
-    """One update as autograd does it on a dense mask grid [V]: render, loss, backward, step."""
+    """Make one update with autograd on a dense mask grid [V]: render, loss, backward, step."""
     volume.requires_grad_(True)
     ray = torch.repeat_interleave(
         torch.arange(operator.num_rays, device=mask.device), operator.crow.diff()
@@ -51,7 +51,7 @@ def dense_autograd_step(operator: ViewOperator, volume: torch.Tensor, mask: torc
 
 
 def update_rows(scene: Scene, repeats: int) -> dict[str, float]:
-    """One view's update: closed form, by autograd, and by autograd with the NeRF evaluated."""
+    """Time one view's update: closed form, autograd, and autograd with the NeRF evaluated."""
     prepared = scene.prepared(0)
     operator, camera = prepared.operator, prepared.camera
     mask = (torch.rand(operator.num_rays) > 0.5).float().to(scene.device)
@@ -80,7 +80,7 @@ def update_rows(scene: Scene, repeats: int) -> dict[str, float]:
 
 
 def growth_rows(scene: Scene) -> list[tuple[str, str, float]]:
-    """Memory of operators and evidence as views, resolution and objects grow, in MiB."""
+    """Return the memory of operators and evidence, in MiB, by views, resolution and objects."""
     rows = []
     for views in (len(scene.views) // 4, len(scene.views) // 2, len(scene.views)):
         operators = [scene.prepared(i).operator for i in range(views)]
@@ -105,7 +105,7 @@ def _operator_mib(operators: list[ViewOperator]) -> float:
 
 
 def pruning_rows(scene: Scene) -> list[tuple[float, float, float, float]]:
-    """What pruning costs: threshold, entries per ray, mean and 99th percentile mask error."""
+    """Return the cost of pruning: threshold, entries per ray, mean and 99th percentile error."""
     camera = scene.prepared(0).camera
     whole, _ = build_view_operator(scene.field, camera, scene.grid, min_weight=0.0)
     generator = torch.Generator().manual_seed(0)

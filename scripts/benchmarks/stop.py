@@ -1,9 +1,9 @@
-"""Does the loop stop, and does its own report tell how good the result is? On generated scenes.
+"""Measure when the loop stops, and whether its own report predicts the result's quality.
 
 Every seed draws a scene (2 to 5 solids, 12 to 20 views) and a segmenter that errs in up to 60% of
-the views; the largest solid of the first photo is marked there. Correlated over the seeds: how well
-a view agrees with what the others say, which a user sees, and the mean IoU of the final masks with
-the exact ones, which nobody sees.
+the views; the largest solid of the first photo is marked there. Two values
+are correlated over the seeds: the agreement of a view with the others, which a user sees, and the
+mean IoU of the final masks with the exact ones, which no user sees.
 
     python scripts/benchmarks/stop.py --seeds 320 --output outputs/stop
 """
@@ -31,25 +31,25 @@ MEASURES = {
     "prompt": "the others with the user's mask",
     "voters": "accepted views with the others, mean",
 }
-"""What the report says of a run, by key; None where only the lifted view was kept."""
+"""Measures in the report of a run, by key; None where only the lifted view was kept."""
 
 
 @dataclass
 class Options:
-    """What to measure."""
+    """Command-line options."""
 
     seeds: int = 320
-    """Runs; the kinds of errors take turns."""
+    """Number of runs; the kinds of errors take turns."""
     first: int = 0
     """The first seed."""
     loop: LoopConfig = field(default_factory=LoopConfig)
-    """How the loop decides."""
+    """Settings of the loop."""
     output: Path | None = None
     """Folder for table.md, scatter.png and numbers.json."""
 
 
 def row(run: ErringRun, seed: int) -> dict[str, Any]:
-    """A run as one line of numbers."""
+    """Return a run as one line of numbers."""
     one = run.segmentation.object(run.name)
     last = one.rounds[one.kept_round - 1] if one.kept_round else None
     exact = run.scene.masks[run.name]
@@ -75,9 +75,9 @@ def row(run: ErringRun, seed: int) -> dict[str, Any]:
 
 
 def correlations(rows: Sequence[dict[str, Any]], key: str) -> tuple[float, float, float]:
-    """Of a measure with the true IoU: Pearson's, Spearman's, and Pearson's of the log errors.
+    """Return Pearson's, Spearman's, and Pearson's of log errors, of a measure with the true IoU.
 
-    Most runs are good: Pearson's speaks of the few bad ones, the others of all.
+    Most runs are good: Pearson's depends on the few bad ones, the others on all.
     """
     from scipy.stats import rankdata
 
@@ -91,7 +91,7 @@ def correlations(rows: Sequence[dict[str, Any]], key: str) -> tuple[float, float
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """How the runs ended, what the report's numbers are worth, and both by kind of error."""
+    """Return tables of the runs' ends, the correlations, and both by kind of error."""
     lifted = [one["iou"] for one in rows if not one["kept_round"]]
     rounds = Counter(one["rounds"] for one in rows)
     ends = {
@@ -135,7 +135,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """True IoU over agreements of two kinds, a dot per run that kept its votes."""
+    """Draw the true IoU over agreements of two kinds, a dot per run that kept its votes."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,4 +1,4 @@
-"""Fits the two constants of sa3d/results/calibration.py on generated scenes, checks them on others.
+"""Fit the two constants of sa3d/results/calibration.py on generated scenes; check them on others.
 
 Truth of an element: whether exact masks, voting in every view, say object. Elements count by the
 light that those views get from them, and only near the object: in the box around the elements
@@ -37,12 +37,12 @@ from sa3d.testing.erring_runs import erring_run
 from sa3d.voting.extent import Extent
 
 FIRST = 5000
-"""First seed of the runs that are fitted; those that are checked follow."""
+"""First seed of the runs that are fitted. Those that are checked follow."""
 
 
 @dataclass
 class Options:
-    """What to fit and to check."""
+    """Command-line options."""
 
     seeds: int = 40
     """Generated runs to fit, and half as many more to check."""
@@ -66,7 +66,7 @@ class Judged:
 
     @classmethod
     def joined(cls, parts: Sequence[Judged]) -> Judged:
-        """All of them; each part's light adds up to 1."""
+        """Join all of them; each part's light adds up to 1."""
         evidence = Evidence(
             torch.cat([p.evidence.object for p in parts]),
             torch.cat([p.evidence.total for p in parts]),
@@ -79,7 +79,7 @@ class Judged:
 def judge(
     scene: Scene, segmentation: Segmentation, name: str, exact: Sequence[np.ndarray]
 ) -> Judged:
-    """An object's elements and those around it."""
+    """Return an object's elements and those around it."""
     right = upper_bound(scene, {name: exact}).object(name).evidence
     evidence, positions = segmentation.object(name).evidence, scene.elements.positions_world
     labelled = positions[evidence.labels(segmentation.lam)]
@@ -95,7 +95,7 @@ def judge(
 
 
 def generated(first: int, count: int) -> Judged:
-    """Runs on generated scenes with a segmenter that errs."""
+    """Judge runs on generated scenes with a segmenter that errs."""
     parts = []
     for seed in range(first, first + count):
         with tempfile.TemporaryDirectory() as folder:
@@ -108,7 +108,7 @@ def generated(first: int, count: int) -> Judged:
 
 
 def saved(folder: Path, masks: Path) -> Judged:
-    """A saved segmentation with exact masks for every view."""
+    """Judge a saved segmentation with exact masks for every view."""
     opened = _prepared(folder)
     parts = []
     for name in opened.segmentation.objects:
@@ -127,7 +127,7 @@ def _prepared(folder: Path) -> OpenScene:
 
 
 def fitted(data: Judged) -> Calibration:
-    """The constants with the greatest likelihood."""
+    """Return the constants with the greatest likelihood."""
     from scipy.optimize import minimize
 
     truth = data.truth.to(data.light)
@@ -135,15 +135,15 @@ def fitted(data: Judged) -> Calibration:
     def loss(values: np.ndarray) -> float:
         guess = Calibration(float(np.exp(values[0])), float(values[1]))
         p = guess.probability(data.evidence).clamp(1e-6, 1 - 1e-6)
-        said = truth * p.log() + (1 - truth) * (1 - p).log()
-        return -float((data.light * said).sum() / data.light.sum())
+        likelihood = truth * p.log() + (1 - truth) * (1 - p).log()
+        return -float((data.light * likelihood).sum() / data.light.sum())
 
     best = minimize(loss, [np.log(0.05), 1.0], method="Nelder-Mead").x
     return Calibration(float(np.exp(best[0])), float(best[1]))
 
 
 def curves(data: Judged, calibration: Calibration) -> tuple[Reliability, Reliability]:
-    """Reliability of the evidence share and of the calibrated probability."""
+    """Return the reliability of the evidence share and of the calibrated probability."""
     probability = calibration.probability(data.evidence)
     return (
         reliability(data.share, data.truth, data.light),
@@ -152,7 +152,7 @@ def curves(data: Judged, calibration: Calibration) -> tuple[Reliability, Reliabi
 
 
 def table(all_curves: Mapping[str, tuple[Reliability, Reliability]]) -> str:
-    """Expected calibration error before and after."""
+    """Return the expected calibration error before and after, as a table."""
     lines = ["| scene | evidence share | calibrated | share, doubtful | calibrated, doubtful |"]
     lines.append("|---|---|---|---|---|")
     for name, (share, probability) in all_curves.items():
@@ -162,7 +162,7 @@ def table(all_curves: Mapping[str, tuple[Reliability, Reliability]]) -> str:
 
 
 def draw(all_curves: Mapping[str, tuple[Reliability, Reliability]], path: Path) -> None:
-    """Reliability diagrams: share of true elements over the probability said."""
+    """Draw reliability diagrams: share of true elements over the probability."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -176,7 +176,7 @@ def draw(all_curves: Mapping[str, tuple[Reliability, Reliability]], path: Path) 
             text = f"{label}, error {curve.error:.3f}"
             axis.plot(curve.predicted, curve.observed, marker="o", markersize=3, label=text)
         axis.set_title(name, fontsize=10)
-        axis.set_xlabel("said")
+        axis.set_xlabel("likelihood")
         axis.legend(fontsize=7)
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("true")
@@ -186,9 +186,9 @@ def draw(all_curves: Mapping[str, tuple[Reliability, Reliability]], path: Path) 
 
 
 def draw_doubt(folder: Path, path: Path, count: int = 4) -> None:
-    """Views of a saved segmentation where clicks help most, another one for each object.
+    """Draw the views of a saved segmentation in which clicks help most, one for each object.
 
-    Above with the mask, below with the doubt, as ``sa3d report`` shows it.
+    The mask is above, the doubt below, as in ``sa3d report``.
     """
     from PIL import Image
 
@@ -208,7 +208,7 @@ def draw_doubt(folder: Path, path: Path, count: int = 4) -> None:
 
 
 def main(options: Options) -> None:
-    """Fit, check, print and write."""
+    """Fit and check; print and write the results."""
     calibration, found = FITTED, {}
     if options.refit:
         data = generated(FIRST, options.seeds)

@@ -5,7 +5,7 @@ import trimesh
 
 from . import shapes
 from . import textures as tx
-from .still_life import FLOOR, StillLife, beside, place, put, solid
+from .still_life import FLOOR, StillLife, beside, on_table, place, solid
 from .textures import Array
 from .tracer import Body, Light
 
@@ -123,7 +123,7 @@ def garden() -> StillLife:
         return tx.mix(*rind, 0.5 + 1.6 * np.sin(2.0 * np.pi * (9.0 * turn + wobble)))
 
     bodies += [
-        put(
+        on_table(
             "plant",
             shapes.bush(0.165, 0.36, pot),
             tx.layers(
@@ -142,16 +142,16 @@ def garden() -> StillLife:
             -0.05,
             0.02,
         ),
-        put("parcel", shapes.block(0.34, 0.28, 0.22), parcel_texture, *parcel),
-        put(
+        on_table("parcel", shapes.block(0.34, 0.28, 0.22), parcel_texture, *parcel),
+        on_table(
             "jug",
             shapes.mug(jug_wall, 0.016, 0.085, 0.022, 0.18),
             tx.layers([0.10, 0.15], [glaze, white, glaze]),
             *jug_at,
             -80.0,
         ),
-        put("melon", shapes.ellipsoid(0.20, 0.14, 0.14), melon_texture, -0.45, -0.28, 35.0),
-        put(
+        on_table("melon", shapes.ellipsoid(0.20, 0.14, 0.14), melon_texture, -0.45, -0.28, 35.0),
+        on_table(
             "hoop",
             shapes.hoop(0.20, 0.021, 0.06),
             lambda p: np.where(
@@ -163,7 +163,7 @@ def garden() -> StillLife:
             0.38,
             25.0,
         ),
-        put(
+        on_table(
             "gnome",
             shapes.lathe(
                 [

@@ -1,7 +1,7 @@
 """Build the demo scenes: two still lifes, ray traced, with exact instance masks.
 
 `room` is bounded (a table in a closed room), `garden` is unbounded (a table outdoors with a sky
-far away). Both are procedural and seeded: the same pictures every time.
+far away). Both are procedural and seeded: the same photos every time.
 
     python -m scripts.demo_scene.make --variants room garden
 
@@ -33,24 +33,24 @@ FOCAL = 330.0
 PRINCIPAL_POINT = (163.2, 125.1)
 VIEWS = 48
 TURNS = 3.9
-"""How often the camera goes around the table while it climbs."""
+"""Turns of the camera around the table while it climbs."""
 DEFAULT_OUTPUT = Path(__file__).parents[2] / "nerfstudio_plugin" / "demo_scenes"
 
 
 @dataclass
 class Options:
-    """What to build."""
+    """Command-line options."""
 
     variants: tuple[str, ...] = tuple(VARIANTS)
     """Scenes to build: room, garden."""
     output: Path = DEFAULT_OUTPUT
-    """Folder that receives one folder per variant; older pictures and masks there go."""
+    """Folder that receives one folder per variant; older photos and masks there are deleted."""
     seed: int = 7
     """Seed of the camera path."""
 
 
 def look_at(position: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Camera-to-world `[4, 4]` (OpenGL axes) at `position`, looking at `target`, z up."""
+    """Return camera-to-world `[4, 4]` (OpenGL axes) at `position`, looking at `target`, z up."""
     backward = position - target
     backward /= np.linalg.norm(backward)
     right = np.cross([0.0, 0.0, 1.0], backward)
@@ -61,7 +61,7 @@ def look_at(position: NDArray[np.float64], target: NDArray[np.float64]) -> NDArr
 
 
 def dome_cameras(seed: int) -> list[Camera]:
-    """Cameras on a wobbling upward spiral, 15 to 65 degrees above the table."""
+    """Return cameras on a wobbling upward spiral, 15 to 65 degrees above the table."""
     random = np.random.default_rng(seed)
     cameras = []
     for k in range(VIEWS):
@@ -80,7 +80,7 @@ def dome_cameras(seed: int) -> list[Camera]:
 def default_prompt(
     masks: NDArray[np.bool_], shares: NDArray[np.float64], name: str
 ) -> dict[str, object]:
-    """Box and inner point in the view that shows most of an object, whole and unoccluded.
+    """Return a box and an inner point in the view that shows most of an object, unoccluded.
 
     `masks` is `[views, H, W]`, `shares` the visible share of the object in each view.
     """

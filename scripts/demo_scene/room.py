@@ -5,7 +5,7 @@ import trimesh
 
 from . import shapes
 from . import textures as tx
-from .still_life import FLOOR, StillLife, beside, place, put, solid
+from .still_life import FLOOR, StillLife, beside, on_table, place, solid
 from .textures import Array
 from .tracer import Light
 
@@ -83,7 +83,7 @@ def room() -> StillLife:
         return np.where(title[:, None], np.array([0.86, 0.70, 0.30]), color)
 
     bodies += [
-        put(
+        on_table(
             "vase",
             shapes.lathe(
                 shapes.rounded(
@@ -95,7 +95,7 @@ def room() -> StillLife:
             -0.02,
             0.10,
         ),
-        put(
+        on_table(
             "mug",
             shapes.mug(mug_wall, 0.016, 0.078, 0.022, 0.15),
             tx.layers(
@@ -105,7 +105,7 @@ def room() -> StillLife:
             -0.30,
             215.0,
         ),
-        put(
+        on_table(
             "ball",
             shapes.ellipsoid(0.15, 0.15, 0.15),
             lambda p: tx.sectors(
@@ -114,8 +114,8 @@ def room() -> StillLife:
             0.47,
             -0.33,
         ),
-        put("book", shapes.block(0.42, 0.30, 0.13), book_texture, *book),
-        put(
+        on_table("book", shapes.block(0.42, 0.30, 0.13), book_texture, *book),
+        on_table(
             "bottle",
             shapes.lathe(
                 [
@@ -148,7 +148,7 @@ def room() -> StillLife:
             ),
             *bottle_at,
         ),
-        put(
+        on_table(
             "candlestick",
             shapes.lathe(
                 [
@@ -170,7 +170,7 @@ def room() -> StillLife:
             -0.46,
             0.34,
         ),
-        put(
+        on_table(
             "doughnut",
             shapes.ring(0.105, 0.052),
             lambda p: np.where(

@@ -1,4 +1,4 @@
-"""What a still life consists of, and how things are put into it.
+"""Parts of a still life, and functions that place things in it.
 
 World frame: z up, the table-top's middle at the origin, one unit is about a metre.
 """
@@ -16,7 +16,7 @@ FLOOR = -0.75
 
 @dataclass(frozen=True)
 class StillLife:
-    """Everything the tracer needs, and the colors by which people tell the objects apart."""
+    """Everything the tracer needs, and a color per object for people."""
 
     bodies: list[Body]
     lights: list[Light]
@@ -38,20 +38,20 @@ def place(
     return Body(name, mesh.copy().apply_transform(placement), texture, placement, **flags)
 
 
-def put(
+def on_table(
     name: str, mesh: trimesh.Trimesh, texture: tx.Texture, x: float, y: float, yaw: float = 0.0
 ) -> Body:
-    """An object on the table."""
+    """Return an object on the table."""
     return place(name, mesh, texture, (x, y, 0.0), yaw, is_object=True, casts_shadow=True)
 
 
 def solid(red: float, green: float, blue: float) -> tx.Texture:
-    """One color with a breath of mottling, so that no surface is flat."""
+    """Return one color with slight mottling, so that no surface is flat."""
     color = np.array([red, green, blue])
     return lambda p: color * (0.93 + 0.14 * tx.fractal_noise(p / 0.07, seed=5)[:, None])
 
 
 def beside(x: float, y: float, yaw: float, along: float, away: float) -> tuple[float, float]:
-    """World (x, y) of a point given in the frame of a block at (x, y) turned by `yaw`."""
+    """Return world (x, y) of a point in the frame of a block at (x, y) turned by `yaw`."""
     c, s = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
     return x + c * along - s * away, y + s * along + c * away

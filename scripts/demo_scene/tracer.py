@@ -58,7 +58,7 @@ class Camera:
     height: int
 
     def rays(self, subpixel: tuple[float, float]) -> tuple[Array, Array]:
-        """Origins and unit directions `[H * W, 3]` through one point of each pixel."""
+        """Return origins and unit directions `[H * W, 3]` through one point of each pixel."""
         y, x = np.mgrid[: self.height, : self.width].reshape(2, -1)
         local = np.stack(
             [
@@ -73,7 +73,7 @@ class Camera:
         return np.broadcast_to(self.pose[:3, 3], directions.shape), directions
 
     def project(self, points: Array) -> tuple[Array, Array]:
-        """Pixel coordinates `[N, 2]` and depth along the view axis `[N]` of world points."""
+        """Return pixel coordinates `[N, 2]` and depth along the view axis `[N]` of world points."""
         local = (points - self.pose[:3, 3]) @ self.pose[:3, :3]
         depth = -local[:, 2]
         x = self.cx + self.fx * local[:, 0] / depth
@@ -82,7 +82,7 @@ class Camera:
 
 
 def _hemisphere(count: int) -> Array:
-    """Evenly spread unit directions `[count, 3]` with z > 0 (a Fibonacci spiral)."""
+    """Return evenly spread unit directions `[count, 3]` with z > 0 (a Fibonacci spiral)."""
     z = (np.arange(count) + 0.5) / count
     turn = np.pi * (3.0 - np.sqrt(5.0)) * np.arange(count)
     radius = np.sqrt(1.0 - z**2)
@@ -90,7 +90,7 @@ def _hemisphere(count: int) -> Array:
 
 
 class RayTracer:
-    """Renders photos and exact instance masks of a list of bodies."""
+    """Renderer of photos and exact instance masks of a list of bodies."""
 
     def __init__(self, bodies: Sequence[Body], lights: Sequence[Light], ambient: float):
         self.bodies = list(bodies)
@@ -114,7 +114,7 @@ class RayTracer:
         self._sky = _hemisphere(4 * len(SUBPIXELS))
 
     def render(self, camera: Camera) -> NDArray[np.uint8]:
-        """Antialiased photo `[H, W, 3]` (sRGB)."""
+        """Render an antialiased photo `[H, W, 3]` (sRGB)."""
         total = np.zeros((camera.height * camera.width, 3))
         for k, subpixel in enumerate(SUBPIXELS):
             total += np.clip(self._radiance(*camera.rays(subpixel), k), 0.0, 1.0)
@@ -122,18 +122,18 @@ class RayTracer:
         return np.round(255.0 * image.reshape(camera.height, camera.width, 3)).astype(np.uint8)
 
     def instances(self, camera: Camera) -> NDArray[np.int64]:
-        """Index into `bodies` of what the centre of each pixel shows, -1 for nothing `[H, W]`."""
+        """Return, per pixel `[H, W]`, the index in `bodies` of the body at its centre; -1: none."""
         face = self._world.intersects_first(*camera.rays(SUBPIXELS[0]))
         body = np.where(face >= 0, self._body_of_face[face], -1)
         return body.reshape(camera.height, camera.width)
 
     def silhouette(self, name: str, camera: Camera) -> NDArray[np.bool_]:
-        """Pixels the named object would fill if nothing stood before it `[H, W]`."""
+        """Return the pixels `[H, W]` that the named object would fill if nothing hid it."""
         hit = self._solo[name].intersects_any(*camera.rays(SUBPIXELS[0]))
         return hit.reshape(camera.height, camera.width)
 
     def _radiance(self, origins: Array, directions: Array, sample: int) -> Array:
-        """Linear light `[N, 3]` along rays; each sample looks at other points of the lamps."""
+        """Return linear light `[N, 3]` along rays; each sample takes other points of the lamps."""
         face = self._world.intersects_first(origins, directions)
         radiance = np.zeros((len(face), 3))
         hit = np.flatnonzero(face >= 0)
@@ -164,7 +164,7 @@ class RayTracer:
         return radiance
 
     def _light(self, points: Array, normals: Array, sample: int) -> Array:
-        """Light `[N, 3]` that falls on surface points: lamps, sky dome and a constant bounce."""
+        """Return the light `[N, 3]` on surface points: lamps, sky dome and a constant bounce."""
         total = np.full((len(points), 3), 0.0)
         total += self.ambient * (0.30 - 0.12 * normals[:, 2:])
         for direction in self._sky[sample :: len(SUBPIXELS)]:
@@ -183,5 +183,5 @@ class RayTracer:
         return total
 
     def _blocked(self, points: Array, directions: Array) -> NDArray[np.bool_]:
-        """Whether a shadow caster lies on each ray `[N]`."""
+        """Return whether a shadow caster lies on each ray `[N]`."""
         return np.asarray(self._blockers.intersects_any(points, directions), dtype=bool)

@@ -67,7 +67,7 @@ DATAPARSER_ARGUMENTS = {"room": ["--scale-factor", "0.75"], "garden": []}
 
 @dataclass
 class Options:
-    """What to train."""
+    """Command-line options."""
 
     variants: tuple[str, ...] = tuple(MODEL_ARGUMENTS)
     """Scenes to train: room, garden."""
@@ -78,7 +78,7 @@ class Options:
 
 
 def random_lpips_weights(torch_home: Path) -> None:
-    """Put random AlexNet weights where LPIPS looks, so that it downloads none.
+    """Write random AlexNet weights where LPIPS reads them, so that it downloads none.
 
     Nerfacto builds LPIPS as an evaluation metric; neither training nor PSNR uses it.
     """
@@ -91,7 +91,7 @@ def random_lpips_weights(torch_home: Path) -> None:
 
 
 def train(variant: str, scenes: Path, steps: int) -> Path:
-    """Run ns-train; returns the folder of the run."""
+    """Run ns-train; return the folder of the run."""
     schedule = [
         f"--optimizers.{group}.scheduler.max-steps" for group in ("fields", "proposal-networks")
     ]
@@ -107,7 +107,7 @@ def train(variant: str, scenes: Path, steps: int) -> Path:
 
 
 def slim(run: Path, target: Path) -> Path:
-    """Copy what is needed to open a run; returns the path of the small checkpoint."""
+    """Copy the files that are needed to open a run; return the path of the small checkpoint."""
     shutil.rmtree(target, ignore_errors=True)
     (target / "nerfstudio_models").mkdir(parents=True)
     for name in ("config.yml", "dataparser_transforms.json"):
@@ -128,7 +128,7 @@ def slim(run: Path, target: Path) -> Path:
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of values in [0, 1]."""
+    """Return the peak signal-to-noise ratio in dB of values in [0, 1]."""
     return float(-10.0 * np.log10(np.mean((a - b) ** 2)))
 
 
