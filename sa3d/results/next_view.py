@@ -113,7 +113,7 @@ def check_count(count: int | None) -> None:
         SA3DError: the number is below 1.
     """
     if count is not None and count < 1:
-        raise SA3DError(f"cannot list {count} views: give at least 1")
+        raise SA3DError(f"cannot list {count} views: ask for at least one view")
 
 
 def _measure(
