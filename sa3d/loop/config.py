@@ -1,4 +1,4 @@
-"""The settings of the loop, all in one place."""
+"""Settings of the loop."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ class ConvergenceConfig:
     """Settings that end the rounds."""
 
     max_rounds: int = 6
-    """Rounds over all views, at most; 0: what the prompted views lift is the answer."""
+    """Number of rounds over all views, at most. With 0 the lifted object is the result."""
     flip_tolerance: float = 0.01
-    """Converged when a round changes fewer than this share of the labelled elements."""
+    """The loop has converged when a round changes less than this share of the object's elements."""
     min_best_agreement: float = 0.94
-    """Where not even the best tenth of the views agrees so well (IoU) with the others, no common
-    object was found: what the prompted views lifted is the answer. Not the mean, which falls where
-    the segmenter errs in some of the views although the votes are right (docs/robustness.md)."""
+    """If the best-tenth agreement (IoU) is below this, no common object was found, and the lifted
+    object is the result. The mean is not used: it falls where the segmenter errs in some views
+    although the votes are right (docs/robustness.md)."""
     min_prompt_agreement: float = 0.5
-    """The same where the others agree less than this (IoU) with the user's own masks."""
+    """If the other views agree less than this (IoU) with the prompted views' masks, the lifted
+    object is the result."""
     warn_agreement: float = 0.75
-    """Views whose mask agrees less than this with the others are named in the verdict."""
+    """The verdict names views whose agreement is below this."""
     warn_outside: float = 0.15
-    """The verdict says so where more than this share of an object lies outside the pictures it was
-    marked in: what is there nobody has confirmed, and agreement does not tell (docs/stop.md)."""
+    """The verdict says so if more than this share of an object lies outside the prompted photos:
+    no user has confirmed that part, and agreement does not measure it (docs/stop.md)."""
 
     def __post_init__(self) -> None:
-        """Refuse values that make no sense.
+        """Check all values.
 
         Raises:
             SA3DError: naming the value, and what it may be.
@@ -51,41 +52,42 @@ class LoopConfig:
     """Settings of the loop."""
 
     min_agreement: float = 0.5
-    """A view's mask counts only if its IoU with the mask rendered from the other views is this."""
+    """A view's mask is accepted only if its agreement (IoU) with the other views reaches this."""
     agreement_weight: float = 0.25
     """Weight of a candidate mask's IoU with the other views beside its predicted IoU."""
     lam: float = 1.0
     """SA3D's lambda: an element is object where its evidence share exceeds lambda/(1+lambda)."""
     prior: float = 0.5
-    """Evidence share of an element nobody has voted on: undecided. Less starves the prompts of
-    parts the first view did not see (measured, see docs/adr/0003)."""
+    """Evidence share of an element without votes. With less, parts that the first view did not see
+    get no prompts (measured, see docs/adr/0003)."""
     prior_weight: float = 0.05
     """Weight of the prior in the result, in units of one fully lit pixel of evidence."""
     prompt_prior_weight: float = 1.0
-    """The same while the loop runs. More: what one or two views have said stays in doubt, in the
-    prompts of the next ones, until more views say it (measured, see docs/adr/0003)."""
+    """Weight of the prior while the loop runs. It is larger, so that self-prompts do not rely on
+    votes of only one or two views (measured, see docs/adr/0003)."""
     reach: float = 1.0
-    """Elements further from the lifted object than this share of its size start as background."""
+    """Elements farther from the lifted object than this share of its size start as background."""
     max_gap: float = 0.3
-    """Neighbouring pixels further apart in 3D than this share of the lifted object's size are not
-    connected: what touches the object in a picture only is no part of it."""
+    """Neighbouring pixels farther apart in 3D than this share of the lifted object's size are not
+    connected: what touches the object only in the image is not part of it."""
     user_confidence: float = 4.0
     """Confidence of a view prompted by the user, beside 1 of a self-prompted one."""
     correction_confidence: float = 100.0
-    """The same where a user's click corrected what all other views said: it outweighs them."""
+    """Confidence where a user's correction contradicts all other views: it outweighs them."""
     neighbours: int = 4
-    """Views asked again around a corrected one; and around each of them whose mask changed."""
+    """Number of views visited again around a corrected one, and around each whose mask changed."""
     inertia: float = 0.03
-    """A view's mask is replaced only by one whose IoU with the other views is this much better."""
+    """A view's mask is replaced only by one whose agreement is better by this."""
     held_out: float = 0.1
-    """Share of the views that is segmented but never votes: it measures, it does not decide."""
+    """Share of the views that are held out: segmented and measured, but without a vote."""
     appearance_views: int = 8
-    """Accepted views a segmenter without weights learns the object's appearance from; 0: none."""
+    """Number of accepted views from which a segmenter without weights learns the object's
+    appearance; 0 for none."""
     prompting: SelfPromptConfig = field(default_factory=SelfPromptConfig)
     convergence: ConvergenceConfig = field(default_factory=ConvergenceConfig)
 
     def __post_init__(self) -> None:
-        """Refuse values that make no sense.
+        """Check all values.
 
         Raises:
             SA3DError: naming the value, and what it may be.

@@ -1,4 +1,4 @@
-"""When to stop, and why."""
+"""Convergence of the rounds, the choice of the best round, and the verdict."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ TRUST_NOISE = 0.005
 
 
 def is_converged(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> bool:
-    """Whether the last round changed (almost) nothing.
+    """Return whether the last round changed almost nothing.
 
-    Few labels flipped, and no view went between accepted and rejected.
+    Few labels flipped, and the outcome of no view changed.
     """
     if not rounds:
         return False
@@ -26,25 +26,25 @@ def is_converged(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> bool
 
 
 def trust(done: RoundDone) -> float:
-    """How far to believe a round, in [0, 1], judged by views that had no say.
+    """Return how far a round is believed, in [0, 1].
 
-    The mean of how well the held-out views agree with the others, and the others with the user's
-    own masks. A loop that drifts disagrees with them more from round to round.
+    This is the mean of the held-out agreement and the agreement with the prompted views' masks.
+    Both fall from round to round in a loop that drifts away from the object.
     """
     unvoted = done.agreement if done.unvoted_agreement is None else done.unvoted_agreement
     return (unvoted + done.prompt_agreement) / 2
 
 
 def best_tenth(agreements: Sequence[float]) -> float:
-    """What the best tenth of some agreements reaches; 0 if there are none."""
+    """Return the 0.9 quantile of agreements; 0 if there are none."""
     return float(np.quantile(agreements, 0.9)) if agreements else 0.0
 
 
 def best_round(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> int:
-    """Number of the round to answer with, 0 for what the prompted views lifted.
+    """Return the number of the round to keep, from 1; 0 for the lifted object.
 
-    The latest, unless an earlier one is trusted clearly more; none where that one found no common
-    object, or has lost the user's altogether.
+    That is the latest round, unless an earlier one is trusted clearly more. It is 0 if the views of
+    that round found no common object, or lost the user's object.
     """
     if not rounds:
         return 0
@@ -62,10 +62,11 @@ def _most_trusted(rounds: Sequence[RoundDone]) -> int:
 
 
 def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool) -> str:
-    """The outcome of a loop in words.
+    """Describe the outcome of a loop in one sentence.
 
     Args:
-        chosen: as from ``best_round``.
+        chosen: the result of ``best_round``.
+        converged: whether the loop converged; else it stopped at the limit of rounds.
     """
     if not rounds:
         return "lifted from the prompted views alone"
@@ -89,14 +90,16 @@ def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool) -> str:
     return text
 
 
-def doubtful_views(trusted: Mapping[str, float], config: ConvergenceConfig, most: int = 3) -> str:
-    """A sentence that names the views whose masks the others bear out least; empty if none.
+def doubtful_views(
+    agreements: Mapping[str, float], config: ConvergenceConfig, most: int = 3
+) -> str:
+    """Name the views with the lowest agreement in a sentence; empty if there are none.
 
     Args:
-        trusted: IoU with the other views, by view name.
-        most: so many are named.
+        agreements: by view name.
+        most: the largest number of names.
     """
-    doubtful = sorted((v, name) for name, v in trusted.items() if v < config.warn_agreement)
+    doubtful = sorted((v, name) for name, v in agreements.items() if v < config.warn_agreement)
     names = [name for _, name in doubtful[:most]]
     if not names:
         return ""
@@ -109,11 +112,11 @@ def doubtful_views(trusted: Mapping[str, float], config: ConvergenceConfig, most
 
 
 def outside_note(share: float, config: ConvergenceConfig) -> str:
-    """A remark where much of an object lies outside the pictures it was marked in; else empty.
+    """Return a remark if much of an object lies outside the prompted photos; else an empty string.
 
     Args:
-        share: of the object, in [0, 1].
+        share: the share of the object that lies outside, in [0, 1].
     """
     if share <= config.warn_outside:
         return ""
-    return f"{share:.0%} of it lies outside the pictures it was marked in: mark it in one more"
+    return f"{share:.0%} of it lies outside the photos it was marked in: mark it in one more"

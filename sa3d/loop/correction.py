@@ -1,4 +1,4 @@
-"""A correction: the user's view counts at once, and its neighbours are asked again."""
+"""Corrections: the corrected views vote, and the views nearest to them are visited again."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from sa3d.voting.mask_rendering import at_photo_size, with_own_mask
 from sa3d.voting.user_prompts import MUCH_LARGER
 
 CHANGED = 0.97
-"""A view whose new mask has a lower IoU with its old one has changed."""
+"""A view's mask has changed if the IoU of the new with the old one is below this."""
 _INERTIA = 0.0
-"""Views are asked again because something has changed: an answer no worse than theirs will do."""
+"""Inertia in a correction: a new mask replaces the old one if it agrees no worse."""
 
 
 def correct(loop: ObjectLoop) -> Iterator[Event]:
     """Continue a loop after the prompts of some views, ``loop.state.pending_views``, have changed.
 
-    Those views count fully; where a click changed what all other views said, they are overruled.
-    A view without a prompt left becomes one like any other. The views nearest to them are asked
-    again, and the nearest to each whose mask changed, and so on; each once. Nothing else is
-    touched: no view is encoded anew, the NeRF is not evaluated.
+    Corrected views vote with high confidence where they contradict all other views. A view that
+    lost its last prompt is visited like any other. The views nearest to the corrected ones are
+    visited again, then the nearest to each view whose mask changed, and so on; each view once.
+    Nothing else is done: no view is encoded again, and the field is not evaluated.
 
     Raises:
         SA3DError: the segmenter finds nothing at a prompt.
@@ -39,11 +39,11 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
     prompted = set(state.prompted)
     go_on = state.finished is not None and state.finished.chosen_round > 0
     for index in sorted(prompted - state.records.keys()) if go_on else ():
-        visit([loop], index)  # a prompt was taken back: what would it say without any?
-    yield from _take_corrections(loop, [i for i in views if i in prompted], number)
+        visit([loop], index)  # its last prompt was removed
+    yield from _cast_corrections(loop, [i for i in views if i in prompted], number)
     state = loop.state
     if not go_on:
-        # The others were not asked to the end, or had found something else: all are asked again.
+        # Rounds were stopped, or only the lifted object was kept: visit all views again.
         loop.begin_rounds()
         yield from run_rounds([loop])
         return
@@ -63,59 +63,61 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
     yield loop.end_round(number, before, changed, time.perf_counter() - started)
     again = len(asked) - len(prompted)
     converged = state.finished is not None and state.finished.converged
-    said = f"corrected: {again} views asked again, {changed} of them changed"
-    yield loop.finish(converged, number, said)
+    verdict = f"corrected: {again} views asked again, {changed} of them changed"
+    yield loop.finish(converged, number, verdict)
 
 
-def _take_corrections(loop: ObjectLoop, views: Sequence[int], number: int) -> Sequence[Event]:
-    """Let the corrected views vote.
+def _cast_corrections(loop: ObjectLoop, views: Sequence[int], number: int) -> Sequence[Event]:
+    """Let the corrected views vote; return their events.
 
-    An answer to clicks that is much larger than what the user saw is tried first: where the nearest
-    views then agree with the others less than before, and little, the segmenter took something
-    else there, and is asked once more for less.
+    A new mask that is much larger than the shown one is tried first. If the nearest views then
+    agree less than before, and little, the segmenter took something else, and the prompts are
+    segmented again with ``cautious=True``.
     """
-    seen = {index: shown_mask(loop, index) for index in views}
+    shown = {index: shown_mask(loop, index) for index in views}
     earlier, events = loop.state.copy(), []
     for cautious in (False, True):
         events = [
-            loop.vote_by_prompts(index, number, seen[index], cautious=cautious) for index in views
+            loop.vote_by_prompts(index, number, shown[index], cautious=cautious) for index in views
         ]
         loop.state.measure_extent()
-        masks = ((loop.state.records[index].mask, seen[index]) for index in views)
-        if cautious or not any(mask is not None and much_larger(mask, now) for mask, now in masks):
+        masks = ((loop.state.records[index].mask, shown[index]) for index in views)
+        if cautious or not any(mask is not None and much_larger(mask, old) for mask, old in masks):
             break
-        if _borne_out(loop, views, earlier.records):
+        if _neighbours_agree(loop, views, earlier.records):
             break
         loop.state = earlier
     return events
 
 
-def much_larger(mask: np.ndarray, seen: np.ndarray) -> bool:
-    """Whether a mask [H, W] needs other views' assent beside what was seen, [H, W] in [0, 1]."""
-    return bool(mask.sum() > MUCH_LARGER * max((seen > 0.5).sum(), 1))
+def much_larger(mask: np.ndarray, shown: np.ndarray) -> bool:
+    """Return whether a mask [H, W] bool is much larger than the shown one, [H, W] in [0, 1]."""
+    return bool(mask.sum() > MUCH_LARGER * max((shown > 0.5).sum(), 1))
 
 
-def _borne_out(loop: ObjectLoop, views: Sequence[int], earlier: Mapping[int, ViewRecord]) -> bool:
-    """Whether the views nearest to corrected ones agree with the others now; changes nothing."""
+def _neighbours_agree(
+    loop: ObjectLoop, views: Sequence[int], earlier: Mapping[int, ViewRecord]
+) -> bool:
+    """Return whether the views nearest to corrected ones agree; the state stays as it is."""
     corrected = loop.state
     loop.state = corrected.copy()
     near = _nearest(loop, views, set(corrected.prompted))
     for index in near:
         visit([loop], index, inertia=_INERTIA)
     records, loop.state = loop.state.records, corrected
-    now = float(np.mean([records[index].agreement for index in near] or [1.0]))
+    after = float(np.mean([records[index].agreement for index in near] or [1.0]))
     before = [earlier[index].agreement for index in near if index in earlier]
-    return now >= min(loop.config.convergence.warn_agreement, float(np.mean(before or [1.0])))
+    return after >= min(loop.config.convergence.warn_agreement, float(np.mean(before or [1.0])))
 
 
 def shown_mask(loop: ObjectLoop, index: int) -> np.ndarray:
-    """The mask a view showed, [H, W] in [0, 1]: see ``sa3d.results.final_masks``."""
+    """Return the mask that a view shows, [H, W] in [0, 1]; see ``sa3d.results.final_masks``."""
     rendered = at_photo_size(loop.scene, index, loop.state.render(index).probability)
     return with_own_mask(rendered, loop.state.records.get(index))
 
 
 def _nearest(loop: ObjectLoop, views: Sequence[int], asked: set[int]) -> list[int]:
-    """The views nearest to any of ``views``, less those asked before."""
+    """Return the views nearest to any of ``views``, without those asked before."""
     near: dict[int, None] = {}
     for index in views:
         order = loop.distances[index].argsort(stable=True).tolist()

@@ -1,8 +1,8 @@
-"""Objects made of objects: several merged into one, or a part split off from one.
+"""Merging of objects, and splitting of a part off an object.
 
-What the views said is kept: a merged object's mask in a view is the union of theirs, and what is
-left of a split one is its mask less the part's. Every view still has one vote per object, so
-evidence stays a share. Only a split asks the segmenter: in the views it is prompted in.
+The views' records are kept: a merged object's mask in a view is the union of the objects' masks,
+and after a split the rest is the object's mask without the part's. Every view still has one vote
+per object, so evidence stays a share. The segmenter is used only in the prompted views of a split.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from sa3d.voting.mask_rendering import agreement
 from sa3d.voting.user_prompts import predict_from_prompts
 
 _WHOLE = 0.9
-"""A mask with more than this share of an object's own is no part of it, but all of it."""
+"""A mask with more than this share of an object's mask is the whole object, not a part."""
 _SILENT = ("held out", "rejected", "no prompt", "unseen")
-"""Outcomes without a vote, the one that says most first."""
+"""Outcomes without a vote, the most informative first."""
 
 
 def merge(loops: Sequence[ObjectLoop], name: str) -> ObjectLoop:
-    """One object out of several finished ones. Theirs are left as they are.
+    """Return a new object merged from several finished ones, which stay as they are.
 
-    Where one of them did not vote, the view's vote is completed with what the others show of it.
+    In a view in which one of them has no vote, its rendered mask is used.
     """
     started, first = time.perf_counter(), loops[0]
     prompts = _merged_prompts(loops, name)
@@ -54,16 +54,16 @@ def merge(loops: Sequence[ObjectLoop], name: str) -> ObjectLoop:
 
 
 def split_off(whole: ObjectLoop, prompts: Sequence[Prompt], name: str) -> ObjectLoop:
-    """A new object out of the part of ``whole`` that prompts mark; its rounds are still to be run.
+    """Return a new object for the part of ``whole`` that prompts mark; its rounds are still to run.
 
-    In the prompted views the part is the segmenter's mask within the mask of the whole, and the
-    whole is overruled there. When the part's rounds are done, see ``remove_part``.
+    In the prompted views the part is the segmenter's mask inside the mask of the whole, and the
+    whole is corrected by it. After the part's rounds call ``remove_part``.
 
     Args:
         prompts: on the part, of the object ``name``, in one or more views.
 
     Raises:
-        SA3DError: they mark nothing of the whole, or all of it. The whole is left as it was.
+        SA3DError: the prompts mark nothing of the whole, or all of it. The whole is unchanged then.
     """
     part = ObjectLoop(whole.scene, whole.segmenter, name, prompts, whole.config)
     rests: dict[int, np.ndarray] = {}
@@ -82,7 +82,7 @@ def split_off(whole: ObjectLoop, prompts: Sequence[Prompt], name: str) -> Object
         if record is not None and record.corrected is not None and record.mask is not None:
             corrected |= record.corrected & (record.mask == rest)
         _remove_from_prompts(whole, index, mask)
-        whole.state.prompts.append(_not_there(whole, part, index, mask))
+        whole.state.prompts.append(_background_prompt(whole, part, index, mask))
         whole.encode(index)
         whole.vote_with_mask(index, rest, 1.0, corrected)
     whole.state.measure_extent()
@@ -91,10 +91,9 @@ def split_off(whole: ObjectLoop, prompts: Sequence[Prompt], name: str) -> Object
 
 
 def remove_part(whole: ObjectLoop, part: ObjectLoop) -> Iterator[Event]:
-    """Take a finished part, split off earlier, out of what all views said about the whole.
+    """Remove a finished part, split off earlier, from all views' masks of the whole.
 
-    A part takes nothing from beyond the whole: what it claims there, in a view that voted on both,
-    goes.
+    In views that voted on both, the part's mask is also limited to the whole's mask.
     """
     started, state = time.perf_counter(), whole.state
     before = state.evidence.labels(whole.config.lam)
@@ -118,7 +117,7 @@ def remove_part(whole: ObjectLoop, part: ObjectLoop) -> Iterator[Event]:
 
 
 def _replace_mask(loop: ObjectLoop, index: int, mask: np.ndarray) -> None:
-    """Put another mask [H, W] in the place of what a view said, and of its vote if it has one."""
+    """Replace a view's mask by another one [H, W], in its record and in its vote if it has one."""
     state = loop.state
     state.records[index] = replace(state.records[index], mask=mask)
     if state.retract_vote(index) is not None:
@@ -126,14 +125,14 @@ def _replace_mask(loop: ObjectLoop, index: int, mask: np.ndarray) -> None:
 
 
 def _merged_record(loops: Sequence[ObjectLoop], index: int, prompted: bool) -> ViewRecord:
-    """What a view says about all of them together."""
+    """Return a view's record of the merged object."""
     there = [one.state.records[index] for one in loops if index in one.state.records]
     voting = [one.state.records[index] for one in loops if index in one.state.votes]
     if not voting:
         return min(there, key=lambda record: _SILENT.index(record.outcome))
     mask = np.logical_or.reduce([one.state.mask(index) for one in loops])
     held_out = not prompted and index in loops[0].state.held_out
-    # Where the user said of one what another contradicts, all views decide again.
+    # Where the user's corrections of two objects contradict each other, all views decide again.
     overruled = [
         record.corrected & (record.mask == mask)
         for record in there
@@ -150,9 +149,9 @@ def _merged_record(loops: Sequence[ObjectLoop], index: int, prompted: bool) -> V
 
 
 def _merged_prompts(loops: Sequence[ObjectLoop], name: str) -> list[Prompt]:
-    """One prompt for each prompted view, which says of all objects what was said of each.
+    """Return one prompt for each prompted view, merged from the prompts of all objects.
 
-    A background point of one that lies on another is a point on the object now.
+    A background point of one object that lies on another becomes a point on the merged object.
     """
     merged = []
     for index in dict.fromkeys(index for one in loops for index in one.state.prompted):
@@ -174,7 +173,7 @@ def _merged_prompts(loops: Sequence[ObjectLoop], name: str) -> list[Prompt]:
                 name,
                 points=tuple(points),
                 labels=tuple(points.values()),
-                box=_hull(given, [point for point, label in points.items() if label]),
+                box=_merged_box(given, [point for point, label in points.items() if label]),
                 mask=mask if any(prompt.mask is not None for prompt in given) else None,
                 candidate=given[0].candidate if len(given) == 1 else None,
             )
@@ -182,10 +181,10 @@ def _merged_prompts(loops: Sequence[ObjectLoop], name: str) -> list[Prompt]:
     return merged
 
 
-def _hull(
+def _merged_box(
     prompts: Sequence[Prompt], points: Sequence[tuple[float, float]]
 ) -> tuple[float, float, float, float] | None:
-    """The box around all boxes and points on the object; None if there is no box."""
+    """Return the box around all boxes and points on the object; None if there is no box."""
     boxes = [prompt.box for prompt in prompts if prompt.box is not None]
     if not boxes:
         return None
@@ -197,7 +196,7 @@ def _hull(
 def _part_mask(
     part: ObjectLoop, index: int, seen: np.ndarray, whole: str
 ) -> tuple[np.ndarray, float]:
-    """The mask [H, W] of a part within the mask ``seen`` of the whole, and its predicted IoU."""
+    """Return the mask [H, W] of a part inside the whole's mask ``seen``, and its predicted IoU."""
     view = part.scene.views[index]
     here = [p for p in part.state.prompts if part.scene.view_index(p.view) == index]
     size = (view.camera.width, view.camera.height)
@@ -228,13 +227,13 @@ def _part_mask(
 
 
 def _clicked(prompts: Sequence[Prompt], mask: np.ndarray) -> bool:
-    """Whether clicks on the object hit a mask [H, W], or there are none."""
+    """Return whether a click on the object hits a mask [H, W], or there is no such click."""
     on = [point for prompt in prompts for point, label in prompt.labeled_points if label]
     return not on or any(mask[int(y), int(x)] for x, y in on)
 
 
-def _not_there(whole: ObjectLoop, part: ObjectLoop, index: int, mask: np.ndarray) -> Prompt:
-    """What the split tells about the whole in a view: background where the part was marked."""
+def _background_prompt(whole: ObjectLoop, part: ObjectLoop, index: int, mask: np.ndarray) -> Prompt:
+    """Return a prompt for the whole in a view: background points on the part."""
     from scipy.ndimage import distance_transform_edt
 
     here = [p for p in part.state.prompts if part.scene.view_index(p.view) == index]
@@ -253,7 +252,7 @@ def _not_there(whole: ObjectLoop, part: ObjectLoop, index: int, mask: np.ndarray
 
 
 def _remove_from_prompts(whole: ObjectLoop, index: int, mask: np.ndarray) -> None:
-    """Take a part [H, W] out of what the user drew in a view; points on it are beside the rest."""
+    """Remove a part [H, W] from the prompts of a view; points on it become background points."""
     camera = whole.scene.views[index].camera
     for position, prompt in enumerate(whole.state.prompts):
         if whole.scene.view_index(prompt.view) != index:
@@ -267,7 +266,7 @@ def _remove_from_prompts(whole: ObjectLoop, index: int, mask: np.ndarray) -> Non
 
 
 def _measure_agreement(loop: ObjectLoop) -> None:
-    """Compare every view's mask afresh with what the other views say; then count votes afresh."""
+    """Measure the agreement of all views again; then count all votes again."""
     state = loop.state
     for index, record in state.records.items():
         if record.mask is None or record.outcome not in ("accepted", "held out"):

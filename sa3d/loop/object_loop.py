@@ -1,4 +1,7 @@
-"""One object's loop: lift the user's views, then self-prompt, segment, gate and vote."""
+"""Loop of one object: votes of prompted views, bookkeeping of rounds, and the result.
+
+Rounds over the other views are in ``sa3d.loop.rounds``.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,18 @@ from sa3d.voting.user_prompts import corrected_parts, nothing_found_error, segme
 
 
 class ObjectLoop:
-    """Segments one object; ``state`` is all that changes on the way.
+    """Loop that segments one object; everything that changes is in ``state``.
 
-    Stopping between two events leaves a consistent state: ``result`` may be asked any time
-    after the user's views were lifted, and ``rounds.run_rounds`` goes on from there.
+    The state is consistent between any two events: ``result`` may be called any time after
+    ``lift``, and ``rounds.run_rounds`` continues from there.
 
     Attributes:
+        scene: the prepared scene.
+        segmenter: the 2D segmenter.
+        name: the object's name.
+        config: the loop's settings.
         state: see ``ObjectState``.
-        distances: [V, V], how different the scene's cameras are.
+        distances: [V, V], differences between the scene's cameras.
     """
 
     def __init__(
@@ -50,10 +57,10 @@ class ObjectLoop:
         self.state.held_out = held_out_views(order, config.held_out)
 
     def lift(self) -> Iterator[Event]:
-        """Let the prompted views vote and get ready for rounds, unless that was done before.
+        """Lift the object: let the prompted views vote, unless that was done before.
 
         Raises:
-            SA3DError: a prompted view shows nothing, or the object touches nothing in 3D.
+            SA3DError: the segmenter finds nothing at a prompt, or see ``measure_lifted``.
         """
         if self.state.progress is None:
             for index in self.state.prompted:
@@ -62,10 +69,10 @@ class ObjectLoop:
             self.begin_rounds()
 
     def measure_lifted(self) -> None:
-        """Find where the prompted views, which have all voted, lift the object.
+        """Measure the extent of the lifted object; all prompted views have voted.
 
         Raises:
-            SA3DError: the object touches nothing in 3D, or is smaller than a ray's pixel.
+            SA3DError: the object covers no element, or is smaller than a ray's pixel.
         """
         masks = [self.state.votes[index].mask for index in self.state.prompted]
         if not any(bool((mask > 0.5).any()) for mask in masks):
@@ -81,7 +88,7 @@ class ObjectLoop:
         self.state.measure_extent()
 
     def begin_rounds(self) -> None:
-        """Get ready for rounds over the views the user did not prompt; all prompted ones voted."""
+        """Prepare rounds over the views that are not prompted; all prompted views have voted."""
         state = self.state
         order = outward_order([view.camera for view in self.scene.views], state.prompted)
         lifted = {i: r for i, r in state.records.items() if r.outcome == "prompted"}
@@ -91,27 +98,30 @@ class ObjectLoop:
         )
         state.finished = state.pending_views = None
 
-    def finish(self, converged: bool, chosen_round: int, said: str) -> Finished:
-        """Note the outcome, how well views agree and which ones to look at, and return it.
+    def finish(self, converged: bool, chosen_round: int, verdict: str) -> Finished:
+        """Record and return the outcome, with held-out agreement and doubtful views in its verdict.
 
-        Votes are counted afresh: one that was taken back leaves rounding errors behind, which tip
-        elements that are undecided, and which a saved result does not have when it is resumed.
+        All votes are counted again: a retracted vote leaves rounding errors behind, which decide
+        undecided elements, and which a saved result does not have when it is resumed.
         """
         state, names = self.state, [view.name for view in self.scene.views]
         state.recount_votes(dict(state.votes))
         if (agreed := held_out_agreement(state.records)) is not None:
-            said += f"; held-out agreement {agreed:.2f}"
-        trusted = {names[i]: r.agreement for i, r in state.records.items() if r.mask is not None}
+            verdict += f"; held-out agreement {agreed:.2f}"
+        agreements = {names[i]: r.agreement for i, r in state.records.items() if r.mask is not None}
         limits = self.config.convergence
-        looks = doubtful_views(trusted, limits), outside_note(state.share_outside_photos(), limits)
-        said += "".join(f"; {look}" for look in looks if look)
+        remarks = (
+            doubtful_views(agreements, limits),
+            outside_note(state.share_outside_photos(), limits),
+        )
+        verdict += "".join(f"; {remark}" for remark in remarks if remark)
         rounds = len(state.rounds)
-        state.finished = Finished(self.name, converged, rounds, chosen_round, said)
+        state.finished = Finished(self.name, converged, rounds, chosen_round, verdict)
         state.pending_views, state.progress = frozenset(), None
         return state.finished
 
     def result(self) -> ObjectResult:
-        """The object as it stands."""
+        """Return the object as it stands."""
         state, finished = self.state, self.state.finished
         return ObjectResult(
             name=self.name,
@@ -126,7 +136,7 @@ class ObjectLoop:
         )
 
     def _evidence_in_result(self) -> Evidence:
-        """The evidence, doubt about far elements as light as the prior; made once per change."""
+        """Return the evidence, with the doubt about far elements weighted as the result's prior."""
         seen, config = self.state.evidence.snapshot(), self.config
         if self._result_evidence is None or self._result_evidence[0] is not seen.total:
             doubt = DOUBT * (config.prompt_prior_weight - config.prior_weight)
@@ -135,9 +145,9 @@ class ObjectLoop:
         return self._result_evidence[1].snapshot()
 
     def resume(self, one: ObjectResult) -> None:
-        """Bring back the state that ended with this result, bit for bit: votes are cast again.
+        """Restore the state that ended with this result, bit for bit, by casting its votes again.
 
-        Views prompted since are corrections still to be made; a lift that was stopped begins anew.
+        Views prompted since are pending corrections. A lift that was stopped begins again.
         """
         state = self.state
         lifted = {index for index, record in one.views.items() if record.outcome == "prompted"}
@@ -167,10 +177,10 @@ class ObjectLoop:
         *,
         cautious: bool = False,
     ) -> ViewDone:
-        """Let a view the user prompted vote, in round ``number``.
+        """Segment a prompted view and let it vote, in round ``number``.
 
         Args:
-            before: [H, W] in [0, 1], the mask the user saw and corrects.
+            before: [H, W] in [0, 1], the mask that the prompts correct.
             cautious: see ``segment_user_prompts``.
 
         Raises:
@@ -190,7 +200,7 @@ class ObjectLoop:
     def vote_with_mask(
         self, index: int, mask: np.ndarray, score: float, corrected: np.ndarray | None = None
     ) -> None:
-        """Let a view, the segmenter's current image, vote for a mask [H, W] bool of the user's."""
+        """Let a prompted view, the segmenter's current image, vote for a mask [H, W] bool."""
         state = self.state
         state.appearance.learn(self.segmenter, index, mask)
         state.retract_vote(index)
@@ -209,29 +219,34 @@ class ObjectLoop:
         *,
         cautious: bool = False,
     ) -> tuple[np.ndarray, float, np.ndarray | None]:
-        """The mask [H, W] that prompts of a view ask for, and its predicted IoU; changes nothing.
+        """Segment a view by prompts, without changing the state.
 
-        Clicks alone do not tell a segmenter without weights how large the object is: what stands
-        out there does (``sa3d.voting.clicked_surface``).
+        A segmenter without weights cannot tell from clicks how large the object is. Its clicks
+        are completed with the surface that stands out there, see ``sa3d.voting.clicked_surface``.
 
         Args:
-            before: [H, W] in [0, 1], the mask the user saw and corrects; the third result then
-                tells where the correction overrules it, bool [H, W].
+            index: the view.
+            prompts: of the object, in any views; those of other views are ignored.
+            before: [H, W] in [0, 1], the mask that the prompts correct.
             cautious: see ``segment_user_prompts``.
+
+        Returns:
+            The mask [H, W] bool, its predicted IoU, and where the correction overrules ``before``,
+            bool [H, W], or None without ``before``.
 
         Raises:
             SA3DError: the segmenter finds nothing at the prompt.
         """
         here = [p for p in prompts if self.scene.view_index(p.view) == index]
-        known = before
+        start = before
         if (before is None or not (before > 0.5).any()) and isinstance(
             self.segmenter, LearnsAppearance
         ):
-            known = clicked_surface(self.scene, index, here)
-            cautious = True  # there are no other views yet that could assent
+            start = clicked_surface(self.scene, index, here)
+            cautious = True  # there are no other views yet that could agree
         self.encode(index)
         mask, score = segment_user_prompts(
-            self.segmenter, self.scene.views[index], here, known, cautious=cautious
+            self.segmenter, self.scene.views[index], here, start, cautious=cautious
         )
         if before is None:
             return mask, score, None
@@ -241,23 +256,29 @@ class ObjectLoop:
         return (before > 0.5) ^ corrected, score, corrected
 
     def view_done(self, index: int, number: int) -> ViewDone:
-        """A view's record as an event of round ``number``."""
+        """Return a view's record as an event of round ``number``."""
         name, r = self.scene.views[index].name, self.state.records[index]
         return ViewDone(self.name, number, name, r.outcome, r.agreement, r.score, r.reason)
 
     def confidence(self, probability: Tensor, known: Tensor) -> float:
-        """How much a view's vote counts: how far its prompts, a rendered mask [h, w], rest on real
-        evidence, ``known`` [h, w], rather than on the prior; in [0.1, 1]."""
+        """Return the confidence of a view's vote, in [0.1, 1].
+
+        It is the share of the rendered mask that rests on evidence rather than on the prior.
+
+        Args:
+            probability: [h, w], the rendered mask that the prompts were made of.
+            known: [h, w], see ``RenderedMask``.
+        """
         share = float((probability * known).sum() / probability.sum().clamp_min(1e-6))
         return max(0.1, share)
 
     def encode(self, index: int) -> None:
-        """Make a view the segmenter's image, and tell it what nearby views taught."""
+        """Make a view the segmenter's image, and show it the object's appearance in near views."""
         self.scene.encode(index, self.segmenter)
         self.show_appearance(index)
 
     def show_appearance(self, index: int) -> None:
-        """Tell the segmenter, whose image is view ``index``, what nearby views taught."""
+        """Show the segmenter the object's appearance in the views nearest to view ``index``."""
         prompted, distances = self.state.prompted, self.distances[index].tolist()
         voters = sorted(
             (i for i in self.state.votes if i != index),
@@ -266,7 +287,14 @@ class ObjectLoop:
         self.state.appearance.show(self.segmenter, voters)
 
     def end_round(self, number: int, before: Tensor, changed: int, seconds: float) -> RoundDone:
-        """Note how a round ended that began with labels ``before`` [N], and return it."""
+        """Record and return the report of a round.
+
+        Args:
+            number: of the round, from 1.
+            before: bool [N], the object's elements when the round began.
+            changed: number of views whose outcome or mask changed.
+            seconds: duration of the round.
+        """
         labels = self.state.evidence.labels(self.config.lam)
         of = {
             outcome: [r.agreement for i, r in self.state.records.items() if r.outcome == outcome]

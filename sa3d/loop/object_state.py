@@ -1,4 +1,4 @@
-"""All that changes while one object is segmented, so that it can be copied and brought back."""
+"""State of one object while it is segmented; it can be copied and restored."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from sa3d.voting.extent import Extent, beyond_clear_edges, object_surface
 from sa3d.voting.mask_rendering import RenderedMask, agreement, at_photo_size, render_mask
 
 DOUBT = 0.5
-"""Evidence against elements out of reach, in units of the prior's weight: tips undecided ones."""
+"""Evidence against elements out of reach, in units of the prior's weight. It makes elements without
+other votes background."""
 
 
 @dataclass
 class Progress:
-    """How far the rounds have come, so that they can be stopped and gone on with.
+    """Progress of the rounds, so that they can be stopped and continued.
 
     Attributes:
-        order: the views of a round.
-        earlier: rounds of the object before the first of these.
-        kept: records, votes and appearance before the first round, with those of prompted views
-            only, and after each since.
-        position: views of the present round that are done.
-        labels: bool [N], elements labelled object when it began; None between rounds.
-        outcomes: of the views at that time, by index.
-        seconds: spent on it.
+        order: the views of a round, in the order of visits.
+        earlier_rounds: number of rounds of the object before the first of these.
+        snapshots: records, votes and appearance before the first round (of prompted views only),
+            and after each round since.
+        position: number of views visited in the present round.
+        labels_before: bool [N], the object's elements when the round began; None between rounds.
+        outcomes_before: the views' outcomes when the round began, by index.
+        seconds: time spent on the round.
     """
 
     order: Sequence[int]
@@ -48,32 +49,34 @@ class Progress:
 
     @property
     def next_view(self) -> int:
-        """The view to be visited next in the present round."""
+        """Index of the view to visit next in the present round."""
         return self.order[self.position]
 
     def copy(self) -> Progress:
-        """A copy that shares nothing that is changed in place."""
+        """Return a copy that shares nothing that is changed in place."""
         return replace(self, snapshots=list(self.snapshots))
 
 
 @dataclass
 class ObjectState:
-    """What is known of one object.
+    """State of one object.
 
     Attributes:
-        prompts: the user's.
-        evidence: of all votes, and the doubt about elements out of reach.
-        appearance: what it looks like in the views that voted.
-        extent: where the prompted views lifted it.
-        far: bool [N], elements out of its reach, or beyond an edge of a photo that it leaves clear.
-        held_out: views that measure and never vote.
-        records: what every view said, by index.
-        votes: how it counted; a view votes at most once.
-        rounds: the report.
-        finished: the outcome, None until there is one.
-        waiting: views whose prompts changed since; None: all is still to be done.
-        progress: of the rounds; None before the first and when they are finished.
-        whole: name of the object this one was split off from, until that has let go of it.
+        prompts: the user's prompts.
+        evidence: all votes, and the doubt about elements out of reach.
+        appearance: samples of the object's appearance in the views that voted.
+        extent: where the prompted views lifted the object.
+        out_of_reach: bool [N], elements out of the object's reach, or beyond an edge of a photo
+            that its mask does not touch.
+        held_out: indices of the held-out views.
+        records: a record of each visited view, by index.
+        votes: by view index; a view has at most one vote.
+        rounds: the reports of all rounds.
+        finished: the outcome; None until the loop has finished.
+        pending_views: views whose prompts changed since the loop finished; None before it has.
+        progress: of the rounds; None before the first and after the last.
+        split_from: name of the object from which this one is being split off; None when the split
+            is done.
     """
 
     scene: Scene
@@ -94,7 +97,7 @@ class ObjectState:
 
     @classmethod
     def fresh(cls, scene: Scene, config: LoopConfig, prompts: Sequence[Prompt]) -> ObjectState:
-        """Nobody has said anything yet."""
+        """Return the state of an object without votes."""
         return cls(
             scene=scene,
             config=config,
@@ -106,7 +109,7 @@ class ObjectState:
         )
 
     def copy(self) -> ObjectState:
-        """A copy that shares nothing that is changed in place."""
+        """Return a copy that shares nothing that is changed in place."""
         return replace(
             self,
             prompts=list(self.prompts),
@@ -119,7 +122,7 @@ class ObjectState:
         )
 
     def renamed(self, name: str) -> ObjectState:
-        """A copy of which all parts call the object by another name."""
+        """Return a copy in which the object has another name."""
         state = self.copy()
         state.prompts = [replace(prompt, object=name) for prompt in state.prompts]
         state.rounds = [replace(done, object=name) for done in state.rounds]
@@ -128,18 +131,18 @@ class ObjectState:
 
     @property
     def begun(self) -> bool:
-        """Whether its prompted views were lifted: then other prompts correct what is there."""
+        """Whether the object was lifted; prompts added since then are corrections."""
         return self.progress is not None or self.finished is not None
 
     @property
     def unfinished(self) -> bool:
-        """Whether something is left to be done about it."""
+        """Whether ``Session.run`` has something left to do for the object."""
         return self.finished is None or bool(self.pending_views) or self.split_from is not None
 
     def change_prompts(self, prompts: Sequence[Prompt]) -> None:
-        """Take these prompts, and note in which views they are not those there were.
+        """Replace the prompts, and mark the views in which they changed as pending.
 
-        Where one was taken back, what the view said because of it goes at once.
+        If a prompt was removed from a view, its vote and record are removed at once.
         """
         gone, new = _without(self.prompts, prompts), _without(prompts, self.prompts)
         views = {self.scene.view_index(prompt.view) for prompt in [*gone, *new]}
@@ -151,28 +154,28 @@ class ObjectState:
 
     @property
     def prompted(self) -> list[int]:
-        """Indices of the views the user prompted, ascending."""
+        """Indices of the prompted views, ascending."""
         return sorted({self.scene.view_index(prompt.view) for prompt in self.prompts})
 
     @property
     def doubt(self) -> float:
-        """Evidence against an element out of reach."""
+        """Amount of evidence against an element out of reach."""
         return DOUBT * self.config.prompt_prior_weight
 
     def cast_vote(self, index: int, vote: Vote) -> None:
-        """Count a view's vote; it must have none."""
+        """Cast a view's vote; the view must not have one yet."""
         self.votes[index] = vote
         self.evidence.add(self.scene.prepared(index).operator, vote)
 
     def retract_vote(self, index: int) -> Vote | None:
-        """Take a view's vote back, if it has one."""
+        """Retract a view's vote, and return it; None if it has none."""
         vote = self.votes.pop(index, None)
         if vote is not None:
             self.evidence.add(self.scene.prepared(index).operator, vote, sign=-1)
         return vote
 
     def recount_votes(self, votes: Mapping[int, Vote]) -> None:
-        """Count these votes afresh."""
+        """Compute the evidence from these votes alone."""
         self.votes = {}
         self.evidence = Evidence.zeros(len(self.scene.elements), self.scene.device)
         self.evidence.add_to_total(self.out_of_reach, self.doubt)
@@ -180,7 +183,7 @@ class ObjectState:
             self.cast_vote(index, votes[index])
 
     def share_outside_photos(self) -> float:
-        """Share of the object's evidence on what lies outside the pictures of prompted views."""
+        """Return the share of the object's evidence that lies outside the prompted photos."""
         labels = self.evidence.labels(self.config.lam)
         light = self.evidence.object[labels].cpu()
         points = self.scene.elements.positions_world[labels].cpu()
@@ -189,7 +192,7 @@ class ObjectState:
         return float(light[~framed].sum() / light.sum().clamp_min(1e-9))
 
     def vote_of(self, index: int) -> Vote:
-        """The vote that the record of a prompted or accepted view casts."""
+        """Return the vote of a prompted or accepted view, from its record."""
         record = self.records[index]
         assert record.mask is not None
         mask = self.mask_to_rays(index, record.mask)
@@ -204,7 +207,7 @@ class ObjectState:
         return Vote(mask, confidence)
 
     def render(self, index: int) -> RenderedMask:
-        """The mask that the evidence shows in a view."""
+        """Render the object's mask in a view."""
         return render_mask(
             self.scene.prepared(index).operator,
             self.evidence,
@@ -213,25 +216,26 @@ class ObjectState:
         )
 
     def prompt_agreement(self, index: int) -> float:
-        """IoU of the user's mask with what all the *other* views say about that view: drift."""
+        """Return the agreement of a prompted view's mask with the other views."""
         vote = self.retract_vote(index)
         assert vote is not None
         others = self.render(index)
         self.cast_vote(index, vote)
-        said = (vote.confidence > 0).to(others.known)
-        return agreement(vote.mask, replace(others, known=others.known * said))
+        counted = (vote.confidence > 0).to(others.known)
+        return agreement(vote.mask, replace(others, known=others.known * counted))
 
     def mask(self, index: int) -> np.ndarray:
-        """The mask [H, W] bool a view voted for; else what all others show there."""
+        """Return the mask [H, W] bool that a view voted for; without a vote, the rendered mask."""
         if index in self.votes and (voted := self.records[index].mask) is not None:
             return voted
         return at_photo_size(self.scene, index, self.render(index).probability) > 0.5
 
     def measure_extent(self) -> None:
-        """Find where the prompted views lift the object, and which elements are out of its reach.
+        """Measure the object's extent in the prompted views, and find the elements out of reach.
 
-        A box or a painted mask tells where the object ends, clicks do not. The votes are cast anew:
-        on what shows through a handle the user has no say.
+        A box or a drawn mask says where the object ends, clicks do not. The votes of the prompted
+        views are cast again, without pixels that show something behind the object through a hole
+        in it, such as a handle.
         """
         prompted = sorted(i for i, r in self.records.items() if r.outcome == "prompted")
         masks = {index: self.votes[index].mask.cpu() > 0.5 for index in prompted}
@@ -245,8 +249,8 @@ class ObjectState:
         self.evidence.add_to_total(self.out_of_reach, -self.doubt)
         points = self.scene.elements.positions_world
         self.out_of_reach = ~self._reach().contains(points)
-        told = [p for p in self.prompts if p.box is not None or p.mask is not None]
-        for index in {self.scene.view_index(p.view) for p in told}.intersection(prompted):
+        bounded = [p for p in self.prompts if p.box is not None or p.mask is not None]
+        for index in {self.scene.view_index(p.view) for p in bounded}.intersection(prompted):
             mask, camera = self.records[index].mask, self.scene.views[index].camera
             assert mask is not None
             self.out_of_reach |= beyond_clear_edges(camera, mask, points)
@@ -264,6 +268,6 @@ class ObjectState:
 
 
 def _without(prompts: Sequence[Prompt], others: Sequence[Prompt]) -> list[Prompt]:
-    """The prompts that are not among others: these very ones, as equal ones may be there twice."""
-    known = {id(prompt) for prompt in others}
-    return [prompt for prompt in prompts if id(prompt) not in known]
+    """Return the prompts that are not in ``others``, by identity: equal ones may be there twice."""
+    excluded = {id(prompt) for prompt in others}
+    return [prompt for prompt in prompts if id(prompt) not in excluded]

@@ -1,4 +1,4 @@
-"""What prompts would mark in their view, before anything is lifted to 3D."""
+"""Preview of prompts: the mask that they would give in their view, before it is lifted."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sa3d.voting.user_prompts import has_drawn_mask, mask_to_correct, predict_fr
 
 @dataclass(frozen=True)
 class PromptPreview:
-    """The mask that prompts of one view ask for.
+    """Mask that prompts of one view give.
 
     Attributes:
         view: the view's index.
-        mask: [H, W] bool, what would be taken.
+        mask: [H, W] bool.
         score: its predicted IoU.
-        candidates: the segmenter's three, to choose from by ``Prompt.candidate``;
-            None where there is no choice (a mask, or a click that corrects one).
-        uncertain: it is so much larger than what the view showed that the views around are asked
-            first; where they disagree, less is taken.
+        candidates: the segmenter's three candidates, to choose from by ``Prompt.candidate``; None
+            if there is no choice (the prompt is a mask, or a click that corrects one).
+        uncertain: whether the mask is so much larger than the shown one that the nearest views
+            decide; if they disagree, a smaller mask is used.
     """
 
     view: int
@@ -36,10 +36,10 @@ class PromptPreview:
 
 
 def preview_prompts(loop: ObjectLoop, prompts: Sequence[Prompt]) -> PromptPreview:
-    """Look at what an object's prompts mark in the view of the last one; changes nothing.
+    """Return the mask of an object's prompts in the last one's view, without changing the loop.
 
     Args:
-        loop: the object's; it need not have any of these prompts yet.
+        loop: of the object; it need not have any of these prompts yet.
         prompts: all of the object's prompts, the newest last.
 
     Raises:

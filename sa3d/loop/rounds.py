@@ -1,4 +1,4 @@
-"""Rounds: every view that the user did not prompt is visited, until each object has converged.
+"""Rounds: visits of all views that are not prompted, until each object has converged.
 
 All objects are segmented in one pass. A view's encoding is loaded once, and the masks of all
 objects are rendered and voted with by one sparse product; only the segmenter's decoder is asked
@@ -38,13 +38,13 @@ def segment_object(loop: ObjectLoop) -> Iterator[Event]:
 
 
 def run_rounds(loops: Sequence[ObjectLoop]) -> Iterator[Event]:
-    """The rounds that ``ObjectLoop.begin_rounds`` began, side by side.
+    """Run the rounds that ``ObjectLoop.begin_rounds`` began, for all objects side by side.
 
-    In each step every object visits the next view of its own outward order. Those whose next view
-    is the same, as for objects prompted in the same views, visit it together. The result is that
-    of one object after the other, bit for bit. Stopped rounds are gone on with.
+    In each step every object visits the next view of its own outward order. Objects with the same
+    next view, as those prompted in the same views, visit it together. The result is the same as of
+    one object after the other, bit for bit. Stopped rounds are continued.
 
-    Each object ends with the round trusted most, or back where it began where none is trusted.
+    Each object keeps the round that is trusted most, or the lifted object if none is trusted.
     """
     for loop in loops:
         if (progress := loop.state.progress) is not None and progress.labels_before is not None:
@@ -71,7 +71,7 @@ def run_rounds(loops: Sequence[ObjectLoop]) -> Iterator[Event]:
 
 
 def _close_and_open(loop: ObjectLoop) -> Iterator[Event]:
-    """End the round whose views are all done, begin the next; or end them all."""
+    """End a round whose views are all visited, and begin the next one or finish the object."""
     while (progress := loop.state.progress) is not None:
         if progress.labels_before is None:
             rounds = loop.state.rounds[progress.earlier_rounds :]
@@ -118,8 +118,14 @@ def _finish(loop: ObjectLoop, progress: Progress, converged: bool) -> Finished:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What the other views say of an object in the view, [h, w] each, and the prompts from it."""
+class _Prediction:
+    """Prediction of an object in a view from the other views, and the self-prompt made of it.
+
+    Attributes:
+        rendered: the mask rendered from the other views' votes, [R].
+        probability, known: the same as images, [h, w].
+        prompt: None if no pixel is certain enough.
+    """
 
     rendered: RenderedMask
     probability: Tensor
@@ -128,13 +134,15 @@ class _Asked:
 
 
 def visit(loops: Sequence[ObjectLoop], index: int, *, inertia: float | None = None) -> None:
-    """Ask a view about several objects; its vote on each is replaced.
+    """Visit a view for several objects: segment each, and replace the view's votes.
 
-    Each object fares exactly as if it were alone. Its state changes only after all were asked.
+    The result of each object is exactly as if it were alone. States change only after all objects
+    are segmented.
 
     Args:
-        loops: of different objects, in one scene with one segmenter and equal settings.
-        inertia: as in ``LoopConfig``; that of the loops by default.
+        loops: of different objects, in one scene, with one segmenter and equal settings.
+        index: the view.
+        inertia: see ``LoopConfig``; that of the loops by default.
     """
     scene, config = loops[0].scene, loops[0].config
     operator = scene.prepared(index).operator
@@ -142,11 +150,13 @@ def visit(loops: Sequence[ObjectLoop], index: int, *, inertia: float | None = No
     rendered = render_masks(
         operator, others, prior=config.prior, prior_weight=config.prompt_prior_weight
     )
-    asked = [_self_prompt(loop, index, one) for loop, one in zip(loops, rendered, strict=True)]
-    if any(one.prompt is not None for one in asked):
+    predicted = [_self_prompt(loop, index, one) for loop, one in zip(loops, rendered, strict=True)]
+    if any(one.prompt is not None for one in predicted):
         scene.encode(index, loops[0].segmenter)
-    slow = config.inertia if inertia is None else inertia
-    records = [_answer(loop, index, one, slow) for loop, one in zip(loops, asked, strict=True)]
+    inertia = config.inertia if inertia is None else inertia
+    records = [
+        _segmented(loop, index, one, inertia) for loop, one in zip(loops, predicted, strict=True)
+    ]
     voting: dict[int, Vote] = {}
     for position, (loop, record) in enumerate(zip(loops, records, strict=True)):
         state = loop.state
@@ -166,7 +176,7 @@ def visit(loops: Sequence[ObjectLoop], index: int, *, inertia: float | None = No
 
 
 def _evidence_of_others(loops: Sequence[ObjectLoop], index: int) -> list[Evidence]:
-    """The evidence of the view's own elements, [n] each, without what the view itself said."""
+    """Return the evidence of the view's own elements, [n] each, without the view's own votes."""
     operator = loops[0].scene.prepared(index).operator
     seen = [loop.state.evidence.at(operator.element_ids) for loop in loops]
     own = [position for position, loop in enumerate(loops) if index in loop.state.votes]
@@ -180,7 +190,7 @@ def _evidence_of_others(loops: Sequence[ObjectLoop], index: int) -> list[Evidenc
     return seen
 
 
-def _self_prompt(loop: ObjectLoop, index: int, rendered: RenderedMask) -> _Asked:
+def _self_prompt(loop: ObjectLoop, index: int, rendered: RenderedMask) -> _Prediction:
     prepared, camera = loop.scene.prepared(index), loop.scene.views[index].camera
     shape = (prepared.camera.height, prepared.camera.width)
     probability = rendered.probability.reshape(shape).cpu()
@@ -188,25 +198,25 @@ def _self_prompt(loop: ObjectLoop, index: int, rendered: RenderedMask) -> _Asked
     size = (camera.width, camera.height)
     config = loop.config.prompting
     prompt = self_prompt(probability, known, prepared.points_world, size, config)
-    return _Asked(rendered, probability, known, prompt)
+    return _Prediction(rendered, probability, known, prompt)
 
 
-def _answer(loop: ObjectLoop, index: int, asked: _Asked, inertia: float) -> ViewRecord:
-    """Prompt the segmenter, whose current image is the view, and gate its answer."""
-    if asked.prompt is None:
-        return _no_mask(asked.probability)
+def _segmented(loop: ObjectLoop, index: int, predicted: _Prediction, inertia: float) -> ViewRecord:
+    """Self-prompt the segmenter, whose current image is the view, and gate its mask."""
+    if predicted.prompt is None:
+        return _no_mask(predicted.probability)
     state, config = loop.state, loop.config
     loop.show_appearance(index)
     choice = choose(
-        asked.prompt.predict(loop.segmenter),
+        predicted.prompt.predict(loop.segmenter),
         loop.scene.prepared(index),
-        asked.rendered,
+        predicted.rendered,
         state.extent,
         max_gap=config.max_gap * state.extent.size,
         agreement_weight=config.agreement_weight,
     )
     vote = state.votes.get(index)
-    voted = None if vote is None else agreement(vote.mask, asked.rendered)
+    voted = None if vote is None else agreement(vote.mask, predicted.rendered)
     decision = gate(choice.agreement, voted, min_agreement=config.min_agreement, inertia=inertia)
     if voted is not None and decision == "keep":
         reason = f"kept: IoU {voted:.2f} with the other views"
@@ -219,7 +229,7 @@ def _answer(loop: ObjectLoop, index: int, asked: _Asked, inertia: float) -> View
         return replace(silent, outcome="held out", reason="held out: measures, does not vote")
     state.appearance.learn(loop.segmenter, index, choice.mask)
     reason = f"{agreed}; candidate {choice.candidate}"
-    confidence = loop.confidence(asked.probability, asked.known)
+    confidence = loop.confidence(predicted.probability, predicted.known)
     return replace(silent, outcome="accepted", confidence=confidence, reason=reason)
 
 
@@ -245,7 +255,7 @@ def gate(
 
 
 def _no_mask(probability: Tensor) -> ViewRecord:
-    """The record of a view in which nothing is certain enough to prompt with."""
+    """Return the record of a view without a self-prompt."""
     none = ViewRecord("unseen", 0.0, 0.0, 0.0, None, reason="the object is not seen here so far")
     if float(probability.max()) < 0.5:
         return none

@@ -1,4 +1,4 @@
-"""A user's work on a prepared scene: prompts in, events out, and a segmentation at the end.
+"""Session: prompts in, events out, and a segmentation at the end.
 
 Every change to a session is remembered in its ``history``, as a ``SessionChange`` that takes it
 back. The history may be a client's own (``Session(..., history=history)``). The client then makes
@@ -52,7 +52,7 @@ class SessionChange:
 
 
 class Session:
-    """Segments objects in a prepared scene, and corrects them.
+    """Session that segments and corrects objects in a prepared scene.
 
     The field is never evaluated here: the scene's operators hold all that is needed of it.
 
@@ -87,14 +87,15 @@ class Session:
     def add_prompts(
         self, prompts: Sequence[Prompt], colors: Mapping[str, Color] | None = None
     ) -> None:
-        """Add prompts; those of one object name belong together.
+        """Add prompts; those with the same object name belong together.
 
         Args:
-            colors: by name, for objects that are new; the first free ones by default.
+            prompts: for new objects, or corrections of objects that ``run`` has finished.
+            colors: by name, for new objects; the first free colors by default.
 
         Raises:
-            SA3DError: no prompts, an unknown view, a prompt outside its image, or prompts of a view
-                that contradict each other. Nothing is added.
+            SA3DError: there are no prompts, a view is unknown, a prompt lies outside its photo, or
+                prompts of a view contradict each other. Nothing is added then.
         """
         changed = self._merged_prompts(prompts)
         self.history.remember(self._change(changed))
@@ -102,31 +103,31 @@ class Session:
             self._set_prompts(name, mine, (colors or {}).get(name))
 
     def check(self, prompts: Sequence[Prompt]) -> None:
-        """Check prompts as ``add_prompts`` does; nothing has to be prepared yet.
+        """Check prompts as ``add_prompts`` does; the scene need not be prepared yet.
 
         Raises:
-            SA3DError: see there.
+            SA3DError: see ``add_prompts``.
         """
         self._merged_prompts(prompts)
 
     def add_objects(self, segmentation: Segmentation) -> None:
-        """Add the objects of a segmentation, an action that can be undone; see ``resume``.
+        """Add the objects of a segmentation; unlike ``resume``, this can be undone.
 
         Raises:
-            SA3DError: see there. Nothing is added.
+            SA3DError: see ``resume``. Nothing is added then.
         """
         before = self._change(segmentation.objects)
         self.resume(segmentation)
         self.history.remember(before)
 
     def resume(self, segmentation: Segmentation) -> None:
-        """Go on with a segmentation as if it had been made in this session; no action to be undone.
+        """Continue a segmentation as if it had been made in this session; this cannot be undone.
 
         Raises:
-            SA3DError: it belongs to another scene, or an object of its name is here already.
+            SA3DError: it belongs to another scene, or an object's name is taken.
         """
         if segmentation.scene_key != self.scene.key:
-            raise SA3DError("this segmentation was made in another scene: open that one")
+            raise SA3DError("this segmentation was made in another scene: open that scene")
         for name in segmentation.objects:
             check_new_name(name, self._loops)
         for name, one in segmentation.objects.items():
@@ -135,7 +136,11 @@ class Session:
             self._add(name, loop, segmentation.colors[name])
 
     def remove_prompt(self, name: str, position: int) -> None:
-        """Take one of an object's prompts back; with the last one the object goes.
+        """Remove a prompt of an object, and with its last prompt the object.
+
+        Args:
+            name: of the object.
+            position: of the prompt in ``prompts(name)``.
 
         Raises:
             SA3DError: there is no such prompt.
@@ -151,7 +156,7 @@ class Session:
             self._remove(name)
 
     def remove_object(self, name: str) -> None:
-        """Forget an object.
+        """Remove an object.
 
         Raises:
             SA3DError: there is no such object.
@@ -161,10 +166,10 @@ class Session:
         self._remove(name)
 
     def rename_object(self, name: str, new: str) -> None:
-        """Call an object otherwise.
+        """Rename an object.
 
         Raises:
-            SA3DError: there is no such object, or the new name is taken or cannot be one.
+            SA3DError: there is no such object, or the new name is invalid or taken.
         """
         self._loop(name)
         check_new_name(new, self._loops)
@@ -178,10 +183,10 @@ class Session:
             self._loops[part].state.split_from = new
 
     def set_color(self, name: str, color: Color) -> None:
-        """Show an object in another color.
+        """Change an object's color.
 
         Raises:
-            SA3DError: there is no such object, or no such color.
+            SA3DError: there is no such object, or the color is invalid.
         """
         self._loop(name)
         color = checked_color(color)
@@ -189,15 +194,16 @@ class Session:
         self._colors[name] = color
 
     def merge_objects(self, names: Sequence[str], into: str) -> None:
-        """Make one object of several; their prompts become its prompts.
+        """Merge several objects into one, with the prompts of all.
 
         Args:
-            into: its name: a new one or one of ``names``. It takes the place of the first, and its
-                color.
+            names: of the objects.
+            into: the name of the merged object: a new one or one of ``names``. It gets the place
+                and the color of the first.
 
         Raises:
-            SA3DError: fewer than two objects, one is unknown or not finished, or the name is taken
-                or cannot be one. Nothing is changed.
+            SA3DError: there are fewer than two objects, one is unknown or not finished, or the name
+                is invalid or taken. Nothing is changed then.
         """
         names = list(dict.fromkeys(names))
         loops = [self._finished_loop(name) for name in names]
@@ -214,18 +220,19 @@ class Session:
         self._restore(gone | {into: merged.state}, order, colors)
 
     def split_object(self, name: str, prompts: Sequence[Prompt], new_name: str) -> None:
-        """Make an object of its own of the part of an object that prompts mark.
+        """Split off the part of an object that prompts mark, as a new object.
 
-        In the prompted views that is the segmenter's mask within the object's present mask, and the
-        rest keeps the other; ``run`` finds the part in all other views, and takes it out of
-        what they say about the rest.
+        In the prompted views the part is the segmenter's mask inside the object's present mask.
+        ``run`` then finds the part in all other views, and removes it from the object there.
 
         Args:
-            prompts: in one or more views; the objects they name do not matter.
+            name: of the object to split.
+            prompts: on the part, in one or more views; their object names are ignored.
+            new_name: of the part.
 
         Raises:
-            SA3DError: the object is unknown or not finished, the new name is taken or cannot be
-                one, or the prompts mark nothing of the object, or all of it. Nothing is changed.
+            SA3DError: the object is unknown or not finished, the new name is invalid or taken, or
+                the prompts mark nothing of the object, or all of it. Nothing is changed then.
         """
         whole = self._finished_loop(name)
         check_new_name(new_name, self._loops)
@@ -237,28 +244,28 @@ class Session:
 
     @property
     def colors(self) -> dict[str, Color]:
-        """The objects' colors by name, in their order."""
+        """Colors of the objects by name, in the order of the objects."""
         return {name: self._colors[name] for name in self._loops}
 
     def prompts(self, name: str) -> list[Prompt]:
-        """An object's prompts in the order they were given; none if there is no such object."""
+        """Return an object's prompts in their order; none if there is no such object."""
         return list(self._loops[name].state.prompts) if name in self._loops else []
 
     def preview(self, prompts: Sequence[Prompt]) -> PromptPreview:
-        """What prompts of one object would mark in the view of the last one, if they were added.
+        """Return what prompts of one object would mark in the last one's view; add nothing.
 
         Raises:
-            SA3DError: an unknown view, or the segmenter finds nothing there.
+            SA3DError: a view is unknown, or the segmenter finds nothing at the prompts.
         """
         name = prompts[-1].object
         loop = self._loops.get(name) or self._new_loop(name, prompts)
         return preview_prompts(loop, [*self.prompts(name), *prompts])
 
     def run(self) -> Iterator[Event]:
-        """Segment what has new prompts: objects from the start, finished ones by correction.
+        """Segment all objects that have new prompts; correct those that were finished before.
 
-        New objects are segmented in one pass over the views, see ``sa3d.loop.rounds``. May be
-        stopped between any two events; the next run goes on from there.
+        New objects are segmented in one pass over the views, see ``sa3d.loop.rounds``. The run may
+        be stopped between any two events; the next one continues from there.
 
         Raises:
             SA3DError: see ``ObjectLoop.lift`` and ``correct``.
@@ -282,19 +289,19 @@ class Session:
         return any(loop.state.unfinished for loop in self._loops.values())
 
     def undo(self) -> bool:
-        """Take the last action back, with all that followed from it; False if there is none."""
+        """Undo the last action, with the results that followed; False if there is none."""
         return self.history.undo()
 
     def redo(self) -> bool:
-        """Do again what was undone last; False if there is nothing."""
+        """Redo the action that was undone last; False if there is none."""
         return self.history.redo()
 
     def take_back(self) -> None:
-        """Take the last action back because it failed: as ``undo``, but there is no redo."""
+        """Undo the last action because it failed; it cannot be redone."""
         self.history.take_back()
 
     def result(self) -> Segmentation:
-        """The segmentation as it stands."""
+        """Return the segmentation as it stands."""
         return Segmentation(
             scene_key=self.scene.key,
             elements=self.scene.elements,
@@ -308,7 +315,7 @@ class Session:
         )
 
     def _merged_prompts(self, prompts: Sequence[Prompt]) -> dict[str, list[Prompt]]:
-        """All prompts of the objects that some more are for, by name.
+        """Return all prompts of the objects that more prompts are for, by name.
 
         Raises:
             SA3DError: see ``add_prompts``.
@@ -334,7 +341,7 @@ class Session:
             self._add(name, self._new_loop(name, prompts), color)
 
     def _is_correction(self, name: str) -> bool:
-        """Whether new prompts of an object correct what is there."""
+        """Return whether new prompts of an object are corrections."""
         return name in self._loops and self._loops[name].state.begun
 
     def _new_loop(self, name: str, prompts: Sequence[Prompt]) -> ObjectLoop:

@@ -138,5 +138,5 @@ def test_at_most_three_views_are_named_worst_first() -> None:
 
 def test_what_lies_beyond_the_pictures_is_told_where_it_is_much() -> None:
     assert outside_note(0.15, CONFIG) == ""
-    said = "22% of it lies outside the pictures it was marked in: mark it in one more"
+    said = "22% of it lies outside the photos it was marked in: mark it in one more"
     assert outside_note(0.219, CONFIG) == said

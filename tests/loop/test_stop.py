@@ -205,7 +205,7 @@ def test_an_object_cut_off_by_the_prompted_picture_is_told_of(tmp_path: Path) ->
     assert isinstance(last, Finished)
     share = loop.state.share_outside_photos()
     assert 0.2 < share < 0.8
-    assert f"{share:.0%} of it lies outside the pictures it was marked in" in last.verdict
+    assert f"{share:.0%} of it lies outside the photos it was marked in" in last.verdict
 
 
 def test_an_object_whole_in_the_picture_has_nothing_outside(still_life: AnalyticScene) -> None:
