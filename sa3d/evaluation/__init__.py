@@ -1,1 +1,1 @@
-"""How good a segmentation is: IoU with exact masks, baselines, a simulated user."""
+"""Evaluation of segmentations: IoU with exact masks, baselines, a simulated user."""

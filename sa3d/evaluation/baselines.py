@@ -1,4 +1,4 @@
-"""What the loop is compared with: SA3D's original single pass, and votes that all count alike."""
+"""Baselines for the loop: SA3D's original single pass, and votes with equal confidence."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def original_single_pass(
     min_iou: float = 0.5,
     points: int = 3,
 ) -> Tensor:
-    """SA3D as published (Cen et al. 2023, sec. 3): every view once, in file order.
+    """Run SA3D as published (Cen et al. 2023, sec. 3): every view once, in file order.
 
-    One gradient step per view: its mask is added to the mask grid, and what lies outside is
-    subtracted ``lam`` times. A view is skipped where the segmenter's mask and the rendered one have
-    an IoU below ``min_iou``.
+    Each view makes one gradient step: its mask is added to the mask grid, and its background is
+    subtracted ``lam`` times. A view is skipped if the IoU of the segmenter's mask and the rendered
+    one is below ``min_iou``.
 
     Args:
-        prompted: the view the user marked; it comes first.
-        mask: [H, W] bool, the object there.
-        points: prompts per view, at most.
+        prompted: index of the prompted view; it comes first.
+        mask: [H, W] bool, the object's mask in that view.
+        points: largest number of points per view.
 
     Returns:
-        The mask grid, [N]; an object shows where it renders to more than 0.
+        The mask grid, [N]; the object is where it renders to more than 0.
     """
     prepared = scene.prepared(prompted)
     values = sa3d_gradient_step(prepared.operator, prepared.mask_to_rays(mask), lam)
@@ -67,15 +67,17 @@ def sa3d_gradient_step(operator: ViewOperator, mask: Tensor, lam: float) -> Tens
 
 
 def published_self_prompt(rendered: Tensor, points_world: Tensor, count: int) -> np.ndarray:
-    """SA3D's prompts from a rendered mask (sec. 3.3): (x, y), [P, 2], ``count`` at most.
+    """Return SA3D's self-prompt for a rendered mask (sec. 3.3): points (x, y), [P, 2].
 
-    The brightest pixel; then, again and again, the brightest after lowering every pixel by its
-    distance in 3D (as a share of the largest in the view) times the brightness of the chosen point
-    for which that is least, and with a square of half the object's radius around each one left out.
+    The first point is the brightest pixel. For each further point, every pixel is lowered by its
+    3D distance to a chosen point (as a share of the largest in the view) times that point's
+    brightness, the least such product of all chosen points, and the brightest pixel is taken.
+    A square of half the object's radius around each point is left out.
 
     Args:
         rendered: [h, w].
         points_world: [h, w, 3], the surface seen in each pixel.
+        count: largest number of points.
     """
     chosen: list[tuple[int, int]] = []
     free = rendered.clone()
@@ -95,14 +97,14 @@ def published_self_prompt(rendered: Tensor, points_world: Tensor, count: int) ->
 
 
 class EqualVotes(ObjectLoop):
-    """The loop with votes that all count alike: no gate, no doubt about the outcome, no weights."""
+    """Loop without gate, confidence or choice of the best round: all votes are equal."""
 
     @staticmethod
     def config() -> LoopConfig:
-        """The settings to run it with."""
+        """Return the settings for this baseline."""
         trusting = ConvergenceConfig(min_best_agreement=0.0, min_prompt_agreement=0.0)
         return LoopConfig(min_agreement=0.0, user_confidence=1.0, convergence=trusting)
 
     def confidence(self, probability: Tensor, known: Tensor) -> float:
-        """Always 1."""
+        """Return 1."""
         return 1.0

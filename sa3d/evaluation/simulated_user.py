@@ -1,4 +1,4 @@
-"""A user who looks at a mask and clicks where it is most wrong."""
+"""Simulated user, who clicks where a mask is most wrong."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sa3d.segmenters.protocol import PromptableSegmenter
 def next_click(
     mask: np.ndarray, exact: np.ndarray, counted: np.ndarray | None = None
 ) -> tuple[tuple[float, float], int] | None:
-    """The pixel deepest inside the largest error, and what it should be.
+    """Return the pixel deepest inside the largest error, and its right label.
 
     Args:
         mask: [H, W] bool.
         exact: [H, W] bool.
-        counted: [H, W] bool, where errors count; everywhere by default.
+        counted: [H, W] bool, the pixels in which errors count; all by default.
 
     Returns:
-        ((x, y), 1 or 0), or None when there is no error.
+        ((x, y), label), or None if there is no error.
     """
     from scipy.ndimage import distance_transform_edt
 
@@ -38,7 +38,7 @@ def next_click(
 
 
 def box_of(mask: np.ndarray) -> tuple[float, float, float, float]:
-    """The bounding box x0, y0, x1, y1 of a mask [H, W] bool that is not empty."""
+    """Return the bounding box (x0, y0, x1, y1) of a mask [H, W] bool that is not empty."""
     y, x = np.nonzero(mask)
     return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
@@ -46,14 +46,14 @@ def box_of(mask: np.ndarray) -> tuple[float, float, float, float]:
 def prompt_until_right(
     segmenter: PromptableSegmenter, exact: np.ndarray, start: Prompt, *, clicks: int, enough: float
 ) -> Prompt:
-    """A prompt with clicks added until the mask in its view is right.
+    """Add points to a prompt until the mask in its view is right; return the prompt.
 
     Args:
         segmenter: its current image is the prompted view.
-        exact: [H, W] bool, what the user has in mind.
+        exact: [H, W] bool, the right mask.
         start: the prompt to begin with.
-        clicks: at most this many.
-        enough: IoU with which the user is content.
+        clicks: largest number of points to add.
+        enough: IoU at which to stop.
     """
     prompt = start
     for _ in range(clicks):

@@ -1,8 +1,8 @@
-"""How good a segmentation is: IoU of its masks with exact ones, stage by stage.
+"""IoU of a segmentation's masks with exact masks, stage by stage.
 
-Stages: *lifted*, from the prompted views alone; *first pass*, after one round over the views;
-*converged*, what the loop returns. Beside them the *upper bound*: exact masks vote in every view,
-and what the grid renders is compared, so only the 3D representation is at fault.
+Stages: *lifted*, from the prompted views alone; *first pass*, after the first round; *converged*,
+the loop's result. The *upper bound* is rendered from votes of exact masks in every view: its errors
+are those of the 3D representation alone.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ STAGES = ("lifted", "first_pass", "converged")
 
 
 def boundary_f(mask: np.ndarray, exact: np.ndarray, tolerance_px: float) -> float:
-    """F-score of a mask's border, as in the DAVIS benchmark (Perazzi et al. 2016).
+    """Return the F-score of a mask's border, as in the DAVIS benchmark (Perazzi et al. 2016).
 
-    Precision is the share of the mask's border pixels within the tolerance of the exact border,
-    recall that of the exact border's pixels; the picture's own border is no border. 1 if neither
-    mask has one, 0 if only one has.
+    Precision is the share of the mask's border pixels within the tolerance of the exact border, and
+    recall the share of the exact border's pixels within the tolerance of the mask's border. The
+    image's edges are not borders. The score is 1 if neither mask has a border, 0 if only one has.
 
     Args:
         mask, exact: [H, W] bool.
-        tolerance_px: DAVIS takes 0.8% of the picture's diagonal.
+        tolerance_px: in pixels; DAVIS uses 0.8% of the image's diagonal.
     """
     from scipy.ndimage import distance_transform_edt
 
@@ -47,14 +47,14 @@ def boundary_f(mask: np.ndarray, exact: np.ndarray, tolerance_px: float) -> floa
 
 
 def _border(mask: np.ndarray) -> np.ndarray:
-    """Pixels of a mask beside one that is not of it."""
+    """Return the pixels of a mask that have a neighbour outside the mask."""
     padded = np.pad(mask, 1, mode="edge")
     beside = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
     return mask & ~np.logical_and.reduce(beside)
 
 
 def view_ious(masks: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> list[float | None]:
-    """IoU per view; None where the object is not seen and nothing is claimed."""
+    """Return the IoU in each view; None where both masks are empty."""
     return [
         iou(mask, truth) if mask.any() or truth.any() else None
         for mask, truth in zip(masks, exact, strict=True)
@@ -62,7 +62,7 @@ def view_ious(masks: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> list[
 
 
 def mean_iou_over_views(masks: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> float:
-    """Mean of ``view_ious``; what is claimed where the object is not seen counts as 0."""
+    """Return the mean of ``view_ious`` over the views that have one; 1 if none has."""
     counted = [value for value in view_ious(masks, exact) if value is not None]
     return float(np.mean(counted)) if counted else 1.0
 
@@ -70,7 +70,7 @@ def mean_iou_over_views(masks: Sequence[np.ndarray], exact: Sequence[np.ndarray]
 def object_ious(
     scene: Scene, segmentation: Segmentation, exact: Mapping[str, Sequence[np.ndarray]]
 ) -> dict[str, float]:
-    """Mean IoU over views of every object's final masks.
+    """Return the mean IoU over views of each object's final masks.
 
     Args:
         exact: by object, a mask [H, W] bool for each view of the scene, in order.
@@ -85,9 +85,9 @@ def object_ious(
 def upper_bound(
     scene: Scene, exact: Mapping[str, Sequence[np.ndarray]], config: LoopConfig | None = None
 ) -> Segmentation:
-    """What the loop could reach with a perfect segmenter: every view votes its exact mask.
+    """Return the segmentation in which every view votes for its exact mask.
 
-    The masks are rendered from the grid alone: the views keep none of their own.
+    The views keep no own masks, so final masks are rendered from the elements alone.
     """
     config = config or LoopConfig()
     objects = {}
@@ -105,24 +105,24 @@ def upper_bound(
 
 @dataclass
 class StageRecorder:
-    """Keeps each object as it was when lifted, after the first pass, and at the end."""
+    """Recorder of each object as lifted, after the first pass, and at the end."""
 
     stages: dict[str, dict[str, ObjectResult]] = field(
         default_factory=lambda: {stage: {} for stage in STAGES}
     )
 
     def watch(self, session: Session) -> Iterable[Event]:
-        """Run a session, recording its objects on the way; passes the events on."""
+        """Run a session and record its objects; yield the session's events."""
         for event in session.run():
             self.note(session, event)
             yield event
 
     def segmentation(self, session: Session, stage: str) -> Segmentation:
-        """All objects at one stage."""
+        """Return all objects at one stage."""
         return replace(session.result(), objects=self.stages[stage])
 
     def note(self, session: Session, event: Event) -> None:
-        """Look at a session that has just told an event."""
+        """Record a session's object if an event ends a stage."""
         if isinstance(event, RoundStarted) and event.round == 1:
             reached = STAGES[:1]
         elif isinstance(event, RoundDone) and event.round == 1:
@@ -131,6 +131,6 @@ class StageRecorder:
             reached = STAGES  # with no round at all, the object stays as it was lifted
         else:
             return
-        now = session.result().object(event.object)
+        present = session.result().object(event.object)
         for stage in reached:
-            self.stages[stage].setdefault(event.object, now)
+            self.stages[stage].setdefault(event.object, present)

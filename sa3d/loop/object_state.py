@@ -131,12 +131,12 @@ class ObjectState:
 
     @property
     def begun(self) -> bool:
-        """Whether the object was lifted; prompts added since then are corrections."""
+        """True once the object was lifted; prompts added since then are corrections."""
         return self.progress is not None or self.finished is not None
 
     @property
     def unfinished(self) -> bool:
-        """Whether ``Session.run`` has something left to do for the object."""
+        """True if ``Session.run`` has something left to do for the object."""
         return self.finished is None or bool(self.pending_views) or self.split_from is not None
 
     def change_prompts(self, prompts: Sequence[Prompt]) -> None:

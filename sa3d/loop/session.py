@@ -285,7 +285,7 @@ class Session:
 
     @property
     def unfinished(self) -> bool:
-        """Whether ``run`` has something left to do."""
+        """True if ``run`` has something left to do."""
         return any(loop.state.unfinished for loop in self._loops.values())
 
     def undo(self) -> bool:

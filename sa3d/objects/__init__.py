@@ -1,1 +1,1 @@
-"""What describes an object: prompts, evidence, events, colors, and the saved segmentation."""
+"""Data of an object: prompts, evidence, events, colors, and the saved segmentation."""

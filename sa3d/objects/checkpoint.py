@@ -1,4 +1,4 @@
-"""Versioned save and load of a segmentation: a folder that is whole or not there."""
+"""Save and load a segmentation, in a folder with a version."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from sa3d.scene.elements import Elements, MaskGrid
 _REMOVED_FROM_RECORDS = ("fold_agreement",)
 """Keys of views' records that segmentations saved before 2026-12 have; not read."""
 _BITMAPS = {"mask": "", "corrected": "_corrected"}
-"""Bitmaps of a view's record, and what their files' names end in."""
+"""Bitmaps of a view's record, and the endings of their files' names."""
 
 
 @dataclass(frozen=True)
 class SavedSegmentation:
-    """A segmentation as loaded, and what its maker noted about where it comes from."""
+    """Loaded segmentation, with its provenance: run, data, segmenter and settings."""
 
     segmentation: Segmentation
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -54,14 +54,14 @@ def save_segmentation(
 
     Where the user overruled other views: ``masks/<object>/<view index>_corrected.png``.
 
-    The folder appears whole or not at all, and an older one is replaced only by a whole one.
+    The folder is written atomically: it is complete, or it does not appear.
 
     Args:
-        provenance: anything JSON can hold: which run, data, segmenter and settings it came from.
+        provenance: any JSON values: run, data, segmenter and settings.
         overwrite: replace a segmentation saved there before.
 
     Raises:
-        SA3DError: there is no object, the folder may not be replaced, or the disk is full.
+        SA3DError: there are no objects, the folder may not be replaced, or the disk is full.
     """
     if not segmentation.objects:
         raise SA3DError("no object is segmented: there is nothing to save; mark one first")
@@ -77,10 +77,10 @@ def save_segmentation(
 
 
 def load_segmentation(folder: Path, device: str | torch.device = "cpu") -> SavedSegmentation:
-    """Read what ``save_segmentation`` wrote, exactly.
+    """Load a segmentation exactly as ``save_segmentation`` wrote it.
 
     Raises:
-        SA3DError: missing, damaged, or written by another version.
+        SA3DError: it is missing, damaged, or of an unknown version.
     """
     manifest = read_manifest(folder)
     try:
@@ -106,7 +106,7 @@ def read_bitmap(path: Path) -> np.ndarray:
     """Read a 1-bit PNG, bool [H, W].
 
     Raises:
-        ValueError: missing or damaged.
+        ValueError: the file is missing or damaged.
     """
     from PIL import Image
 
@@ -122,7 +122,7 @@ def _bitmap_path(folder: Path, name: str, index: int, kind: str) -> Path:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON cannot hold but callers naturally pass."""
+    """Convert NumPy numbers and paths to JSON values."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Path):
@@ -142,7 +142,7 @@ def _arrays(segmentation: Segmentation) -> dict[str, np.ndarray]:
 
 
 def _prompt_mask(prompt: Prompt) -> np.ndarray:
-    """A mask prompt with its pixels, so that the saved folder needs no other file."""
+    """Return the pixels of a mask prompt, so that the saved folder needs no other file."""
     if isinstance(prompt.mask, np.ndarray):
         return prompt.mask
     from PIL import Image
@@ -188,9 +188,9 @@ def _object_to_json(one: ObjectResult) -> dict[str, Any]:
 
 
 def _record_to_json(index: int, record: ViewRecord) -> dict[str, Any]:
-    said = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in _BITMAPS}
+    values = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in _BITMAPS}
     has = {f"has_{kind}": getattr(record, kind) is not None for kind in _BITMAPS}
-    return {"index": index, **has, **said}
+    return {"index": index, **has, **values}
 
 
 def _from_json(

@@ -1,4 +1,4 @@
-"""The colors of objects, everywhere: pictures, reports, viewer."""
+"""Colors of objects, in images, reports and the viewer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLORS: tuple[Color, ...] = (
     (230, 159, 0),
     (136, 34, 85),
 )
-"""In the order of the objects; a ninth object takes the first one again.
+"""Colors in the order of the objects; the ninth object has the first color again.
 
 Okabe and Ito's palette, which people with any common color blindness can tell apart ("Color
 universal design", 2008), without its black, and with a wine red of Paul Tol's muted scheme.
@@ -28,20 +28,20 @@ universal design", 2008), without its black, and with a wine red of Paul Tol's m
 
 
 def object_color(number: int) -> Color:
-    """The color of the object at this place (from 0) in the list of objects."""
+    """Return the color of the object at a place (from 0) in the list of objects."""
     return COLORS[number % len(COLORS)]
 
 
 def free_color(used: Collection[Color]) -> Color:
-    """The first color that is not in use, for another object; of nine one is used twice."""
+    """Return the first color that is not used; with all eight in use, one is used again."""
     free = (color for color in COLORS if color not in used)
     return next(free, object_color(len(used)))
 
 
 def object_colors(given: Mapping[str, Color | None]) -> dict[str, Color]:
-    """The colors of all objects by name: what they were given, or that of their place.
+    """Return the colors of all objects by name: the given color, else the color of their place.
 
-    Where that is given to another, the first one that is free.
+    If another object was given the color of the place, the first free color is used.
     """
     colors = {name: color for name, color in given.items() if color is not None}
     places = {name: object_color(number) for number, name in enumerate(given)}
@@ -53,7 +53,7 @@ def object_colors(given: Mapping[str, Color | None]) -> dict[str, Color]:
 
 
 def parse_color(text: str) -> Color:
-    """A color as ``#rrggbb`` or ``r,g,b``.
+    """Parse a color written as ``#rrggbb`` or ``r,g,b``.
 
     Raises:
         SA3DError: it is neither.
@@ -68,10 +68,10 @@ def parse_color(text: str) -> Color:
 
 
 def checked_color(color: Color) -> Color:
-    """The color, as whole numbers.
+    """Return a color as integers.
 
     Raises:
-        SA3DError: they are not three from 0 to 255.
+        SA3DError: it is not three whole numbers from 0 to 255.
     """
     if len(color) != 3 or not all(0 <= value <= 255 and value == int(value) for value in color):
         raise SA3DError(f"a color is red, green and blue from 0 to 255, not {color}")
@@ -80,5 +80,5 @@ def checked_color(color: Color) -> Color:
 
 
 def hex_color(color: Color) -> str:
-    """A color as ``#rrggbb``."""
+    """Format a color as ``#rrggbb``."""
     return "#{:02x}{:02x}{:02x}".format(*color)

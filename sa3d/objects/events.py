@@ -1,4 +1,4 @@
-"""What the loop tells: frozen events, one kind for progress bars, viewers and tests."""
+"""Events of the loop, as frozen dataclasses: for progress bars, viewers and tests."""
 
 from __future__ import annotations
 
@@ -6,13 +6,25 @@ from dataclasses import dataclass
 from typing import Literal
 
 Outcome = Literal["prompted", "accepted", "rejected", "held out", "unseen", "no prompt"]
-"""What became of a view: given by the user, voted, refused by the gate, kept from voting as a
-check, object not in it, or nothing certain enough to prompt with."""
+"""Outcome of a view's visit.
+
+- "prompted": the user prompted the view; it votes.
+- "accepted": its mask passed the gate; it votes.
+- "rejected": its mask agrees too little with the other views; no vote.
+- "held out": it is measured, and never votes.
+- "unseen": the rendered mask is empty.
+- "no prompt": no pixel of the rendered mask is certain enough for a self-prompt.
+"""
 
 
 @dataclass(frozen=True)
 class RoundStarted:
-    """A round over the views begins (``round`` counts from 1; round 0 is the user's own views)."""
+    """A round over the views begins.
+
+    Attributes:
+        round: counts from 1; round 0 is that of the prompted views.
+        views: number of views still to visit in it.
+    """
 
     object: str
     round: int
@@ -24,9 +36,9 @@ class ViewDone:
     """One view of one object was visited.
 
     Attributes:
-        agreement: IoU between the view's mask and the mask rendered from the *other* views.
-        score: the segmenter's predicted IoU.
-        reason: why, in words.
+        agreement: IoU of the view's mask and the mask rendered from the other views' votes.
+        score: the mask's predicted IoU.
+        reason: the reason for the outcome, in words.
     """
 
     object: str
@@ -43,15 +55,16 @@ class RoundDone:
     """A round ended.
 
     Attributes:
-        flips: elements whose label changed in this round.
-        labelled: elements labelled object after it.
-        agreement: mean over accepted views of the IoU between the view's mask and the others'.
-        unvoted_agreement: the same over held-out views, which never vote; None if there are none.
-        best_agreement: what the best tenth of both reaches; 0 in results that were saved before it
-            was measured.
-        prompt_agreement: IoU of the user's own masks with what all other views say there.
-        changed_views: views that went between accepted and rejected.
-        seconds: of the round.
+        flips: number of elements that became object or background in this round.
+        labelled: number of the object's elements after it.
+        accepted, rejected: number of views with this outcome.
+        agreement: mean agreement of the accepted views.
+        unvoted_agreement: mean agreement of the held-out views; None if there are none.
+        best_agreement: best-tenth agreement of accepted and held-out views; 0 in results that were
+            saved before it was measured.
+        prompt_agreement: mean agreement of the prompted views with all other views.
+        changed_views: number of views whose outcome changed.
+        seconds: duration of the round.
     """
 
     object: str
@@ -70,9 +83,13 @@ class RoundDone:
 
 @dataclass(frozen=True)
 class Finished:
-    """The loop stopped for one object; ``converged`` is False when a limit ended it.
+    """The loop of one object finished.
 
-    ``chosen_round`` counts from 1; 0 is what the prompted views lifted.
+    Attributes:
+        converged: False if it stopped at the limit of rounds.
+        rounds: number of rounds.
+        chosen_round: the round that was kept, from 1; 0 for the lifted object.
+        verdict: the outcome in one sentence.
     """
 
     object: str

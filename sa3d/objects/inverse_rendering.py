@@ -22,11 +22,11 @@ from sa3d.scene.view_operator import ViewOperator
 
 @dataclass(frozen=True)
 class Vote:
-    """One view's say on one object, at operator resolution.
+    """Vote of one view on one object, at operator resolution.
 
     Attributes:
-        mask: [R] in [0, 1], how much of each pixel is object.
-        confidence: [R] >= 0, how much each pixel's say counts; [] if all count alike.
+        mask: [R] in [0, 1], the share of each pixel that is object.
+        confidence: [R] >= 0, the weight of each pixel; [] if all have the same.
     """
 
     mask: Tensor
@@ -35,7 +35,13 @@ class Vote:
 
 @dataclass
 class Evidence:
-    """Evidence for the object and in total, both [N] float32, over a scene's elements."""
+    """Evidence for the object and in total, both [N] float32, over a scene's elements.
+
+    Example:
+        >>> evidence = Evidence.zeros(len(scene.elements))
+        >>> evidence.add(scene.prepared(0).operator, vote)
+        >>> is_object = evidence.labels()
+    """
 
     object: Tensor
     total: Tensor
@@ -43,25 +49,25 @@ class Evidence:
 
     @classmethod
     def zeros(cls, num_elements: int, device: str | torch.device = "cpu") -> Evidence:
-        """Nobody has voted yet."""
+        """Return evidence without votes."""
         return cls(
             torch.zeros(num_elements, device=device), torch.zeros(num_elements, device=device)
         )
 
     def snapshot(self) -> Evidence:
-        """The evidence as it stands; it is copied only when one of the two is changed."""
+        """Return a copy; values are copied only when one of the two is changed."""
         same = Evidence(self.object, self.total)
         self._shared = same._shared = True
         return same
 
     def _own(self) -> None:
-        """Get ready to be changed in place."""
+        """Copy the values if they are shared, before they are changed in place."""
         if self._shared:
             self.object, self.total = self.object.clone(), self.total.clone()
             self._shared = False
 
     def add(self, operator: ViewOperator, vote: Vote, sign: int = 1) -> None:
-        """Cast (``sign=1``) or take back (``sign=-1``) a view's vote."""
+        """Cast (``sign=1``) or retract (``sign=-1``) a view's vote."""
         self._own()
         (local,) = splat_votes(operator, [vote])
         seen = operator.element_ids
@@ -72,7 +78,7 @@ class Evidence:
                 whole[seen] = (whole[seen] - part).clamp_min(0)
 
     def at(self, element_ids: Tensor) -> Evidence:
-        """The evidence of some elements, [n] each."""
+        """Return the evidence of some elements, [n] each."""
         return Evidence(*(one.index_select(0, element_ids) for one in (self.object, self.total)))
 
     def set_at(self, element_ids: Tensor, evidence: Evidence) -> None:
@@ -81,26 +87,26 @@ class Evidence:
         self.object.index_copy_(0, element_ids, evidence.object)
         self.total.index_copy_(0, element_ids, evidence.total)
 
-    def add_to_total(self, where: Tensor, amount: float) -> None:
-        """Add to the total of the elements that are so, bool [N]; nowhere below zero."""
+    def add_to_total(self, mask: Tensor, amount: float) -> None:
+        """Add ``amount`` to the total where ``mask``, bool [N], is True; clamp at 0."""
         self._own()
-        self.total.add_(where, alpha=amount).clamp_min_(0)
+        self.total.add_(mask, alpha=amount).clamp_min_(0)
 
     def share(self, prior: float, prior_weight: float) -> Tensor:
-        """Share of evidence that says object, [N] in [0, 1].
+        """Return the evidence share, [N] in [0, 1].
 
-        ``(F + prior k) / (T + k)`` with ``k = prior_weight``: an element nobody voted on has the
-        prior's share, and a few votes outweigh it.
+        ``(F + prior k) / (T + k)`` with ``k = prior_weight``: an element without votes has the
+        share ``prior``, and a few votes outweigh it.
         """
         return (self.object + prior * prior_weight) / (self.total + prior_weight)
 
     def labels(self, lam: float = 1.0) -> Tensor:
-        """Elements SA3D's loss keeps, bool [N]: voted on, and ``F / T > lam / (1 + lam)``."""
+        """Return the object's elements, bool [N]: those with ``F / T > lam / (1 + lam)``."""
         return (1 + lam) * self.object - lam * self.total > 0
 
 
 def splat_votes(operator: ViewOperator, votes: Sequence[Vote]) -> list[Evidence]:
-    """What votes on K objects say about the view's own elements, [n] each: one product for all."""
+    """Return the evidence of votes on K objects for the view's elements, [n] each."""
     if not votes:
         return []
     columns = [vote.mask * vote.confidence for vote in votes]

@@ -1,4 +1,4 @@
-"""A finished segmentation: evidence per element and what every view said, for K objects."""
+"""Segmentation: evidence per element and a record per view, for K objects."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ BACKGROUND = -1
 
 @dataclass(frozen=True)
 class ViewRecord:
-    """What one view said about one object in the end.
+    """Record of one view's last visit for one object.
 
     Attributes:
-        outcome: what became of the view, see ``Outcome``.
-        agreement: IoU with the mask rendered from the other views.
-        score: the segmenter's predicted IoU.
-        confidence: how much the view's vote counted, 0 if it did not vote.
-        mask: [H, W] bool, the segmenter's mask at the photo's size; None if it gave none.
-        corrected: [H, W] bool, where the user overruled all other views; None: nowhere.
-        reason: why it came out so, in words.
+        outcome: of the visit, see ``Outcome``.
+        agreement: IoU with the mask rendered from the other views' votes.
+        score: the mask's predicted IoU.
+        confidence: of the view's vote; 0 if it has none.
+        mask: [H, W] bool, the segmenter's mask at the photo's size; None without a self-prompt.
+        corrected: [H, W] bool, where the user's correction overrules all other views; None if
+            nowhere.
+        reason: the reason for the outcome, in words.
     """
 
     outcome: Outcome
@@ -46,11 +47,18 @@ class ViewRecord:
 
 @dataclass(frozen=True)
 class ObjectResult:
-    """One object: its prompts, its evidence (both [N]), its views by index, and the report.
+    """Result of one object.
 
-    ``kept_round``: see ``Finished.chosen_round``. ``held_out``: views that never
-    vote, whatever became of them. Without a ``color`` of its own it has one by its place, see
-    ``Segmentation.colors``.
+    Attributes:
+        name: of the object.
+        prompts: of the user, in the order they were given.
+        evidence: over the scene's elements.
+        views: the views' records, by index.
+        rounds: the reports of all rounds.
+        converged, verdict: see ``Finished``.
+        kept_round: see ``Finished.chosen_round``.
+        color: None for the color of its place, see ``Segmentation.colors``.
+        held_out: indices of the views that never vote.
     """
 
     name: str
@@ -65,18 +73,18 @@ class ObjectResult:
     held_out: frozenset[int] = frozenset()
 
     def prompts_in(self, view: str) -> list[Prompt]:
-        """The user's prompts in the view of this name."""
+        """Return the prompts in the view of this name."""
         return [prompt for prompt in self.prompts if prompt.view == view]
 
     def renamed(self, name: str) -> ObjectResult:
-        """The same under another name."""
+        """Return the object under another name."""
         prompts = tuple(replace(prompt, object=name) for prompt in self.prompts)
         rounds = tuple(replace(done, object=name) for done in self.rounds)
         return replace(self, name=name, prompts=prompts, rounds=rounds)
 
     @property
     def held_out_agreement(self) -> float | None:
-        """See ``held_out_agreement``."""
+        """The held-out agreement; see the function ``held_out_agreement``."""
         return held_out_agreement(self.views)
 
 
@@ -102,9 +110,9 @@ class Segmentation:
     """Objects over one scene's elements.
 
     Attributes:
-        scene_key: names the prepared scene (field, cameras, settings) the elements belong to.
+        scene_key: key of the prepared scene (field, cameras, settings) of the elements.
         elements: the N elements.
-        objects: by name, in the order of their prompts.
+        objects: by name, in the order in which they were added.
         prior, prior_weight, lam: see ``LoopConfig``.
     """
 
@@ -116,7 +124,7 @@ class Segmentation:
     lam: float = 1.0
 
     def object(self, name: str) -> ObjectResult:
-        """An object by name.
+        """Return an object by name.
 
         Raises:
             SA3DError: there is no such object.
@@ -128,14 +136,14 @@ class Segmentation:
 
     @property
     def colors(self) -> dict[str, Color]:
-        """The objects' colors by name, as all pictures show them."""
+        """Colors of the objects by name, as shown everywhere."""
         return object_colors({name: one.color for name, one in self.objects.items()})
 
     def recolored(self, name: str, color: Color) -> Segmentation:
-        """The same with another color for an object.
+        """Return a segmentation in which an object has another color.
 
         Raises:
-            SA3DError: there is no such object, or no such color.
+            SA3DError: there is no such object, or the color is invalid.
         """
         one = replace(self.object(name), color=checked_color(color))
         return replace(self, objects={**self.objects, name: one})
@@ -149,10 +157,10 @@ class Segmentation:
         check_new_name(name, self.objects)
 
     def renamed(self, name: str, new: str) -> Segmentation:
-        """The same with another name for an object.
+        """Return a segmentation in which an object has another name.
 
         Raises:
-            SA3DError: there is no such object, or the new name is taken or cannot be one.
+            SA3DError: there is no such object, or the new name is invalid or taken.
         """
         one = self.object(name)
         self.check_free(new)
@@ -161,10 +169,10 @@ class Segmentation:
         return replace(self, objects=dict(items))
 
     def without(self, names: Sequence[str]) -> Segmentation:
-        """The same less some objects.
+        """Return a segmentation without some objects.
 
         Raises:
-            SA3DError: one is not there, or none would be left.
+            SA3DError: one of them does not exist, or none would be left.
         """
         for name in names:
             self.object(name)
@@ -174,7 +182,7 @@ class Segmentation:
         return replace(self, objects=left)
 
     def probability(self, name: str) -> Tensor:
-        """Evidence share of an object, [N] in [0, 1], unvoted elements at the prior."""
+        """Return the evidence share of an object, [N] in [0, 1]; without votes the prior."""
         return self.object(name).evidence.share(self.prior, self.prior_weight)
 
     @property
@@ -183,10 +191,10 @@ class Segmentation:
         return self.lam / (1 + self.lam)
 
     def labels(self) -> Tensor:
-        """Exclusive labels [N]: index into ``objects``, or ``BACKGROUND``.
+        """Return exclusive labels [N]: indices into ``objects``, or ``BACKGROUND``.
 
-        Largest evidence share wins; an element nobody voted on is background, as all are without
-        objects.
+        Each element belongs to the object with the largest evidence share above ``threshold``.
+        Elements without votes are background.
         """
         if not self.objects:
             return torch.full((len(self.elements),), BACKGROUND)

@@ -1,1 +1,1 @@
-"""How one view votes: render the mask, self-prompt, choose a candidate, tidy it."""
+"""Steps of one view's vote: render the mask, self-prompt, choose a candidate, clean it."""

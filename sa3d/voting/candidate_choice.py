@@ -1,4 +1,4 @@
-"""Which of the segmenter's candidate masks a view speaks with."""
+"""Choice of a view's mask among the segmenter's candidates, without stray parts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sa3d.voting.mask_rendering import RenderedMask, agreement
 
 @dataclass(frozen=True)
 class Choice:
-    """The mask chosen for a view.
+    """Chosen mask of a view.
 
     Attributes:
-        mask: [H, W] bool, without parts that touch the object in the picture but not in 3D.
+        mask: [H, W] bool, without parts that touch the object in the image but not in 3D.
         score: its predicted IoU.
-        agreement: its IoU with what the other views say here.
-        candidate: which of how many it is, for people.
+        agreement: its IoU with the mask rendered from the other views' votes.
+        candidate: its number among the candidates, for example "2 of 3".
     """
 
     mask: np.ndarray
@@ -41,23 +41,26 @@ def choose(
     max_gap: float,
     agreement_weight: float,
 ) -> Choice:
-    """The candidate with the best predicted IoU plus ``agreement_weight`` times its agreement.
+    """Choose the candidate with the best predicted IoU plus ``agreement_weight`` times agreement.
 
-    Agreement counts little: what agrees most with the rendered mask copies the prompt, and the
-    loop would learn nothing (measured, see docs/adr/0003). It keeps a segmenter that offers part
-    and whole from taking another of them in every view.
+    The weight is small: the mask that agrees most copies the self-prompt, and the loop would learn
+    nothing from it (measured, see docs/adr/0003). With no weight, a segmenter that offers part and
+    whole would give another of them in every view.
 
     Args:
-        rendered: what the other views say about this one.
-        extent: where the object is known to be.
+        prediction: the candidates.
+        view: the view, prepared.
+        rendered: the mask rendered from the other views' votes.
+        extent: of the lifted object.
         max_gap: see ``find_strays``, world units.
+        agreement_weight: see ``LoopConfig``.
     """
     seeds, count = rendered.probability > 0.5, len(prediction.scores)
     best, best_value = None, -np.inf
     for number in np.argsort(-prediction.scores, kind="stable").tolist():
         score = float(prediction.scores[number])
         if score + agreement_weight < best_value:
-            break  # nor can those after it be the best, whatever they agree with
+            break  # the next candidates cannot be better, even with agreement 1
         shares = view.mask_to_rays(prediction.masks[number])
         stray = find_strays(shares > 0.5, view, seeds, extent, max_gap)
         shared = agreement(shares.masked_fill(stray, 0).to(seeds.device), rendered)
@@ -65,23 +68,24 @@ def choose(
             best, best_value = (number, score, shared, stray), value
     assert best is not None
     number, score, shared, stray = best
-    mask = without(prediction.masks[number], stray, view)
+    mask = remove_rays(prediction.masks[number], stray, view)
     return Choice(mask, score, shared, f"{number + 1} of {count}")
 
 
 def find_strays(
     claimed: Tensor, view: PreparedView, seeds: Tensor, extent: Extent, max_gap: float
 ) -> Tensor:
-    """Parts of a mask that touch the object in the picture but not in 3D, bool [R].
+    """Return the parts of a mask that touch the object in the image but not in 3D, bool [R].
 
-    Parts within the object's extent are none: where a NeRF is weak its own surface is torn.
+    Parts inside the object's extent are kept: where a field is weak, the object's own surface is
+    torn.
 
     Args:
         claimed: bool [R], the mask at operator resolution.
-        seeds: bool [R], where the object is known to be.
-        extent: where the object is known to be.
-        max_gap: see ``connected_surface``; as far beyond the extent may
-            a torn part lie.
+        view: the view, prepared.
+        seeds: bool [R], rays that see the object.
+        extent: of the lifted object.
+        max_gap: see ``connected_surface``; the extent is grown by it.
     """
     points = view.points_world
     mask, inside = (one.cpu().reshape(points.shape[:-1]) for one in (claimed, seeds))
@@ -92,8 +96,8 @@ def find_strays(
     return beyond.reshape(-1)
 
 
-def without(mask: np.ndarray, parts: Tensor, view: PreparedView) -> np.ndarray:
-    """A view's mask [H, W] bool less some of its rays' pixels, bool [R]."""
+def remove_rays(mask: np.ndarray, parts: Tensor, view: PreparedView) -> np.ndarray:
+    """Return a view's mask [H, W] bool without the pixels of some rays, bool [R]."""
     if not parts.any():
         return mask
     small = parts.reshape(1, 1, view.camera.height, view.camera.width).float()

@@ -1,7 +1,7 @@
-"""What stands out by its geometry where a user clicked: how large the thing is that was meant.
+"""Surface that stands out in 3D where a user clicked.
 
-A click does not say that, and a segmenter without weights knows only colors: of a ball in four
-colors it takes one. In 3D a thing on a table ends where its surface does.
+A click does not say how large the object is, and a segmenter without weights knows only colors: of
+a ball in four colors it finds one. In 3D, an object on a table ends where its surface ends.
 """
 
 from __future__ import annotations
@@ -23,22 +23,27 @@ from sa3d.surfaces.standing_out import find_standing_out
 _FILE = "standing_out-1.npz"
 _NOTHING = -1
 _TOO_LARGE = 0.5
-"""What fills a larger share of the view is no thing in it."""
+"""A surface that fills a larger share of the view is not used."""
 
 
 def clicked_surface(scene: Scene, index: int, prompts: Sequence[Prompt]) -> np.ndarray | None:
-    """The surface that stands out under a view's clicks on the object, float32 [H, W] in [0, 1].
+    """Return the surface that stands out under a view's clicks, float32 [H, W] in [0, 1].
 
-    None where nothing does, or where the prompts say themselves how large the object is: with a
-    box, a mask, or a chosen candidate. Finding what stands out takes seconds, once for a scene: it
-    is kept in the scene's cache. The NeRF is not evaluated.
+    The surfaces that stand out are found once for a scene, in seconds, and kept in its cache. The
+    field is not evaluated.
 
     Args:
-        prompts: the user's in this view.
+        scene: the prepared scene.
+        index: the view.
+        prompts: the user's prompts in this view.
+
+    Returns:
+        None if nothing stands out there, or if a prompt has a box, a mask, or a chosen candidate,
+        which say how large the object is.
     """
     if any(p.box is not None or p.mask is not None or p.candidate is not None for p in prompts):
         return None
-    if not len(scene.elements):  # a NeRF without density
+    if not len(scene.elements):  # a field without density
         return None
     photo = scene.views[index].camera
     clusters = _clusters(scene, index)
@@ -48,7 +53,7 @@ def clicked_surface(scene: Scene, index: int, prompts: Sequence[Prompt]) -> np.n
         for (x, y), label in prompt.labeled_points:
             row, column = int(y * height / photo.height), int(x * width / photo.width)
             beside = clusters[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
-            # At the edge of a thing clicked before, that is meant, not the next one.
+            # A click at the edge of a surface clicked before means that one, not its neighbour.
             if label == 1 and clicked.isdisjoint(set(beside.flatten().tolist()) - {_NOTHING}):
                 clicked.add(int(clusters[row, column]))
     mask = torch.isin(clusters, torch.tensor(sorted(clicked - {_NOTHING}), dtype=clusters.dtype))
@@ -60,11 +65,11 @@ def clicked_surface(scene: Scene, index: int, prompts: Sequence[Prompt]) -> np.n
 
 
 def _clusters(scene: Scene, index: int) -> Tensor:
-    """Cluster seen in each pixel of a view, int64 [h, w], -1 for none."""
+    """Return the cluster seen in each pixel of a view, int64 [h, w]; -1 for none."""
     path = scene.cache / _FILE
     stored = {}
     if path.exists():
-        with contextlib.suppress(SA3DError):  # half a file from elsewhere: find them again
+        with contextlib.suppress(SA3DError):  # the file is damaged: find them again
             stored = load_arrays(path)
     if not stored:
         found = find_standing_out(scene, StandingOutConfig()).clusters

@@ -1,4 +1,4 @@
-"""Where an object can be: the extent of what one view lifted, and how far it reaches."""
+"""Extent of an object: the box around its lifted surface, and the space it cannot be in."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from sa3d.scene.scene import PreparedView
 from sa3d.surfaces.connected_surface import connected_surface
 
 ROBUST = 0.02
-"""Share of the points left out at either end of each axis."""
+"""Share of the points that is left out at both ends of each axis."""
 THICK = 0.1
-"""A mask with at least this share of its pixels inside its border is not thin."""
+"""A mask with a smaller share of its pixels inside its border is thin."""
 NEAREST = 0.25
-"""What is apart from the body and less than this share of its depth away is a floater."""
+"""Parts apart from the body, at less than this share of its depth, are floaters."""
 STEEP = 8.0
-"""Neighbouring pixels of one surface lie at most this many pixel widths apart in space."""
+"""Largest distance of neighbouring pixels of one surface, in pixel widths at its depth."""
 EDGE = 0.01
-"""A mask that comes this near to an edge of its photo may go on beyond it; share of the photo."""
+"""A mask this near to an edge of its photo may continue beyond it; share of the photo's size."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """An axis-aligned box; ``low`` and ``high`` are [3], world units."""
+    """Axis-aligned box; ``low`` and ``high`` are [3], in world units."""
 
     low: Tensor
     high: Tensor
 
     @classmethod
     def of(cls, points: Tensor) -> Extent:
-        """The robust extent of points [N, 3]."""
+        """Return the extent of points [N, 3], without outliers."""
         low, high = torch.quantile(points, torch.tensor([ROBUST, 1 - ROBUST]).to(points), dim=0)
         return cls(low, high)
 
     @property
     def size(self) -> float:
-        """The longest side, world units."""
+        """Longest side, in world units."""
         return float((self.high - self.low).max())
 
     def grown(self, by: float) -> Extent:
-        """The box grown on all sides, world units."""
+        """Return the box grown on all sides by ``by`` world units."""
         return Extent(self.low - by, self.high + by)
 
     def contains(self, points: Tensor) -> Tensor:
-        """Whether points [..., 3] lie inside, bool [...]."""
+        """Return which points [..., 3] lie inside, bool [...]."""
         inside = torch.ones(points.shape[:-1], dtype=torch.bool, device=points.device)
         for values, low, high in zip(points.unbind(-1), self.low, self.high, strict=True):
             inside &= (values >= low.to(values)) & (values <= high.to(values))
@@ -55,17 +55,17 @@ class Extent:
 
 
 def object_surface(view: PreparedView, mask: Tensor) -> Tensor:
-    """Surface points [n, 3] of the object under a mask [R] bool.
+    """Return surface points [n, 3] of the object under a mask [R] bool.
 
-    Less the mask's border, which sees beyond, less what shows through holes that the mask
-    overlooks, such as a mug's handle, and less floaters: these lie apart from the greater part of
-    the surface, behind it or far before it.
+    Left out are the mask's border, which also sees the background; parts behind the object, seen
+    through holes such as a mug's handle; and floaters. The last two are not connected with the
+    greater part of the surface, and lie behind it or far in front of it.
     """
     claimed = mask.reshape(view.camera.height, view.camera.width)
     outside = torch.nn.functional.max_pool2d((~claimed)[None].float(), 3, 1, 1)[0]
     inner = outside < 0.5
     if int(inner.sum()) < THICK * int(claimed.sum()):
-        inner = claimed  # a thin thing is all border
+        inner = claimed  # a thin object is all border
     middle = view.points_world[inner].median(dim=0).values
     distance = (view.points_world - middle).norm(dim=-1).masked_fill(~inner, torch.inf)
     seed = torch.zeros_like(claimed)
@@ -79,12 +79,13 @@ def object_surface(view: PreparedView, mask: Tensor) -> Tensor:
 
 
 def beyond_clear_edges(camera: Camera, mask: np.ndarray, points_world: Tensor) -> Tensor:
-    """Whether points lie beyond an edge of a photo that an object's mask does not reach.
+    """Return which points lie beyond an edge of a photo that an object's mask does not reach.
 
-    An object in one piece does not go on there. Nor does it behind the camera.
+    An object in one piece does not continue there, nor behind the camera.
 
     Args:
-        mask: [H, W] bool, at the photo's size; an empty one tells nothing.
+        camera: of the photo.
+        mask: [H, W] bool, at the photo's size; an empty one excludes no point.
         points_world: [N, 3].
 
     Returns:

@@ -1,4 +1,4 @@
-"""The mask of an object rendered in a view: evidence share, seen through the NeRF's own weights."""
+"""Rendered masks: an object's evidence share, seen through the field's own weights."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from sa3d.scene.scene import Scene
 from sa3d.scene.view_operator import ViewOperator
 
 MIN_ACCUMULATION = 0.05
-"""Below this share of a ray's light surviving, a pixel sees nothing and its mask is 0."""
+"""Where a ray's accumulation is below this, the rendered mask is 0."""
 
 AGREEMENT_POWER = 4
-"""A view's own mask counts this power of its agreement with the other views, beside 1 for the
-rendered one: where the segmenter erred, the other views decide (measured, docs/robustness.md)."""
+"""A view's own mask has this power of its agreement as weight, and the rendered mask 1: if the segmenter erred, the other views decide (measured, docs/robustness.md)."""
 
 
 @dataclass(frozen=True)
 class RenderedMask:
-    """What the elements say about one view, at operator resolution [R].
+    """Mask of an object rendered in one view, at operator resolution [R].
 
     Attributes:
-        probability: share of the pixel's light that comes from the object, in [0, 1].
-        known: share of the pixel's light that comes from elements with evidence, in [0, 1].
+        probability: the rendered mask: share of each pixel's light from the object, in [0, 1].
+        known: share of each pixel's light from elements with evidence, in [0, 1].
     """
 
     probability: Tensor
@@ -36,9 +35,9 @@ class RenderedMask:
 
 
 def render_share(operator: ViewOperator, values: Tensor) -> Tensor:
-    """Mean of element values [N] or [N, K] along each ray, weighted by light: [R] or [R, K].
+    """Render the weighted mean of element values [N] or [N, K] along each ray: [R] or [R, K].
 
-    ``W v / W 1``: what pruning took away does not darken the mask.
+    ``W v / W 1``: weights that were pruned do not darken the mask.
     """
     return _mean_along_rays(operator, values[operator.element_ids])
 
@@ -46,9 +45,9 @@ def render_share(operator: ViewOperator, values: Tensor) -> Tensor:
 def render_mask(
     operator: ViewOperator, evidence: Evidence, *, prior: float, prior_weight: float
 ) -> RenderedMask:
-    """Render an object's evidence share; elements nobody voted on count with the prior.
+    """Render an object's evidence share; elements without votes have the prior's share.
 
-    Costs as much as the view sees, not as much as the scene holds.
+    The cost grows with the view's elements, not with the scene's.
     """
     seen = evidence.at(operator.element_ids)
     return render_masks(operator, [seen], prior=prior, prior_weight=prior_weight)[0]
@@ -60,7 +59,9 @@ def render_masks(
     """Render K objects' evidence shares by one product, each as ``render_mask`` does.
 
     Args:
-        seen: the evidence of the view's own elements, [n] each, as ``operator.element_ids``.
+        operator: of the view.
+        seen: evidence of the view's elements, [n] each, in the order of ``operator.element_ids``.
+        prior, prior_weight: see ``Evidence.share``.
     """
     columns = [
         column
@@ -80,11 +81,11 @@ def _mean_along_rays(operator: ViewOperator, values: Tensor) -> Tensor:
 
 
 def agreement(mask: Tensor, rendered: RenderedMask) -> float:
-    """IoU of a view's mask [R] with what other views say there, counting only what they know.
+    """Return the IoU of a view's mask [R] with the mask rendered from the other views' votes.
 
-    A pixel counts as far as its light comes from elements with evidence: a view that is the first
-    to see an object's back does not disagree with anybody. 0 when nothing is shared; 1 when both
-    say that the object is not there.
+    Each pixel has the weight ``rendered.known``: a view that is the first to see an object's back
+    does not disagree with other views. The agreement is 1 if both masks are empty and anything
+    has evidence there.
     """
     mine, theirs = mask > 0.5, rendered.probability > 0.5
     if not (mine | theirs).any():
@@ -94,7 +95,7 @@ def agreement(mask: Tensor, rendered: RenderedMask) -> float:
 
 
 def at_photo_size(scene: Scene, view_index: int, values: Tensor) -> np.ndarray:
-    """Values in [0, 1] at operator resolution, [R], enlarged to the photo's size: [H, W]."""
+    """Enlarge values in [0, 1] at operator resolution, [R], to the photo's size: [H, W]."""
     rays, photo = scene.prepared(view_index).camera, scene.views[view_index].camera
     full = torch.nn.functional.interpolate(
         values.reshape(1, 1, rays.height, rays.width),
@@ -106,10 +107,10 @@ def at_photo_size(scene: Scene, view_index: int, values: Tensor) -> np.ndarray:
 
 
 def with_own_mask(rendered: np.ndarray, record: ViewRecord | None) -> np.ndarray:
-    """A rendered mask [H, W] in [0, 1] and the view's own mask, if that voted: their mean.
+    """Return the mean of a rendered mask [H, W] in [0, 1] and the view's own mask, if it voted.
 
-    The own mask counts ``agreement ** AGREEMENT_POWER``: the user's counts as much as all views
-    together, one that the other views contradict hardly at all.
+    The own mask has the weight ``agreement ** AGREEMENT_POWER``: 1 for a prompted view, almost 0
+    for a mask that the other views contradict.
     """
     if record is None or record.mask is None or record.outcome not in ("prompted", "accepted"):
         return rendered

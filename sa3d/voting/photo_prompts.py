@@ -1,7 +1,7 @@
-"""What is marked in a free view, carried to the photo that shows it best.
+"""Prompts from a free camera, moved to the photo that shows the place best.
 
-A viewer's camera stands anywhere, but segmenters are asked about photos: they are sharper than
-renders, their operators are prepared, and their names can be written into a prompts file.
+A viewer's camera can be anywhere, but segmenters work on photos: photos are sharper than renders,
+their operators are prepared, and their names can be written into a prompts file.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from sa3d.scene.view_operator import unproject
 from sa3d.segmenters.protocol import PromptableSegmenter
 
 _SEEN = 0.04
-"""A surface nearer or farther than a point by less than this share of its distance is its own."""
+"""A photo shows a point if its surface is as far away, up to this share of the distance."""
 _EDGE = 0.02
-"""Share of a photo's size at its borders that shows a point only if no other photo does."""
+"""Border of a photo, as a share of its size; points there count only if no other photo shows them."""
 _STAY = 0.3
-"""A photo that was used before stays in use if the best one is not nearer than by this."""
+"""A photo that was used before is used again unless another one is better by this."""
 _SAME_PLACE = 0.03
-"""A camera this near to a photo's, as a share of the distance to what it sees, sees the same."""
+"""Two cameras this near to each other, as a share of the distance to the surface, see the same."""
 _SIDE = 160
-"""Pixels along the longer side of the render a box in a free view is looked at in."""
+"""Pixels along the longer side of the render in which a box in a free view is segmented."""
 
 
 @dataclass(frozen=True)
 class PhotoPoint:
-    """A surface point [3] (world) and the pixel ``xy_px`` that shows it in view ``view``."""
+    """Surface point [3] (world), and the pixel ``xy_px`` that shows it in view ``view``."""
 
     view: int
     xy_px: tuple[float, float]
@@ -42,7 +42,7 @@ class PhotoPoint:
 
 @dataclass(frozen=True)
 class PhotoBox:
-    """A box (x0, y0, x1, y1) in view ``view``, and the surface point [3] in its middle."""
+    """Box (x0, y0, x1, y1) in view ``view``, and the surface point [3] (world) in its middle."""
 
     view: int
     box_px: tuple[float, float, float, float]
@@ -50,10 +50,10 @@ class PhotoBox:
 
 
 def surface_point(scene: Scene, camera: Camera, xy_px: tuple[float, float]) -> Tensor:
-    """The surface seen in a pixel of any camera: a point [3], world.
+    """Return the surface point [3] (world) seen in a pixel of any camera.
 
     Raises:
-        SA3DError: the NeRF shows nothing solid there.
+        SA3DError: the field shows nothing solid there.
     """
     rays = camera.pixel_rays(torch.tensor([xy_px]))
     seen = scene.field.render(rays)
@@ -65,14 +65,17 @@ def surface_point(scene: Scene, camera: Camera, xy_px: tuple[float, float]) -> T
 def photo_point(
     scene: Scene, camera: Camera, point_world: Tensor, used: Sequence[int] = ()
 ) -> PhotoPoint:
-    """A surface point [3] (world) in the photo that sees it most as ``camera`` does.
+    """Move a surface point [3] (world) to the photo that sees it most as ``camera`` does.
 
     Args:
-        used: views that were prompted before; one of them stays in use unless another is clearly
-            nearer, so that clicks that belong together end in one photo.
+        scene: the prepared scene.
+        camera: the free camera.
+        point_world: the point.
+        used: views that were prompted before; one of them is used again unless another is clearly
+            better, so that clicks that belong together end in one photo.
 
     Raises:
-        SA3DError: no photo sees the point.
+        SA3DError: no photo shows the point.
     """
     costs = {}
     for index, view in enumerate(scene.views):
@@ -94,14 +97,14 @@ def photo_box(
     segmenter: PromptableSegmenter,
     used: Sequence[int] = (),
 ) -> PhotoBox:
-    """A box in any camera's image as a box in a photo.
+    """Move a box in any camera's image to a photo.
 
-    Where a photo was taken from the same place, the box's corners are carried over. From elsewhere
-    a rectangle means another part of space, so the object in it is looked for in a small render,
-    and boxed in the photo that sees most of it.
+    If a photo was taken from the same place, the box's corners are moved to it. From elsewhere the
+    box would mean another part of space. Then the object in it is segmented in a small render, and
+    its surface gets a box in the photo that shows most of it.
 
     Raises:
-        SA3DError: nothing solid is in the box, or no photo sees it.
+        SA3DError: nothing solid is in the box, or no photo shows it.
     """
     x0, y0, x1, y1 = box_px
     middle = surface_point(scene, camera, ((x0 + x1) / 2, (y0 + y1) / 2))
@@ -131,7 +134,7 @@ def _object_in(
     box_px: tuple[float, float, float, float],
     segmenter: PromptableSegmenter,
 ) -> Tensor:
-    """Surface points [N, 3] of the object in a box, found in a render of the box's surroundings."""
+    """Return surface points [N, 3] of the object in a box, segmented in a render around the box."""
     x0, y0, x1, y1 = box_px
     margin = 0.3 * max(x1 - x0, y1 - y0)
     left, top = x0 - margin, y0 - margin
@@ -153,7 +156,7 @@ def _object_in(
 
 
 def _projected(scene: Scene, index: int, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Which points [N, 3] a photo shows, [N], and which lie away from its border, [N]."""
+    """Return which points [N, 3] a photo shows, [N], and which lie inside its border, [N]."""
     prepared, camera = scene.prepared(index), scene.views[index].camera
     xy, z = camera.project(points)
     size = torch.tensor([camera.width, camera.height])
@@ -169,7 +172,7 @@ def _projected(scene: Scene, index: int, points: Tensor) -> tuple[Tensor, Tensor
 
 
 def _difference(one: Camera, other: Camera, point: Tensor) -> float:
-    """How differently two cameras see a point: the angle between them, and their distances."""
+    """Return how differently two cameras see a point, by their angle and their distances."""
     a, b = one.position - point, other.position - point
     angle = torch.arccos(torch.nn.functional.cosine_similarity(a, b, dim=0).clamp(-1, 1))
     return float(angle + 0.5 * (a.norm() / b.norm()).log().abs())
@@ -182,7 +185,7 @@ def _pixel(scene: Scene, index: int, point: Tensor) -> tuple[float, float]:
 
 
 def _box_around(scene: Scene, index: int, points: Tensor) -> tuple[float, float, float, float]:
-    """The box of points [N, 3] in a photo, within its borders; few outliers do not count."""
+    """Return the box of points [N, 3] in a photo, inside its edges and without outliers."""
     camera = scene.views[index].camera
     xy = camera.project(points)[0] - 0.5
     limit = torch.tensor([camera.width - 1.0, camera.height - 1.0])

@@ -1,8 +1,8 @@
-"""Cross-view self-prompting: what a rendered mask says, put as prompts a segmenter understands.
+"""Cross-view self-prompting: a rendered mask becomes points, a box and a mask for the segmenter.
 
 SA3D (Cen et al. 2023, sec. 3.3): take the most certain pixel, lower the confidence of the others by
 their *3D* distance, take the next. Here with positive and negative points, a box and a
-low-resolution mask, and the distance is metric: pixels are lifted with the NeRF's depth.
+low-resolution mask, and the distance is metric: pixels are lifted with the field's depth.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SelfPrompt:
     mask_logits: np.ndarray
 
     def predict(self, segmenter: PromptableSegmenter) -> MaskPrediction:
-        """Three candidates of a segmenter whose current image is the view."""
+        """Return the three candidates of a segmenter whose current image is the view."""
         pointed = len(self.point_coords) > 0
         return segmenter.predict(
             self.point_coords if pointed else None,
@@ -52,16 +52,16 @@ def self_prompt(
     image_size: tuple[int, int],
     config: SelfPromptConfig,
 ) -> SelfPrompt | None:
-    """Prompts from a rendered mask.
+    """Return the self-prompt for a rendered mask.
 
     Args:
         probability: [h, w] rendered mask in [0, 1].
-        known: [h, w] share of each pixel's light that somebody voted on.
+        known: [h, w] share of each pixel's light from elements with evidence.
         points_world: [h, w, 3] the surface seen in each pixel, world units.
         image_size: (width, height) of the full-size image prompts are given in.
 
     Returns:
-        None when no pixel is certain enough to prompt with.
+        None if no pixel is certain enough.
     """
     inside = probability > 0.5
     certain = inside & (probability >= config.positive_threshold)
@@ -94,7 +94,7 @@ def self_prompt(
 
 
 def probability_to_logits(probability: Tensor) -> np.ndarray:
-    """A mask [h, w] in [0, 1] as SAM's low-resolution mask prompt, float32 [256, 256]."""
+    """Convert a mask [h, w] in [0, 1] to SAM's low-resolution mask prompt, float32 [256, 256]."""
     square = torch.nn.functional.interpolate(
         probability[None, None].float(),
         (LOGITS_SIZE, LOGITS_SIZE),
@@ -105,12 +105,12 @@ def probability_to_logits(probability: Tensor) -> np.ndarray:
 
 
 def _extent(points: Tensor) -> float:
-    """Robust diameter of a point set [N, 3]: twice the 90th percentile from the median point."""
+    """Return the diameter of points [N, 3]: twice the 0.9 quantile of distances to their median."""
     return 2 * float((points - points.median(dim=0).values).norm(dim=-1).quantile(0.9)) + 1e-9
 
 
 def _interior(inside: Tensor) -> Tensor:
-    """How far a pixel lies inside, in [0, 1]: averaging twice prefers middles over borders."""
+    """Return the depth of each pixel inside a mask, in [0, 1], by averaging the mask twice."""
     side = max(3, int(inside.sum().sqrt() * 0.4) // 2 * 2 + 1)
     y, x = torch.nonzero(inside, as_tuple=True)
     near = (  # only here are the averages not zero
@@ -126,7 +126,7 @@ def _interior(inside: Tensor) -> Tensor:
 
 
 def _ring(inside: Tensor, share: float) -> Tensor:
-    """Pixels within ``share`` of the object's image size around its box, bool [h, w]."""
+    """Return the pixels within ``share`` of the object's size around its box, bool [h, w]."""
     y, x = torch.nonzero(inside, as_tuple=True)
     y0, y1, x0, x1 = int(y.min()), int(y.max()), int(x.min()), int(x.max())
     pad = int(share * max(y1 - y0, x1 - x0, 4)) + 1
@@ -136,10 +136,10 @@ def _ring(inside: Tensor, share: float) -> Tensor:
 
 
 def _spread_points(confidence: Tensor, points_world: Tensor, distance: float, count: int) -> Tensor:
-    """Up to ``count`` pixels (x, y), each the most confident after decay around those before.
+    """Choose up to ``count`` pixels (x, y), one after the other, each the most confident one left.
 
     A pixel at 3D distance ``d`` from a chosen point keeps ``min(1, d / distance)`` of its
-    confidence, so points spread over the object's surface, not over the image.
+    confidence, so that points spread over the object's surface, not over the image.
     """
     possible = torch.nonzero(confidence)
     remaining, points = confidence[tuple(possible.T)], points_world[tuple(possible.T)]

@@ -1,4 +1,4 @@
-"""A user's prompts in one view become a mask of that view."""
+"""Masks from a user's prompts in one view."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sa3d.segmenters.protocol import MaskPrediction, PromptableSegmenter
 from sa3d.voting.self_prompting import probability_to_logits
 
 _LARGE = 0.1
-"""A click further than this from the mask, in units of the root of its area, adds a large part."""
+"""A click farther than this from the mask, in units of the root of its area, adds a large part."""
 _ROOM = 1.3
-"""What is missing reaches this far around such a click, in units of its distance to the mask."""
+"""Missing parts reach this far around such a click, in units of its distance to the mask."""
 _PLAUSIBLE = 0.8
-"""The mask may not shrink to less than this then: the segmenter took something else."""
+"""If the mask shrinks to less than this share, the segmenter took something else."""
 _DISCS = 8.0
-"""Nor may what is added be larger than so many discs around the click that reach to the mask."""
+"""Largest added area, in discs around the click that reach to the mask."""
 MUCH_LARGER = 4.0
-"""An answer to clicks this many times as large as the mask needs the other views' assent."""
+"""A mask from clicks that grew by more than this factor needs the other views' agreement."""
 
 
 def segment_user_prompts(
@@ -33,19 +33,22 @@ def segment_user_prompts(
     *,
     cautious: bool = False,
 ) -> tuple[np.ndarray, float]:
-    """The mask [H, W] of a prompted view and its predicted IoU.
+    """Segment a view by its prompts: return a mask [H, W] bool and its predicted IoU.
 
-    A mask the user gave last is taken as it is, several at once together; clicks after it correct
-    it. Points and the last box go to the segmenter, whose current image must be ``view``; a single
-    click is ambiguous, so the best of three is taken.
+    If the last prompt is a mask, the masks are used as they are; clicks after a mask correct it.
+    Points and the last box go to the segmenter, whose current image must be ``view``. A single
+    click is ambiguous, so the best of three candidates is used.
 
     Args:
-        before: [H, W] in [0, 1], the mask the user saw; points given last correct that mask, and a
-            mask given last replaces it.
-        cautious: believe no answer to clicks that is much larger than ``before``.
+        segmenter: its current image is the view.
+        view: the prompted view.
+        prompts: all prompts in the view, the newest last.
+        before: [H, W] in [0, 1], the mask shown so far; points given last correct it, and a mask
+            given last replaces it.
+        cautious: accept no mask from clicks that is much larger than ``before``.
 
     Raises:
-        SA3DError: a prompt lies outside the image, or nothing is found there.
+        SA3DError: a prompt lies outside the photo, or the segmenter finds nothing.
     """
     size = (view.camera.width, view.camera.height)
     for prompt in prompts:
@@ -76,7 +79,7 @@ def segment_user_prompts(
 def nothing_found_error(
     segmenter: PromptableSegmenter, view: View, prompts: Sequence[Prompt]
 ) -> SA3DError:
-    """The error to raise where a segmenter's answer to a user's prompts in a view shows nothing."""
+    """Return the error for prompts at which a segmenter finds nothing."""
     return SA3DError(
         f"{segmenter.name} finds nothing at the prompt for {prompts[0].object!r} in "
         f"{view.name!r}: add points on the object, or a box around it"
@@ -84,7 +87,7 @@ def nothing_found_error(
 
 
 def mask_to_correct(before: np.ndarray | None, last: Prompt) -> np.ndarray | None:
-    """The mask [H, W] the user saw, if the last prompt corrects it; None if it asks for another."""
+    """Return ``before`` if the last prompt corrects it; None if it asks for a new mask."""
     asks_anew = before is None or last.box is not None or not (before > 0.5).any()
     return None if asks_anew else before
 
@@ -92,10 +95,10 @@ def mask_to_correct(before: np.ndarray | None, last: Prompt) -> np.ndarray | Non
 def predict_from_prompts(
     segmenter: PromptableSegmenter, prompts: Sequence[Prompt], *, multimask_output: bool
 ) -> MaskPrediction:
-    """What the segmenter makes of the points and the last box of a view, its current image.
+    """Predict masks from the points and the last box of a view, the segmenter's current image.
 
     Raises:
-        SA3DError: the prompts do not say where the object is.
+        SA3DError: the prompts have neither a box nor a point on the object.
     """
     check_marks_object(prompts)
     points, labels, box = _arrays(prompts)
@@ -108,7 +111,7 @@ def predict_from_prompts(
 
 
 def _arrays(prompts: Sequence[Prompt]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """All points [P, 2], their labels [P], and the last box [4]."""
+    """Return all points [P, 2], their labels [P], and the last box [4]."""
     points = np.array([p for prompt in prompts for p in prompt.points], dtype=np.float32)
     labels = np.array([label for prompt in prompts for label in prompt.labels], dtype=np.int64)
     boxes = [prompt.box for prompt in prompts if prompt.box is not None]
@@ -123,10 +126,10 @@ def _corrected(
     last: Prompt,
     cautious: bool,
 ) -> MaskPrediction:
-    """A mask [H, W] after the clicks of ``last``; all clicks so far are ``points`` [P, 2].
+    """Correct a mask [H, W] by the clicks of ``last``; all clicks so far are ``points`` [P, 2].
 
-    A small error is put right best from the mask itself. A click deep in something large that is
-    missing needs room: the box around the mask and around as much again on all sides of the click.
+    A small error is best corrected from the mask itself. A click deep inside a large missing part
+    is segmented with a box around the mask and the space around the click.
     """
     old = before > 0.5
     box, depth = _box_with_missing(old, last)
@@ -143,9 +146,10 @@ def _corrected(
 
 
 def _box_with_missing(mask: np.ndarray, last: Prompt) -> tuple[np.ndarray | None, float]:
-    """The box [4] of a mask [H, W] bool and of what clicks say is missing, and how deep they lie.
+    """Return the box [4] of a mask [H, W] bool with its missing part, and the click's depth in it.
 
-    The deepest click is taken to lie in the middle of what is missing; no box if that is little.
+    The deepest click is assumed to lie in the middle of the missing part. There is no box if that
+    part is small.
     """
     from scipy.ndimage import distance_transform_edt
 
@@ -164,15 +168,15 @@ def _box_with_missing(mask: np.ndarray, last: Prompt) -> tuple[np.ndarray | None
 
 
 def corrected_parts(before: np.ndarray, mask: np.ndarray, prompts: Sequence[Prompt]) -> np.ndarray:
-    """Where a user's corrections of a view change what all views together said, bool [H, W].
+    """Return where a correction of a view changes its mask, bool [H, W].
 
-    Clicks speak for the connected part they lie in, whatever else the segmenter changed on their
-    occasion; a box or a mask speaks for all of the view.
+    Clicks change only the connected parts that they lie in, whatever else the segmenter changed. A
+    box or a mask changes the whole view.
 
     Args:
-        before: [H, W] bool, what the views said.
-        mask: [H, W] bool, the segmenter's answer to the correction.
-        prompts: all of the user's in this view, the correction last.
+        before: [H, W] bool, the mask shown so far.
+        mask: [H, W] bool, the segmenter's mask with the correction.
+        prompts: all prompts in this view, the correction last.
     """
     changed = before != mask
     if prompts[-1].box is not None or prompts[-1].mask is not None:
@@ -181,7 +185,7 @@ def corrected_parts(before: np.ndarray, mask: np.ndarray, prompts: Sequence[Prom
 
 
 def clicked_parts(mask: np.ndarray, points: Sequence[tuple[float, float]]) -> np.ndarray:
-    """The connected parts of a mask [H, W] bool that points (x, y) lie in, bool [H, W]."""
+    """Return the connected parts of a mask [H, W] bool that points (x, y) lie in, bool [H, W]."""
     from skimage.measure import label
 
     parts = np.asarray(label(mask, background=0, connectivity=2))
@@ -190,5 +194,5 @@ def clicked_parts(mask: np.ndarray, points: Sequence[tuple[float, float]]) -> np
 
 
 def has_drawn_mask(prompts: Iterable[Prompt]) -> bool:
-    """Whether the user's prompts in a view give the object's mask there."""
+    """Return whether any of a view's prompts is a mask."""
     return any(prompt.mask is not None for prompt in prompts)
