@@ -15,10 +15,11 @@ from sa3d.scene.scene import Scene
 from sa3d.scene.view_operator import ViewOperator
 
 MIN_ACCUMULATION = 0.05
-"""Where a ray's accumulation is below this, the rendered mask is 0."""
+"""The rendered mask of a ray with less accumulation than this is 0."""
 
 AGREEMENT_POWER = 4
-"""A view's own mask has this power of its agreement as weight, and the rendered mask 1: if the segmenter erred, the other views decide (measured, docs/robustness.md)."""
+"""A view's own mask has this power of its agreement as weight, where the rendered mask has 1: if the
+segmenter erred, the other views decide (measured, docs/robustness.md)."""
 
 
 @dataclass(frozen=True)
