@@ -18,8 +18,8 @@ MIN_ACCUMULATION = 0.05
 """The rendered mask of a ray with less accumulation than this is 0."""
 
 AGREEMENT_POWER = 4
-"""A view's own mask has this power of its agreement as weight, where the rendered mask has 1: if the
-segmenter erred, the other views decide (measured, docs/robustness.md)."""
+"""A view's own mask has this power of its agreement as weight, beside 1 of the rendered mask: where
+the segmenter erred, the other views decide (measured, docs/robustness.md)."""
 
 
 @dataclass(frozen=True)

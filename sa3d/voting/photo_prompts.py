@@ -22,7 +22,7 @@ from sa3d.segmenters.protocol import PromptableSegmenter
 _SEEN = 0.04
 """A photo shows a point if its surface is as far away, up to this share of the distance."""
 _EDGE = 0.02
-"""Border of a photo, as a share of its size, whose points count only if no other photo shows them."""
+"""Border of a photo, as a share of its size; it counts only if no other photo shows a point."""
 _STAY = 0.3
 """A photo that was used before is used again unless another one is better by this."""
 _SAME_PLACE = 0.03
