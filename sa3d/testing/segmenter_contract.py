@@ -238,7 +238,7 @@ def _expect(error: type[Exception], label: str, call: Callable[[], object]) -> N
         call()
     except error:
         return
-    raise AssertionError(f"{label}: no {error.__name__} was raised")
+    raise AssertionError(f"{label}: {error.__name__} expected, but not raised")
 
 
 SIZES = ((72, 96), (96, 54))
