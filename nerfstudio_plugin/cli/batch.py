@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from nerfstudio_plugin.cli.options import run
+from nerfstudio_plugin.cli.options import parse
 from nerfstudio_plugin.cli.terminal import ERR, OUT, EventBar, event_bar
 from sa3d.base.errors import SA3DError
 
@@ -66,7 +66,7 @@ class BatchCommand:
     """Only check the file, and whether the runs and masks it names are there; run no job."""
 
 
-def main(arguments: Sequence[str]) -> int | None:
+def main(arguments: Sequence[str]) -> int:
     """Run ``sa3d batch``.
 
     Returns:
@@ -75,7 +75,8 @@ def main(arguments: Sequence[str]) -> int | None:
     Raises:
         SA3DError: the file is wrong.
     """
-    return run(_run, BatchCommand, arguments, "sa3d batch", _HELP)
+    # Errors name the keys of the file, which are no options of this command.
+    return _run(parse(BatchCommand, arguments, "sa3d batch", _HELP))
 
 
 def _run(command: BatchCommand) -> int:

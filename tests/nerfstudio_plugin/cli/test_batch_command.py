@@ -369,8 +369,10 @@ def test_a_wrong_file_runs_nothing(command_line):
     (command_line.folder / "jobs.json").write_text("{")
     assert "not valid JSON" in command_line.refuses("batch", "jobs.json", "--output", "out")
     assert not (command_line.folder / "out").exists()
-    write(command_line.folder, BALL)
+    write(command_line.folder, {**BALL, "exports": [{}]})
     check = ("batch", "jobs.json", "--output", "out", "--check")
+    assert "'output' is a required" in command_line.refuses(*check)  # a key, not the option
+    write(command_line.folder, BALL)
     line = command_line.refuses(*check)
     assert line.startswith("error: jobs.json names missing files: ")
     assert line.endswith("config.yml")
