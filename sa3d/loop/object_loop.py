@@ -78,12 +78,12 @@ class ObjectLoop:
         if not any(bool((mask > 0.5).any()) for mask in masks):
             raise SA3DError(
                 f"what is marked of {self.name!r} is smaller than a ray's pixel: mark it in a view "
-                "nearer to it, or prepare with a larger --prepare.ray-side"
+                "nearer to it, or prepare with a larger 'prepare.ray_side'"
             )
         if not self.state.evidence.labels(self.config.lam).any():
             raise SA3DError(
-                f"the prompt for {self.name!r} lands on nothing: the NeRF has no density along the "
-                "prompted pixels; prompt where the render shows a surface"
+                f"the prompt for {self.name!r} lands on nothing: the field has no density along "
+                "the prompted pixels; prompt where the render shows a surface"
             )
         self.state.measure_extent()
 

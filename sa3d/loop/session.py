@@ -208,7 +208,7 @@ class Session:
         names = list(dict.fromkeys(names))
         loops = [self._finished_loop(name) for name in names]
         if len(loops) < 2:
-            raise SA3DError("merging takes two objects or more")
+            raise SA3DError("cannot merge fewer than two objects: name at least two")
         if into not in names:
             check_new_name(into, self._loops)
         merged = merge(loops, into)

@@ -63,7 +63,7 @@ def parse_color(text: str) -> Color:
     elif re.fullmatch(r"\d+,\d+,\d+", text):
         red, green, blue = map(int, text.split(","))
     else:
-        raise SA3DError(f"{text!r} is no color: write #d55e00 or 213,94,0")
+        raise SA3DError(f"invalid color {text!r}: write #d55e00 or 213,94,0")
     return checked_color((red, green, blue))
 
 
@@ -74,7 +74,9 @@ def checked_color(color: Color) -> Color:
         SA3DError: it is not three whole numbers from 0 to 255.
     """
     if len(color) != 3 or not all(0 <= value <= 255 and value == int(value) for value in color):
-        raise SA3DError(f"a color is red, green and blue from 0 to 255, not {color}")
+        raise SA3DError(
+            f"invalid color {color}: red, green and blue are whole numbers from 0 to 255"
+        )
     red, green, blue = map(int, color)
     return red, green, blue
 

@@ -145,8 +145,8 @@ def _object_in(
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     rays = camera.pixel_rays(torch.stack([x.reshape(-1), y.reshape(-1)], dim=-1))
     seen = scene.field.render(rays)
-    picture = (seen.rgb.cpu().clamp(0, 1) * 255).byte().reshape(*x.shape, 3).numpy()
-    segmenter.set_image(picture)
+    image = (seen.rgb.cpu().clamp(0, 1) * 255).byte().reshape(*x.shape, 3).numpy()
+    segmenter.set_image(image)
     box = np.array([x0 - left, y0 - top, x1 - left, y1 - top], dtype=np.float32) / step
     found = segmenter.predict(box=box).masks[0].reshape(-1)
     solid = torch.from_numpy(found) & (seen.accumulation.cpu() > 0.5)

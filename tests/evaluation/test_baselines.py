@@ -1,4 +1,4 @@
-"""The baselines do what they are named after, and differ from ours where they should."""
+"""Tests of the baselines, and of how they differ from the loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user who clicks where a mask is most wrong."""
+"""Tests of the simulated user, who clicks where a mask is most wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the loop stops, which round it answers with, and what it says about it."""
+"""Tests of convergence, the choice of the best round, and the verdict."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def test_verdict_names_what_a_user_should_know() -> None:
     later = replace(ROUND, round=2, best_agreement=0.96, prompt_agreement=0.4)
     assert best_round([judged, later], CONFIG) == 0
     assert "agrees 0.93 with the others" in verdict([judged, later], 0, converged=True)
-    nobody = replace(ROUND, accepted=0, rejected=0, unvoted_agreement=None)
-    assert "no other view shows what was marked" in verdict([nobody], 0, converged=True)
+    unseen = replace(ROUND, accepted=0, rejected=0, unvoted_agreement=None)
+    assert "no other view shows what was marked" in verdict([unseen], 0, converged=True)
 
 
 def test_at_most_three_views_are_named_worst_first() -> None:
@@ -138,5 +138,5 @@ def test_at_most_three_views_are_named_worst_first() -> None:
 
 def test_what_lies_beyond_the_pictures_is_told_where_it_is_much() -> None:
     assert outside_note(0.15, CONFIG) == ""
-    said = "22% of it lies outside the photos it was marked in: mark it in one more"
-    assert outside_note(0.219, CONFIG) == said
+    remark = "22% of it lies outside the photos it was marked in: mark it in one more"
+    assert outside_note(0.219, CONFIG) == remark

@@ -1,4 +1,4 @@
-"""Objects merged, split, renamed and deleted, on a scene whose parts are known exactly."""
+"""Tests of merging, splitting, renaming and deleting objects, on a scene with exact masks."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ CAP = Box((-0.2, -0.2, 0.1), (0.2, 0.2, 0.4))
 
 @pytest.fixture(scope="module")
 def bottle(tmp_path_factory: pytest.TempPathFactory) -> AnalyticScene:
-    """A body with a cap on it, on a table; do not change it."""
+    """A bottle made of a body and a cap, on a table. Do not change it."""
     shapes = {"cap": CAP, "body": BODY, "table": TABLE}
     return analytic_scene(tmp_path_factory.mktemp("bottle"), shapes, num_views=12)
 
 
 def session_in(bottle: AnalyticScene) -> Session:
-    """A session whose segmenter knows the parts, and the two of them as one thing."""
+    """Return a session whose segmenter knows both parts, and the bottle as one object."""
     views = bottle.scene.views
     segmenter = OracleSegmenter(
         {view.name: view.image() for view in views},
@@ -59,7 +59,7 @@ def drawn(bottle: AnalyticScene, name: str, view: int) -> Prompt:
 
 
 def click(bottle: AnalyticScene, part: str, view: int, name: str = "object") -> Prompt:
-    """A click in the middle of a part."""
+    """Return a click in the middle of a part."""
     places = np.argwhere(bottle.masks[part][view])
     y, x = places[len(places) // 2]
     return Prompt(bottle.scene.views[view].name, name, ((float(x), float(y)),), (1,))
@@ -98,7 +98,7 @@ def mean_iou(bottle: AnalyticScene, session: Session, name: str, truth: str) -> 
 
 
 def bits(session: Session) -> dict[str, list[torch.Tensor]]:
-    """All that a session holds, to be compared bit for bit, in the order of its objects."""
+    """Return the state of all objects, in their order, to compare bit for bit."""
     return {
         name: [
             one.evidence.object,
@@ -157,8 +157,8 @@ def test_prompts_of_one_view_are_combined(bottle: AnalyticScene) -> None:
     )
     session.merge_objects(["cap", "body"], "bottle")
     (prompt,) = session.prompts("bottle")
-    said = dict(zip(prompt.points, prompt.labels, strict=True))
-    assert said == {on_cap: 1, on_body: 1, (0.0, 0.0): 0}
+    labels = dict(zip(prompt.points, prompt.labels, strict=True))
+    assert labels == {on_cap: 1, on_body: 1, (0.0, 0.0): 0}
     x, y = on_cap
     assert prompt.box == (10, min(10, y), 40, 35)
     assert x > 10
@@ -241,8 +241,8 @@ def test_points_of_the_whole_on_a_part_are_beside_the_rest(
     list(session.run())
     session.split_object("bottle", [replace(on_cap[0], object="cap")], "cap")  # the same pixel
     list(session.run())
-    said = [(p.points, p.labels) for p in session.prompts("bottle") if p.mask is None]
-    assert said == [(p.points, (0,)) for p in (*on_cap, on_cap[0])]
+    given = [(p.points, p.labels) for p in session.prompts("bottle") if p.mask is None]
+    assert given == [(p.points, (0,)) for p in (*on_cap, on_cap[0])]
     session.add_prompts([click(bottle, "body", 3, "bottle")])
     list(session.run())
     assert mean_iou(bottle, session, "bottle", "body") > 0.9
@@ -393,7 +393,7 @@ def test_edits_that_cannot_be_made_change_nothing(
 def test_a_click_beside_the_object_splits_nothing_off(
     bottle: AnalyticScene, in_one: Segmentation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even where the segmenter's answer reaches into the object."""
+    """Also where the segmenter's mask covers parts of the object."""
     session = reopened(bottle, in_one)
     before, cap = bits(session), click(bottle, "cap", 3)
     asked = OracleSegmenter.predict
@@ -429,7 +429,7 @@ def test_edited_objects_are_saved_and_gone_on_with(
 def test_overlapping_objects_share_no_element_and_no_pixel(
     bottle: AnalyticScene, in_parts: Segmentation, in_one: Segmentation
 ) -> None:
-    """The bottle and, once more, its cap: what both claim goes to one of them."""
+    """The bottle and its cap as two objects: elements of both go to one of them."""
     cap, whole = in_parts.object("cap"), in_one.object("bottle")
     both = replace(in_one, objects={"cap": cap, "bottle": whole})
     claimed = [one.evidence.labels() for one in (cap, whole)]

@@ -1,4 +1,4 @@
-"""A preview shows what prompts would mark, and changes nothing."""
+"""Tests of previews of prompts, which change nothing."""
 
 import numpy as np
 import pytest

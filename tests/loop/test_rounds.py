@@ -1,4 +1,4 @@
-"""Several objects in one pass; rounds that are stopped and gone on with."""
+"""Tests of several objects in one pass, and of rounds that are stopped and continued."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sa3d.testing.oracle_segmenter import OracleErrors, OracleSegmenter
 
 
 def session_in(still_life: AnalyticScene, *prompts: Prompt) -> Session:
-    """A session with a segmenter that errs, so that rounds have something to do."""
+    """Return a session with a segmenter that errs, so that rounds change something."""
     views = still_life.scene.views
     segmenter = OracleSegmenter(
         {view.name: view.image() for view in views},
@@ -38,7 +38,7 @@ def prompt(still_life: AnalyticScene, name: str, view: int) -> Prompt:
 
 
 def same(one: ObjectResult, other: ObjectResult) -> bool:
-    """Whether evidence and all that views said agree bit for bit."""
+    """Return whether evidence and records agree bit for bit."""
     return (
         torch.equal(one.evidence.object, other.evidence.object)
         and torch.equal(one.evidence.total, other.evidence.total)
@@ -142,7 +142,7 @@ def test_a_stopped_run_is_gone_on_with(
     visits, all_visits = (
         [e for e in some if isinstance(e, ViewDone) and e.round > 0] for some in (seen, expected)
     )
-    # Both objects' views of a step are done when the first is told.
+    # Both objects' views of a step are done when the first event arrives.
     assert len(all_visits) - 1 <= len(visits) <= len(all_visits)
 
 

@@ -1,4 +1,4 @@
-"""The whole loop on an analytic scene with a segmenter that knows the answers, or errs."""
+"""Tests of the whole loop on an analytic scene, with a segmenter that knows the masks, or errs."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_the_loop_is_deterministic(analytic: AnalyticScene) -> None:
 
 
 class _DriftingSegmenter(OracleSegmenter):
-    """Agrees with whatever it is shown, but a little smaller every time: the enemy."""
+    """Segmenter that returns the mask prompt, a little smaller every time."""
 
     def predict(self, *args, **kwargs):  # type: ignore[no-untyped-def]
         prediction = super().predict(*args, **kwargs)
@@ -199,7 +199,7 @@ def test_a_drifting_loop_is_not_answered_with_its_last_round(analytic: AnalyticS
 
 
 class _OtherObjectSegmenter(OracleSegmenter):
-    """Answers the user, but finds something else, always the same, in every other view."""
+    """Segmenter that is right in the prompted view, and finds another object in all others."""
 
     def predict(self, *args, **kwargs):  # type: ignore[no-untyped-def]
         prediction = super().predict(*args, **kwargs)
@@ -270,7 +270,7 @@ def test_a_prompt_on_the_sky_says_that_nothing_is_there(analytic: AnalyticScene)
 
 
 class _Counting(OracleSegmenter):
-    """Knows the answers, and counts how often an encoding of its is stored."""
+    """Oracle that counts how often its encodings are saved."""
 
     encoded = 0
 
@@ -280,7 +280,7 @@ class _Counting(OracleSegmenter):
 
 
 def half_of(exact: np.ndarray) -> np.ndarray:
-    """The right half of a mask [H, W]."""
+    """Return the right half of a mask [H, W]."""
     half = exact.copy()
     half[:, : int(np.nonzero(exact)[1].mean())] = False
     return half
@@ -311,7 +311,7 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
 
 
 def correction(analytic: AnalyticScene, kind: str, view: int) -> Prompt:
-    """The ball of a view, painted, boxed or clicked."""
+    """Return a prompt for the ball in a view: a mask, a box or a click."""
     exact, name = analytic.masks["ball"][view], analytic.scene.views[view].name
     if kind == "mask":
         return prompt(analytic, view=view)
@@ -333,7 +333,7 @@ def test_a_correction_reuses_everything_but_what_it_asks_again(
     segmenter = session.segmenter
     assert isinstance(segmenter, _Counting)
     encoded = segmenter.encoded
-    monkeypatch.setattr(type(analytic.field), "render", None)  # the NeRF may not be asked
+    monkeypatch.setattr(type(analytic.field), "render", None)  # the field must not be evaluated
     session.add_prompts([correction(analytic, kind, view=0)])
     events = list(session.run())
     assert segmenter.encoded == encoded
@@ -355,7 +355,7 @@ def test_a_correction_outweighs_all_other_views_where_it_was_made(analytic: Anal
 
 
 class _Bold(_Counting):
-    """Answers a box alone with a mask of its own; notes what follows."""
+    """Segmenter that returns a mask of its own for a box alone, and records later prompts."""
 
     bold: np.ndarray
     asked: list[bool]
@@ -399,7 +399,7 @@ def test_only_the_neighbours_of_a_corrected_view_are_asked_while_masks_stay(
     session = Session(analytic.scene, oracle(analytic), LoopConfig(neighbours=2))
     session.add_prompts([prompt(analytic)])
     list(session.run())
-    session.add_prompts([prompt(analytic, view=7)])  # says what all views say already
+    session.add_prompts([prompt(analytic, view=7)])  # agrees with all views already
     asked = [e.view for e in session.run() if isinstance(e, ViewDone)]
     assert asked[0] == analytic.scene.views[7].name
     assert len(asked) == 3
@@ -505,7 +505,7 @@ def test_what_was_saved_in_the_middle_is_gone_on_with(
 
 
 def test_views_held_out_stay_so_when_reopened(analytic: AnalyticScene, tmp_path: Path) -> None:
-    """Even one whose mask was rejected: asked again it may agree, and must not vote."""
+    """Also a view whose mask was rejected: visited again it may agree, and must not vote."""
     session = Session(analytic.scene, oracle(analytic, OracleErrors(wrong=0.4, seed=2)))
     session.add_prompts([prompt(analytic)])
     list(session.run())
@@ -521,7 +521,7 @@ def test_views_held_out_stay_so_when_reopened(analytic: AnalyticScene, tmp_path:
 
 
 class _Beside(OracleSegmenter):
-    """Answers clicks with something that lies beside them."""
+    """Segmenter that finds something beside the clicks."""
 
     def predict(self, *args, **kwargs):  # type: ignore[no-untyped-def]
         found = super().predict(*args, **kwargs)
@@ -529,7 +529,7 @@ class _Beside(OracleSegmenter):
 
 
 def test_an_answer_beside_the_click_is_nothing_found(analytic: AnalyticScene) -> None:
-    """In a view where nothing was seen so far: it would vote that nothing is there."""
+    """In a view in which the object was not seen: its vote would be an empty mask."""
     views, right = analytic.scene.views, oracle(analytic)
     segmenter = _Beside.__new__(_Beside)
     segmenter.__dict__.update(right.__dict__)

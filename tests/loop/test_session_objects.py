@@ -1,4 +1,4 @@
-"""A session's objects: their colors, and results that stay what they are."""
+"""Tests of a session's objects: colors, results, and the shared history."""
 
 from __future__ import annotations
 
@@ -134,23 +134,23 @@ def test_colors_are_undone_and_redone(still_life: AnalyticScene, actions: list[t
     session = Session(still_life.scene, oracle(still_life))
     states: list[dict] = [{}]
     for kind, name, *more in actions:
-        now = dict(states[-1])
+        colors = dict(states[-1])
         if kind == "add":
             session.add_prompts([marked(still_life, name)])
-            now.setdefault(name, free_color(now.values()))
-        elif name not in now or (kind == "rename" and more[0] in now):
+            colors.setdefault(name, free_color(colors.values()))
+        elif name not in colors or (kind == "rename" and more[0] in colors):
             continue
         elif kind == "remove":
             session.remove_object(name)
-            del now[name]
+            del colors[name]
         elif kind == "paint":
             session.set_color(name, more[0])
-            now[name] = more[0]
+            colors[name] = more[0]
         else:
             session.rename_object(name, more[0])
-            now = {more[0] if one == name else one: c for one, c in now.items()}
-        states.append(now)
-        assert list(session.colors.items()) == list(now.items())
+            colors = {more[0] if one == name else one: c for one, c in colors.items()}
+        states.append(colors)
+        assert list(session.colors.items()) == list(colors.items())
     for expected in reversed(states[:-1]):
         assert session.undo()
         assert list(session.colors.items()) == list(expected.items())

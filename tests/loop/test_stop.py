@@ -1,4 +1,4 @@
-"""The loop stops, says why, and judges its views by others, whatever the segmenter does."""
+"""Tests of the end of the loop, its verdict and held-out agreement, with segmenters that err."""
 
 from __future__ import annotations
 
@@ -37,10 +37,12 @@ PARTS = ("whole", "upper half", "lower half", "left half", "right half")
 
 
 class _Fickle(OracleSegmenter):
-    """Answers with another part of the object in every round; calls of ``predict`` tell rounds.
+    """Segmenter that finds another part of the object in every round.
 
     Attributes:
-        answers: for each visit of a round the parts that are answered in turn, one a round.
+        answers: for each visit in a round the parts that are found in turn, one a round.
+        per_round: visits in a round.
+        visits: number of calls of ``predict``.
     """
 
     answers: Sequence[Sequence[str]] = ((PARTS[0], PARTS[1]),)
@@ -73,10 +75,10 @@ def loop_of(
     still_life: AnalyticScene, config: LoopConfig, kind: type[OracleSegmenter] = OracleSegmenter
 ) -> ObjectLoop:
     views, masks = still_life.scene.views, still_life.masks
-    known: Mapping[str, Mapping[str, np.ndarray]] = {
+    exact: Mapping[str, Mapping[str, np.ndarray]] = {
         view.name: {name: stack[i] for name, stack in masks.items()} for i, view in enumerate(views)
     }
-    segmenter = kind({view.name: view.image() for view in views}, known)
+    segmenter = kind({view.name: view.image() for view in views}, exact)
     prompt = Prompt(views[0].name, "ball", mask=masks["ball"][0])
     return ObjectLoop(still_life.scene, segmenter, "ball", [prompt], config)
 
@@ -89,7 +91,7 @@ State = tuple[torch.Tensor, Mapping[int, str]]
 
 
 def states_after_rounds(loop: ObjectLoop) -> list[State]:
-    """Labels, bool [N], and every view's outcome after each round."""
+    """Return the labels, bool [N], and every view's outcome after each round."""
     states: list[State] = []
     for event in segment_object(loop):
         if isinstance(event, RoundDone):
@@ -99,13 +101,13 @@ def states_after_rounds(loop: ObjectLoop) -> list[State]:
 
 
 def like(one: State, other: State) -> bool:
-    """Whether two states differ by no more than a converged round changes."""
+    """Return whether two states differ by no more than a converged round changes."""
     flips = int((one[0] != other[0]).sum())
     return flips <= 0.01 * max(int(one[0].sum()), 1) and one[1] == other[1]
 
 
 def goes_in_a_circle(states: Sequence[State]) -> bool:
-    """Whether a state comes back that was left in between."""
+    """Return whether a state comes back after another one."""
     return any(
         like(states[i], states[k]) and not like(states[i], states[j])
         for i in range(len(states))
@@ -165,7 +167,7 @@ def test_with_inertia_no_loop_goes_in_a_circle(
 
 
 class _Learning(_Fickle):
-    """Its samples are the masks themselves."""
+    """Segmenter whose samples are the masks themselves."""
 
     shown: np.ndarray | None = None
 
@@ -195,7 +197,7 @@ def test_the_appearance_is_that_of_the_round_that_was_kept(still_life: AnalyticS
     assert shown == sorted(int(mask.sum()) for mask in masks if mask is not None)
 
 
-def test_an_object_cut_off_by_the_prompted_picture_is_told_of(tmp_path: Path) -> None:
+def test_an_object_cut_off_by_the_prompted_photo_is_reported(tmp_path: Path) -> None:
     size = (48, 36)
     aside = look_at((2.4, 0.0, 0.3), (0.0, 1.5, -0.15), size, 0)  # half of the ball is cut off
     cameras = [aside, *(spiral_camera(i, 12, size) for i in range(1, 12))]
@@ -208,7 +210,7 @@ def test_an_object_cut_off_by_the_prompted_picture_is_told_of(tmp_path: Path) ->
     assert f"{share:.0%} of it lies outside the photos it was marked in" in last.verdict
 
 
-def test_an_object_whole_in_the_picture_has_nothing_outside(still_life: AnalyticScene) -> None:
+def test_an_object_whole_in_the_photo_has_nothing_outside(still_life: AnalyticScene) -> None:
     loop = loop_of(still_life, LoopConfig())
     *_, last = segment_object(loop)
     assert loop.state.share_outside_photos() == 0
@@ -254,9 +256,9 @@ def test_a_view_that_is_wrong_is_named(still_life: AnalyticScene) -> None:
     loop.state.records[5] = replace(record, mask=wrong, agreement=agreed)
     assert loop.state.finished is not None
     assert "disagree" not in loop.state.finished.verdict
-    said = loop.finish(True, 2, "done").verdict
-    assert said.startswith("done; held-out agreement 0.9")
-    assert said.endswith(f"; view {still_life.scene.views[5].name} disagrees: look at it")
+    text = loop.finish(True, 2, "done").verdict
+    assert text.startswith("done; held-out agreement 0.9")
+    assert text.endswith(f"; view {still_life.scene.views[5].name} disagrees: look at it")
 
 
 def test_a_saved_report_is_whole_and_version_1_opens(
@@ -311,7 +313,9 @@ def test_generated_runs_end_with_a_verdict(erring_runs: list[ErringRun]) -> None
 
 
 def test_held_out_agreement_foretells_the_true_iou(erring_runs: list[ErringRun]) -> None:
-    told = [run.segmentation.object(run.name).held_out_agreement for run in erring_runs]
-    kept = [(agreed, run.iou()) for agreed, run in zip(told, erring_runs, strict=True) if agreed]
+    agreements = [run.segmentation.object(run.name).held_out_agreement for run in erring_runs]
+    kept = [
+        (agreed, run.iou()) for agreed, run in zip(agreements, erring_runs, strict=True) if agreed
+    ]
     assert len(kept) > 20  # the others kept their lifted view
     assert spearmanr(kept).statistic > 0.7

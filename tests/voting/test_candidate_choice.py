@@ -1,4 +1,4 @@
-"""Predicted IoU decides, agreement with the other views tips the scales."""
+"""Tests of the choice among candidates: by predicted IoU, and a little by agreement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sa3d.voting.mask_rendering import RenderedMask
 
 
 def chosen(still_life: AnalyticScene, scores: list[float], weight: float) -> Choice:
-    """A choice between the upper half of the ball and the ball; the others say: the ball."""
+    """Choose between the ball's upper half and the ball; the other views voted for the ball."""
     view, ball = still_life.scene.prepared(0), still_life.masks["ball"][0]
     rows = np.flatnonzero(ball.any(axis=1))
     part = ball.copy()
@@ -33,7 +33,7 @@ def chosen(still_life: AnalyticScene, scores: list[float], weight: float) -> Cho
 @pytest.mark.parametrize(
     ("scores", "weight", "expected"),
     [
-        ([0.9, 0.85], 0.25, "2 of 2"),  # a little less sure, but what the others say
+        ([0.9, 0.85], 0.25, "2 of 2"),  # a lower score, but it agrees with the other views
         ([0.9, 0.85], 0.0, "1 of 2"),
         ([0.9, 0.7], 0.25, "1 of 2"),  # much less sure: the others may be wrong
     ],

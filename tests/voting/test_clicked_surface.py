@@ -1,4 +1,4 @@
-"""What stands out under a click."""
+"""Tests of the surface that stands out under a click."""
 
 from __future__ import annotations
 
@@ -75,16 +75,16 @@ def test_found_once_for_a_scene(scene: AnalyticScene, monkeypatch: pytest.Monkey
     once = clicked_surface(scene.scene, 1, [click(scene, "ball")])
     assert once is not None
     [stored] = Path(scene.scene.cache).glob("standing_out*")
-    monkeypatch.setattr(type(scene.field), "render", None)  # the NeRF may not be asked
+    monkeypatch.setattr(type(scene.field), "render", None)  # the field must not be evaluated
     with monkeypatch.context() as patch:
         patch.setattr(module, "find_standing_out", None)
         again = clicked_surface(scene.scene, 1, [click(scene, "ball")])
     assert again is not None
     np.testing.assert_array_equal(once, again)
     stored.write_bytes(stored.read_bytes()[:100])
-    anew = clicked_surface(scene.scene, 1, [click(scene, "ball")])
-    assert anew is not None
-    np.testing.assert_array_equal(once, anew)
+    again = clicked_surface(scene.scene, 1, [click(scene, "ball")])
+    assert again is not None
+    np.testing.assert_array_equal(once, again)
 
 
 def test_only_a_segmenter_without_weights_is_told(
@@ -96,12 +96,12 @@ def test_only_a_segmenter_without_weights_is_told(
         {view.name: view.image() for view in views},
         {v.name: {"ball": scene.masks["ball"][i]} for i, v in enumerate(views)},
     )
-    told: list[int] = []
+    views: list[int] = []
     monkeypatch.setattr(
-        "sa3d.loop.object_loop.clicked_surface", lambda _, index, __: told.append(index)
+        "sa3d.loop.object_loop.clicked_surface", lambda _, index, __: views.append(index)
     )
     for segmenter in (knowing, GraphCutSegmenter()):
         ObjectLoop(scene.scene, segmenter, "it", [prompt], LoopConfig()).mask_from_prompts(
             1, [prompt]
         )
-    assert told == [1]
+    assert views == [1]

@@ -66,7 +66,7 @@ def test_exact_votes_render_as_the_exact_mask(
 
 
 def test_agreement_counts_only_what_the_others_know() -> None:
-    """Hand-computed: 2 of 3 known pixels shared; the fourth claims what nobody knows."""
+    """Computed by hand: 2 of 3 known pixels are shared; the fourth has no evidence."""
     rendered = RenderedMask(
         probability=torch.tensor([1.0, 1.0, 1.0, 0.5, 0.0]),
         known=torch.tensor([1.0, 1.0, 1.0, 0.0, 1.0]),

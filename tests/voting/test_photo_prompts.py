@@ -1,4 +1,4 @@
-"""What is marked in a free view is found again in a photo."""
+"""Tests of prompts from a free camera that are moved to a photo."""
 
 import pytest
 import torch

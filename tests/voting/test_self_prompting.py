@@ -1,4 +1,4 @@
-"""Prompts drawn from rendered masks with known answers."""
+"""Tests of self-prompts for rendered masks with known answers."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_first_point_is_the_middle_of_the_object() -> None:
 
 
 def test_points_spread_by_metric_distance_not_by_pixels() -> None:
-    """Two plates touch in the picture; one is far behind: the second point goes there."""
+    """Two plates touch in the image; one is far behind: the second point goes there."""
     probability = rectangle(5, 5, 34, 24)
     points = plane()
     points[:, 20:, 2] = 500.0

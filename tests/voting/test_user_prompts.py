@@ -17,7 +17,7 @@ BEFORE[20:30, 20:60] = True  # 400 pixels
 
 
 class Recorder:
-    """Answers with a mask of ``area`` pixels, and remembers how it was asked."""
+    """Segmenter that returns a mask of ``area`` pixels, and records its prompts."""
 
     name = "recorder"
 

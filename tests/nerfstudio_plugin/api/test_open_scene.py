@@ -166,9 +166,9 @@ def test_rename_recolor_merge_split(ball, scene, photographed):
         assert scene.undo()
     assert torch.equal(orb.probability, alone)
     assert orb.color == object_color(0)
-    with pytest.raises(sa3d.SA3DError, match="two objects or more"):
+    with pytest.raises(sa3d.SA3DError, match="fewer than two objects"):
         scene.merge(["orb"], "both")
-    with pytest.raises(sa3d.SA3DError, match="is no color"):
+    with pytest.raises(sa3d.SA3DError, match="invalid color"):
         orb.recolor("reddish")
     assert list(scene.objects) == ["orb", "crate"]
 

@@ -215,7 +215,7 @@ def test_what_cannot_be_done_changes_nothing(command_line, both):
         ("no object 'x'", ("delete", "x")),
         ("name at least one object", ("delete",)),
         ("no object 'x'", ("color", "x", "#ffffff")),
-        ("'green' is no color", ("color", "ball", "green")),
+        ("invalid color 'green'", ("color", "ball", "green")),
         ("from 0 to 255", ("color", "ball", "256,0,0")),
         ("no object would be left", ("delete", "ball", "twin")),
         ("already", ("add", "twin", *click)),

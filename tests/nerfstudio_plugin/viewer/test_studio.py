@@ -227,7 +227,7 @@ def test_merge(two, still_life):
     two.studio.merge_objects(["object", "mug"], "both")
     assert "no object 'mug'" in two.fails().lower()
     two.studio.merge_objects(["object"], "both")
-    assert "two objects or more" in two.fails()
+    assert "fewer than two objects" in two.fails()
 
 
 def test_split(two, still_life, crate_at):

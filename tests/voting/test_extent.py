@@ -1,4 +1,4 @@
-"""Extents of what was lifted."""
+"""Tests of the extent of a lifted object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colors of objects: given, by place, in words."""
+"""Tests of the colors of objects: given, by place, and parsed."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_written_and_read():
 
 @pytest.mark.parametrize("text", ["", "red", "#12345", "#12345g", "1,2", "1,2,3,4", "1, 2, 3"])
 def test_what_is_no_color(text):
-    with pytest.raises(SA3DError, match="is no color: write #d55e00 or 213,94,0"):
+    with pytest.raises(SA3DError, match="write #d55e00 or 213,94,0"):
         parse_color(text)
 
 
