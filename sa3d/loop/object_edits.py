@@ -126,16 +126,16 @@ def _replace_mask(loop: ObjectLoop, index: int, mask: np.ndarray) -> None:
 
 def _merged_record(loops: Sequence[ObjectLoop], index: int, prompted: bool) -> ViewRecord:
     """Return a view's record of the merged object."""
-    there = [one.state.records[index] for one in loops if index in one.state.records]
+    records = [one.state.records[index] for one in loops if index in one.state.records]
     voting = [one.state.records[index] for one in loops if index in one.state.votes]
     if not voting:
-        return min(there, key=lambda record: _SILENT.index(record.outcome))
+        return min(records, key=lambda record: _SILENT.index(record.outcome))
     mask = np.logical_or.reduce([one.state.mask(index) for one in loops])
     held_out = not prompted and index in loops[0].state.held_out
     # Where the user's corrections of two objects contradict each other, all views decide again.
     overruled = [
         record.corrected & (record.mask == mask)
-        for record in there
+        for record in records
         if record.corrected is not None and record.mask is not None
     ]
     return replace(

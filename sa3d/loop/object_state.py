@@ -144,9 +144,9 @@ class ObjectState:
 
         If a prompt was removed from a view, its vote and record are removed at once.
         """
-        gone, new = _without(self.prompts, prompts), _without(prompts, self.prompts)
-        views = {self.scene.view_index(prompt.view) for prompt in [*gone, *new]}
-        for index in {self.scene.view_index(prompt.view) for prompt in gone}:
+        removed, added = _without(self.prompts, prompts), _without(prompts, self.prompts)
+        views = {self.scene.view_index(prompt.view) for prompt in [*removed, *added]}
+        for index in {self.scene.view_index(prompt.view) for prompt in removed}:
             self.retract_vote(index)
             self.records.pop(index, None)
         self.prompts = list(prompts)

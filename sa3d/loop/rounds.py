@@ -28,7 +28,7 @@ from sa3d.voting.self_prompting import SelfPrompt, self_prompt
 def segment_object(loop: ObjectLoop) -> Iterator[Event]:
     """Segment one object alone: lift it, then run rounds until it has converged.
 
-    May be stopped between any two events; the next call goes on from there.
+    May be stopped between any two events; the next call continues from there.
 
     Raises:
         SA3DError: see ``ObjectLoop.lift``.

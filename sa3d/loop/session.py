@@ -99,8 +99,8 @@ class Session:
         """
         changed = self._merged_prompts(prompts)
         self.history.remember(self._change(changed))
-        for name, mine in changed.items():
-            self._set_prompts(name, mine, (colors or {}).get(name))
+        for name, all_prompts in changed.items():
+            self._set_prompts(name, all_prompts, (colors or {}).get(name))
 
     def check(self, prompts: Sequence[Prompt]) -> None:
         """Check prompts as ``add_prompts`` does; the scene need not be prepared yet.
@@ -214,10 +214,10 @@ class Session:
         merged = merge(loops, into)
         self.history.remember(self._change([*names, into]))
         order = [into if one == names[0] else one for one in self._loops if one not in names[1:]]
-        gone: dict[str, ObjectState | None] = dict.fromkeys(names)
+        removed: dict[str, ObjectState | None] = dict.fromkeys(names)
         colors = {one: c for one, c in self.colors.items() if one not in names}
         colors[into] = self.colors[names[0]]
-        self._restore(gone | {into: merged.state}, order, colors)
+        self._restore(removed | {into: merged.state}, order, colors)
 
     def split_object(self, name: str, prompts: Sequence[Prompt], new_name: str) -> None:
         """Split off the part of an object that prompts mark, as a new object.
@@ -323,13 +323,13 @@ class Session:
         prompts = prompts_in_views(prompts, self.scene.views)
         changed: dict[str, list[Prompt]] = {}
         for name in dict.fromkeys(prompt.object for prompt in prompts):
-            mine = [*self.prompts(name), *(p for p in prompts if p.object == name)]
-            for view in dict.fromkeys(prompt.view for prompt in mine):
-                here = [prompt for prompt in mine if prompt.view == view]
+            merged = [*self.prompts(name), *(p for p in prompts if p.object == name)]
+            for view in dict.fromkeys(prompt.view for prompt in merged):
+                here = [prompt for prompt in merged if prompt.view == view]
                 check_together(here)
                 if not self._is_correction(name):
                     check_marks_object(here)
-            changed[name] = mine
+            changed[name] = merged
         return changed
 
     def _set_prompts(

@@ -28,7 +28,7 @@ class SelfPromptConfig:
     """The box prompt is the rendered mask's box, grown by this share of its size."""
 
     def __post_init__(self) -> None:
-        """Refuse values that make no sense.
+        """Check all values.
 
         Raises:
             SA3DError: naming the value, and what it may be.
