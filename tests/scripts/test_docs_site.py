@@ -129,6 +129,15 @@ def test_files_that_documents_name_exist(page):
     assert sorted(path for path in named if not (ROOT / path).exists()) == []
 
 
+def test_names_in_contributing_exist():
+    spans = re.findall(r"`([A-Za-z_]+)(?:\(.*?\))?`", (ROOT / "CONTRIBUTING.md").read_text())
+    names = {name for name in spans if "_" in name or not name.islower()}
+    folders = ("sa3d", "nerfstudio_plugin", "tests")
+    code = "\n".join(path.read_text() for one in folders for path in (ROOT / one).rglob("*.py"))
+    assert len(names) > 15
+    assert sorted(name for name in names if not re.search(rf"\b{name}\b", code)) == []
+
+
 _GIVEN = """
 from pathlib import Path
 from typing import Any
