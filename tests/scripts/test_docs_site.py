@@ -24,9 +24,13 @@ def hooks() -> dict:
     return runpy.run_path(str(ROOT / "scripts/docs/hooks.py"))
 
 
+@pytest.fixture(scope="module")
+def entries(hooks) -> list[dict]:
+    return hooks["_cli_reference"]()
+
+
 @pytest.mark.slow
-def test_reference_has_every_command_and_its_options(hooks):
-    entries = hooks["_cli_reference"]()
+def test_reference_has_every_command_and_its_options(hooks, entries):
     by_prog = {entry["prog"]: entry for entry in entries}
     expected = {f"sa3d {name}" for name in COMMANDS} | {f"sa3d export {kind}" for kind in KINDS}
     assert expected <= set(by_prog)
@@ -136,6 +140,39 @@ def test_names_in_contributing_exist():
     code = "\n".join(path.read_text() for one in folders for path in (ROOT / one).rglob("*.py"))
     assert len(names) > 15
     assert sorted(name for name in names if not re.search(rf"\b{name}\b", code)) == []
+
+
+def _commands(page: Path) -> list[list[str]]:
+    """The ``sa3d`` commands in a page's blocks and code spans, as words."""
+    text = page.read_text().replace("\\\n", " ")
+    blocks = re.findall(r"```(?:bash|text)?\n(.*?)```", text, re.DOTALL)
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    lines += re.findall(r"`(sa3d [^`\n]*)`", text)
+    lines += [line.strip() for line in text.splitlines() if line.startswith("    sa3d ")]
+    return [line.split() for line in lines if line.startswith("sa3d ")]
+
+
+@pytest.mark.slow
+def test_commands_in_documents_have_their_options(entries):
+    flags = {
+        entry["prog"]: {flag for g in entry["groups"] for o in g["options"] for flag in o["flags"]}
+        for entry in entries
+    }
+    wrong, count = [], 0
+    for page in PAGES:
+        for words in _commands(page):
+            prog = next(
+                (name for n in (3, 2) if (name := " ".join(words[:n])) in flags),
+                " ".join(words[:2]),
+            )
+            given = {w.split("=")[0] for w in words if re.match(r"--[a-z]", w)} - {"--help"}
+            count += 1
+            if words[1].startswith(("-", "COMMAND")) or words[1:3] == ["export", "KIND"]:
+                continue
+            if prog not in flags or not given <= flags[prog]:
+                wrong.append((page.name, " ".join(words)))
+    assert count > 60
+    assert wrong == []
 
 
 _GIVEN = """
