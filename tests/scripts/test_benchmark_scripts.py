@@ -1,4 +1,4 @@
-"""The measuring scripts run and write what they say, on coarse settings."""
+"""The benchmark scripts run on coarse settings and write their results."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run_program(*command: str) -> str:
     return done.stdout
 
 
-def test_bench_writes_ratios(tmp_path: Path) -> None:
+def test_speed_writes_ratios(tmp_path: Path) -> None:
     output = tmp_path / "benchmark.md"
     options = ("--ray-side", "32", "--repeats", "1", "--counts", "1", "2", "--sam", "")
     run("speed.py", *options, "--output", str(output))
@@ -116,7 +116,7 @@ def test_scene_names_objects_it_cannot_measure(
     assert f"SA3DError: {message}" in done.stderr
 
 
-def test_measure_corrections_goes_on_and_runs_again(tmp_path: Path) -> None:
+def test_corrections_are_continued_after_a_stop(tmp_path: Path) -> None:
     kept = {"object": "vase", "how": "worst view", "seed": 0, "seconds_per_click": None}
     kept |= {"start": 0.25, "best": 0.75, "end": 0.75, "ious": [0.25, 0.75]}
     kept |= {f"clicks_to_{goal}": None for goal in ("0.85", "0.90", "0.95")}
@@ -139,7 +139,7 @@ def test_measure_corrections_goes_on_and_runs_again(tmp_path: Path) -> None:
     assert "| worst view | 2.0 (0/1) | 2.0 (0/1) | 2.0 (0/1) | 0.250 | 0.750 |" in table
 
 
-def test_measure_uncertainty_fits_checks_and_draws(exact_book: Path, tmp_path: Path) -> None:
+def test_uncertainty_is_fitted_checked_and_drawn(exact_book: Path, tmp_path: Path) -> None:
     masks = open_demo("room").folder / "masks_gt"
     table = run(
         *("uncertainty.py", "--seeds", "1", "--output", str(tmp_path)),
@@ -155,7 +155,7 @@ def test_measure_uncertainty_fits_checks_and_draws(exact_book: Path, tmp_path: P
         assert picture.size == (320, 2 * 256)
 
 
-def test_measure_robustness_draws_curves(tmp_path: Path) -> None:
+def test_robustness_draws_curves(tmp_path: Path) -> None:
     table = run(
         *("robustness.py", "--seeds", "1", "--shares", "0", "0.5"),
         *("--kinds", "empty", "--output", str(tmp_path)),
@@ -168,7 +168,7 @@ def test_measure_robustness_draws_curves(tmp_path: Path) -> None:
         assert picture.width > 300
 
 
-def test_measure_stop_correlates_agreement_with_the_truth(tmp_path: Path) -> None:
+def test_stop_correlates_agreement_with_the_truth(tmp_path: Path) -> None:
     table = run("stop.py", "--seeds", "3", "--output", str(tmp_path))
     rows = json.loads((tmp_path / "numbers.json").read_text())
     assert [row["kind"] for row in rows] == ["dilated", "eroded", "disc"]
@@ -210,7 +210,7 @@ def exact_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path / "book"
 
 
-def test_measure_meshes_compares_with_nerf_and_truth(exact_book: Path, tmp_path: Path) -> None:
+def test_meshes_compares_with_nerf_and_truth(exact_book: Path, tmp_path: Path) -> None:
     table = run(
         *("meshes.py", "--segmentation", str(exact_book), "--output", str(tmp_path)),
         *("--truth", str(open_demo("room").folder / "meshes"), "--views", "1", "--side", "48"),
@@ -229,7 +229,7 @@ def test_measure_meshes_compares_with_nerf_and_truth(exact_book: Path, tmp_path:
         assert picture.height == 2 * 38
 
 
-def test_measure_masks_compares_before_and_after(exact_book: Path) -> None:
+def test_masks_compares_before_and_after(exact_book: Path) -> None:
     where = ("--segmentation", str(exact_book), "--demo", "room")
     table = run("masks.py", *where, "--tolerances-px", "2")
     [row] = [line for line in table.splitlines() if line.startswith("| book |")]
@@ -238,7 +238,7 @@ def test_measure_masks_compares_before_and_after(exact_book: Path) -> None:
     assert 0.3 < border < refined_border < 1
 
 
-def test_measure_segmenter_prints_a_table(tmp_path: Path) -> None:
+def test_segmenter_prints_a_table(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for folder in ("images", "masks_gt"):
         (tmp_path / folder).mkdir()
@@ -259,7 +259,7 @@ def test_measure_segmenter_prints_a_table(tmp_path: Path) -> None:
     assert "Candidates not wholly inside the next larger one: 0.0%" in printed
 
 
-def test_measure_backends_writes_a_row_for_each(tmp_path: Path) -> None:
+def test_backends_writes_a_row_for_each(tmp_path: Path) -> None:
     output = tmp_path / "segmenters.md"
     arguments = ("--tiny", "--device", "cpu", "--output", str(output))
     run("backends.py", "--names", "graphcut", *arguments)
