@@ -21,7 +21,7 @@ from sa3d.testing.analytic_fields import AnalyticField
 
 
 def content(folder):
-    """Everything below a folder."""
+    """The content of all files below a folder."""
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
@@ -56,7 +56,7 @@ def damage(path):
         ("--points 52,34 --config foggy", "no config 'foggy'"),
     ],
 )
-def test_prompts_that_cannot_be(command_line, prompt, words):
+def test_invalid_prompts_are_refused(command_line, prompt, words):
     line = command_line.refuses(
         *command_line.segment("out", "--view", "frame_00000.png", *prompt.split())
     )
@@ -65,7 +65,7 @@ def test_prompts_that_cannot_be(command_line, prompt, words):
     assert not (command_line.folder / "sa3d_cache").exists()  # refused before the long part
 
 
-def test_view_missing_unknown_or_near(command_line):
+def test_a_missing_or_unknown_view(command_line):
     click = ("--points", "52,34")
     assert "--view" in command_line.refuses(*command_line.segment("out", *click))
     line = command_line.refuses(*command_line.segment("out", *click, "--view", "frame_0000.png"))
@@ -120,7 +120,7 @@ def test_unknown_command_export_and_option(command_line):
 
 
 class Spoiled(AnalyticField):
-    """The same shapes, with something wrong."""
+    """The analytic scene's field with one thing wrong."""
 
     def __init__(self, field, fingerprint, spoil):
         super().__init__(field.shapes, field.bounds)
@@ -156,7 +156,7 @@ def test_nan_density(command_line):
     assert not list(command_line.folder.glob("sa3d_cache/*/views/*.npz"))
 
 
-def test_object_nobody_sees(command_line, ball):
+def test_an_object_that_no_view_sees(command_line, ball):
     with np.load(ball / "elements.npz") as stored:
         arrays = dict(stored)
     arrays["object_0"] *= 0  # all evidence says: not the object
@@ -170,7 +170,7 @@ def test_object_nobody_sees(command_line, ball):
 # Saved things.
 
 
-def test_settings_that_make_no_sense(command_line):
+def test_invalid_settings_are_refused(command_line):
     line = command_line.refuses(*command_line.segment_ball("out", "--loop.lam", "0"))
     assert line == "error: --loop.lam must be above 0, is 0.0"
 
@@ -192,7 +192,7 @@ def test_unknown_object(command_line, ball):
     assert line == "error: no object 'bell' here; there are: ball"
 
 
-def test_existing_results_are_never_replaced_unasked(command_line, ball):
+def test_existing_results_are_replaced_with_overwrite_only(command_line, ball):
     before = content(ball)
     assert "--overwrite" in command_line.refuses(*command_line.segment_ball(ball))
     assert content(ball) == before
@@ -251,7 +251,7 @@ def test_truncated_cache(command_line, name):
         assert "(11 were before)" in command_line.succeeds(*PREPARE)
 
 
-def test_truncated_encoding_is_made_again(command_line, ball):
+def test_a_truncated_encoding_is_computed_again(command_line, ball):
     whole = content(ball / "masks")
     for path in command_line.folder.glob("sa3d_cache/*/encodings/*/*.npz"):
         damage(path)
@@ -263,7 +263,7 @@ def test_truncated_encoding_is_made_again(command_line, ball):
 
 
 def full_disk_at(monkeypatch, call):
-    """From the given file of arrays on, writing them fails half-way."""
+    """Make writing arrays fail half-way, from the given file on."""
     archives, opened = [], zipfile.ZipFile.open
 
     def open_in(self, name, mode="r", **options):
@@ -278,7 +278,7 @@ def full_disk_at(monkeypatch, call):
 
 
 def stop_at(monkeypatch, kind, name, call):
-    """Ctrl-C at the given call of a method."""
+    """Press Ctrl-C at the given call of a method."""
     calls, original = [], getattr(kind, name)
 
     def interrupted(*args, **options):
@@ -336,7 +336,7 @@ def test_ctrl_c_while_preparing(command_line, monkeypatch):
     assert "(12 were before)" not in out
 
 
-def test_ctrl_c_while_exporting_keeps_what_was_there(command_line, ball, monkeypatch):
+def test_ctrl_c_while_exporting_keeps_earlier_files(command_line, ball, monkeypatch):
     export = ("export", "masks", "--segmentation", ball, "--output", "masks", "--overwrite")
     command_line.succeeds(*export)
     before = content(command_line.folder / "masks")
@@ -409,7 +409,7 @@ def test_method_that_cannot_be_segmented_names_those_that_can(tiny_run, command_
 
 @pytest.mark.slow
 def test_real_run_prepares_and_survives_ctrl_c(tiny_run):
-    """In a process of its own, with a real signal."""
+    """Runs in a process of its own, with a real signal."""
     command = [sys.executable, "-m", "nerfstudio_plugin.cli", "prepare"]
     command += ["--load-config", str(tiny_run), "--prepare.resolution", "40"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -134,7 +134,7 @@ def test_a_changed_job_runs_again_and_one_of_another_process_does_not(command_li
 
 @pytest.mark.usefixtures("ball")
 def test_exports_that_were_dropped_are_removed(command_line):
-    """And only that: what is exported still, and what others have put there, stays."""
+    """Files that are still exported, and files of others, stay."""
     crate = {"object": "crate", "view": "frame_00003", "points": [[62, 36]]}
     exports = [{"output": "a/box.json"}, {"output": "masks"}, {"output": "kept.json"}]
     write(command_line.folder, {**BALL, "prompts": [CLICK, crate], "exports": exports})

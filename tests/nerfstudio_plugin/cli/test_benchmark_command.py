@@ -1,4 +1,4 @@
-"""``sa3d benchmark``: cases of every layout, and what is measured, on the analytic scene."""
+"""``sa3d benchmark``: cases of every layout, and their measures, on the analytic scene."""
 
 import json
 
@@ -36,7 +36,7 @@ def runs(tmp_path):
 
 @pytest.fixture
 def nvos(tmp_path, photographed):
-    """As NVOS comes: a target with its mask, a reference with scribbles, at half the size."""
+    """A data set in NVOS's layout: a target's mask, and a reference's scribbles at half the size."""
     labels, exact = tmp_path / "nvos/labels/llff", photographed.masks["ball"]
     save(labels / "masks/ball_left/frame_00003_mask.png", exact[3])
     save(labels / "masks/ball_left/frame_00003.JPG", exact[3])

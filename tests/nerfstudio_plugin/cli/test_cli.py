@@ -142,7 +142,7 @@ def test_several_objects_in_a_file_or_a_file_each(command_line, ball, kind):
 
 @dataclass
 class ObbFlags:
-    """As ``ns-export pointcloud`` declares them; importing that takes half a minute."""
+    """The flags of ``ns-export pointcloud``, copied: importing that takes half a minute."""
 
     obb_center: Optional[Tuple[float, float, float]] = None  # noqa: UP006, UP045
     obb_rotation: Optional[Tuple[float, float, float]] = None  # noqa: UP006, UP045
@@ -164,7 +164,7 @@ def test_box_prints_flags_that_ns_export_understands(command_line, ball):
     np.testing.assert_allclose(entry["center"], [y, -x, z], atol=0.12)
 
 
-def test_meshes_in_a_folder_with_their_numbers(command_line, ball):
+def test_meshes_in_a_folder_and_their_reports(command_line, ball):
     mesh = ("export", "mesh", "--segmentation", ball, "--output", "meshes")
     small = ("--mesh.faces", "2000", "--mesh.texture-size", "64")
     out = command_line.succeeds(*mesh, *small, "--json", "r.json")
@@ -218,7 +218,7 @@ def test_info_of_segmentation_cache_and_run(command_line, ball):
     assert len(json.loads((command_line.folder / "i.json").read_text())["views"]) == 12
 
 
-def test_prepare_again_finds_everything_done(command_line):
+def test_preparing_again_finds_all_views_cached(command_line):
     prepare = ("prepare", "--load-config", "config.yml", "--json", "p.json")
     assert "12 views prepared (0 were before)" in command_line.succeeds(*prepare)
     assert "12 views prepared (12 were before)" in command_line.succeeds(*prepare)

@@ -1,4 +1,4 @@
-"""``sa3d segmenters``, and what "auto" says of itself."""
+"""``sa3d segmenters``, and the sentence about "auto"."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_every_segmenter_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture
     assert listed["auto"]["name"] == "graphcut"
 
 
-def test_what_is_here_is_said(
+def test_local_segmenters_are_marked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = REGISTRY["sam2.1-tiny"].hub_id
@@ -40,7 +40,7 @@ def test_what_is_here_is_said(
     assert "Recommended" not in out
 
 
-def test_auto_says_which_and_why() -> None:
+def test_auto_names_its_choice_and_the_reason() -> None:
     sentence = resolve_segmenter(Settings().segmenter, "cpu").sentence
     assert sentence.startswith("segmenter: graphcut (there are no weights of another one")
     assert resolve_segmenter("graphcut", "cpu").sentence == ""

@@ -62,7 +62,7 @@ def test_a_prompts_file_corrects_several_views_in_all_ways(command_line, ball, p
         assert iou(corrected.views[index].mask, exact[index]) > 0.8
 
 
-def test_the_original_stays_where_another_folder_is_named(command_line, ball):
+def test_with_output_the_original_stays(command_line, ball):
     before = files(ball)
     beside = ("--view", "frame_00004", "--points", "3,3", "--labels", "0")
     command_line.succeeds("correct", "--segmentation", ball, *beside, "--output", "other")
@@ -72,7 +72,7 @@ def test_the_original_stays_where_another_folder_is_named(command_line, ball):
     assert "exists" in line
 
 
-def test_what_cannot_be_corrected(command_line, ball):
+def test_invalid_corrections_are_refused(command_line, ball):
     before = files(ball)
     click = ("--view", "frame_00004", "--points", "40,40")
     wrong = command_line.refuses("correct", "--segmentation", ball, *click, "--object", "bell")

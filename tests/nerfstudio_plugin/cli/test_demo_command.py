@@ -1,4 +1,4 @@
-"""``sa3d demo``: the shipped scenes are whole, and the command measures what it writes."""
+"""``sa3d demo``: the shipped scenes are complete, and the command measures its results."""
 
 import json
 
@@ -9,7 +9,7 @@ from nerfstudio_plugin.demo.data import DEMO_SCENES, open_demo
 
 
 @pytest.mark.parametrize("name", DEMO_SCENES)
-def test_shipped_scene_is_whole(name):
+def test_shipped_scene_is_complete(name):
     demo = open_demo(name)
     meta = json.loads((demo.folder / "transforms.json").read_text())
     assert len(demo.prompts) >= 5

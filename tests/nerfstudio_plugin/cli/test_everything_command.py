@@ -43,7 +43,7 @@ def test_ctrl_c_keeps_the_objects_that_were_finished(command_line, monkeypatch):
     assert len(saved["objects"]) == 1
 
 
-def test_what_counts_as_an_object_can_be_set(command_line):
+def test_thresholds_of_found_objects_can_be_set(command_line):
     strict = ("--everything", "--find.min-agreement", "0.999")
     code, _, err = command_line.run(*command_line.segment("all", *strict))
     assert code == 2

@@ -50,7 +50,7 @@ def test_coco_is_a_json(command_line, ball):
     assert "settings" not in manifest
 
 
-def test_keep_turns_the_masks_round(command_line, ball):
+def test_keep_rest_inverts_the_masks(command_line, ball):
     pictures = []
     for keep in ("object", "rest"):
         command_line.succeeds(*export(ball, "colmap", keep), "--keep", keep)

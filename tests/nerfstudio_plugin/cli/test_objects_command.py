@@ -14,7 +14,7 @@ from sa3d.objects.colors import object_color
 
 @pytest.fixture
 def both(command_line, ball, photographed):
-    """A segmentation of ``ball`` and a double of it, ``twin``; they overlap wholly."""
+    """A segmentation of ``ball`` and a double of it, ``twin``; they overlap completely."""
     saved = load_segmentation(ball)
     twin = saved.segmentation.recolored("ball", object_color(1)).renamed("ball", "twin").objects
     saved.segmentation.objects.update(twin)
@@ -30,7 +30,7 @@ def files(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_help_teaches_the_actions(command_line):
+def test_help_lists_the_actions(command_line):
     out = command_line.succeeds("objects", "--help")
     assert "sa3d objects merge cup saucer --into cup" in out
     line = command_line.refuses("objects", "paint")
@@ -46,7 +46,7 @@ def test_list(command_line, both):
     assert "ball: converged" in out
 
 
-def test_rename_keeps_all_else(command_line, both):
+def test_rename_keeps_everything_else(command_line, both):
     before = objects(both)
     out = command_line.succeeds("objects", "rename", "ball", "orb", "--segmentation", both)
     assert "objects: orb, twin" in out
@@ -62,7 +62,7 @@ def test_rename_keeps_all_else(command_line, both):
 
 
 def test_rename_does_not_open_the_run(command_line, both, monkeypatch):
-    """But where the picture is missing; it writes what it would write if it did."""
+    """Only a missing picture makes it open the run; the files are the same either way."""
     command_line.succeeds("objects", "rename", "ball", "orb", "--segmentation", both)
     drawn = files(both)
     monkeypatch.setattr("nerfstudio_plugin.api.opening.load", None)
@@ -136,7 +136,7 @@ def test_pictures_and_exports_have_the_color(command_line, ball, photographed):
     assert category["color"] == color
 
 
-def test_an_object_keeps_its_color_whatever_becomes_of_others(command_line, both):
+def test_an_object_keeps_its_color_when_others_change(command_line, both):
     twin = objects(both)["twin"].color
     command_line.succeeds("objects", "delete", "ball", "--segmentation", both)
     assert objects(both)["twin"].color == twin == object_color(1)
@@ -203,7 +203,7 @@ def test_split_by_a_painted_part(command_line, both, photographed):
     assert not (left & rest).any()
 
 
-def test_what_cannot_be_done_changes_nothing(command_line, both):
+def test_a_refused_action_changes_nothing(command_line, both):
     before = files(both)
     click = ("--view", "frame_00000", "--points", "1,1")
     for message, arguments in (

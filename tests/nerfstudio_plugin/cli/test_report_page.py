@@ -45,7 +45,7 @@ def browser():
 
 
 def opened(browser, path, width):
-    """The page in a window of some width, and all it asks for or complains about from then on."""
+    """Open the page in a window of some width; collect its requests and its errors."""
     page = browser.new_page(viewport={"width": width, "height": 900})
     troubles = []
 
@@ -60,7 +60,7 @@ def opened(browser, path, width):
     return page, troubles
 
 
-def test_a_page_that_asks_for_more_or_fails_is_noticed(browser, tmp_path):
+def test_requests_and_errors_of_a_page_are_noticed(browser, tmp_path):
     path = tmp_path / "bad.html"
     path.write_text("<img src='other.png'><script>console.log('a'); nothing();</script>")
     page, troubles = opened(browser, path, 400)
@@ -72,7 +72,7 @@ def test_a_page_that_asks_for_more_or_fails_is_noticed(browser, tmp_path):
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_page_opens_whole_and_asks_for_nothing(browser, page_file, width):
+def test_the_page_loads_nothing_else(browser, page_file, width):
     page, troubles = opened(browser, page_file, width)
     page.wait_for_function("[...document.images].every((image) => image.complete)")
     pictures = page.locator("section img")
@@ -84,7 +84,7 @@ def test_page_opens_whole_and_asks_for_nothing(browser, page_file, width):
     page.close()
 
 
-def test_tables_say_what_happened(browser, page_file, ball):
+def test_tables_match_the_report(browser, page_file, ball):
     page, _ = opened(browser, page_file, 1280)
     (one,) = json.loads((ball / "results.json").read_text())["objects"]
     rows = page.locator("table.rounds tbody tr")
@@ -123,7 +123,7 @@ def test_pictures_enlarge(browser, page_file):
     page.close()
 
 
-def test_report_without_turntable_replaces_nothing_unasked(command_line, ball):
+def test_a_report_is_replaced_with_overwrite_only(command_line, ball):
     report = ("report", "--segmentation", ball, "--no-turntable", *QUICK)
     command_line.succeeds(*report, "--output", "page.html")
     first = (command_line.folder / "page.html").read_text()

@@ -89,7 +89,7 @@ def in_process(code: str, lines: object, **environment: str) -> str:
 
 
 def heavy_modules(lines: list[list[str]]) -> dict[str, list[str]]:
-    """By command line: the heavy modules that were loaded after it."""
+    """Return the heavy modules that are loaded after each command line."""
     return json.loads(in_process(RUN, lines))
 
 
@@ -121,7 +121,7 @@ def test_settings_load_nothing_heavy():
 @pytest.mark.skipif(sys.platform != "linux", reason="counts children in /proc")
 @pytest.mark.parametrize(("environment", "children"), [({}, 0), ({"THREADS": "2"}, 1)])
 def test_no_compile_worker_is_started(environment, children, tiny_run):
-    """With the threads of torch's own choice there is one: the count can fail."""
+    """With more threads there is one, so the count can fail."""
     names = {f"TORCHINDUCTOR_COMPILE_{key}": value for key, value in environment.items()}
     out = in_process(CHILDREN, ["info", tiny_run], **names)
     assert out.splitlines()[-1] == f"CHILDREN {children} True 0"
