@@ -36,7 +36,7 @@ def runs(tmp_path):
 
 @pytest.fixture
 def nvos(tmp_path, photographed):
-    """A data set in NVOS's layout: a target's mask, and a reference's scribbles at half the size."""
+    """A data set in NVOS's layout: a target's mask, a reference's scribbles at half the size."""
     labels, exact = tmp_path / "nvos/labels/llff", photographed.masks["ball"]
     save(labels / "masks/ball_left/frame_00003_mask.png", exact[3])
     save(labels / "masks/ball_left/frame_00003.JPG", exact[3])
