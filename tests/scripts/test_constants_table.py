@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "scripts" / "benchmarks"
@@ -127,6 +128,21 @@ def test_a_constant_changes_in_every_module_that_imported_it() -> None:
     with constants_measured.changed(constant, 256, 128):
         assert [place.LOGITS_SIZE for place in places] == [128, 128]
     assert [place.LOGITS_SIZE for place in places] == [256, 256]
+
+
+def test_notes_which_constants_are_read() -> None:
+    from sa3d.segmenters.graphcut.masks import logits_from_mask
+
+    settings, mask = SelfPromptConfig.__module__, np.ones((8, 8), bool)
+    names = [(settings, "SelfPromptConfig.ring"), (settings, "SelfPromptConfig.spread")]
+    names += [("sa3d.segmenters.protocol", "LOGITS_SIZE"), ("sa3d.scene.scene", "CACHE_VERSION")]
+    reads = constants_measured.Reads([Constant(module, name, "", "") for module, name in names])
+    with reads.noted():
+        assert LoopConfig().prompting.ring > 0
+        logits_from_mask(mask)
+    assert LoopConfig().prompting.spread > 0
+    logits_from_mask(mask)
+    assert reads.keys == {f"{module}.{name}" for module, name in names[::2]}
 
 
 def test_a_setting_changes_its_default_alone() -> None:
