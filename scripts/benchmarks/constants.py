@@ -136,7 +136,7 @@ class Numbers:
         present = {c.key for c in constants}
         known = {**self.on_path, **self.off_path}
         for old, value in known.items():
-            name = _own_name(old)
+            name = own_name(old)
             moved = [
                 c.key
                 for c in constants
@@ -159,8 +159,8 @@ def _parts_in_common(one: str, other: str) -> int:
     return [*same, False].index(False)
 
 
-def _own_name(key: str) -> str:
-    """``NAME`` or ``Class.field`` of a dotted name."""
+def own_name(key: str) -> str:
+    """Return the ``NAME`` or ``Class.field`` of a dotted name."""
     *_, owner, name = key.split(".")
     return f"{owner}.{name}" if owner[0].isupper() else name
 

@@ -245,7 +245,7 @@ class Reads:
     @contextlib.contextmanager
     def _noted_attributes(self, cls: type, prefix: str, names: set[str]) -> Iterator[None]:
         def noting(instance: Any, name: str) -> Any:
-            if name in names:
+            if name in names and _decides(sys._getframe(1)):
                 self.keys.add(f"{prefix}.{name}")
             return object.__getattribute__(instance, name)
 
@@ -262,6 +262,14 @@ class Reads:
         if event == "line":
             self.keys |= self._lines[frame.f_code.co_filename].get(frame.f_lineno, set())
         return self._line
+
+
+def _decides(frame: FrameType) -> bool:
+    """Return whether a frame that reads a setting uses it: it may only check or copy it."""
+    code = frame.f_code
+    is_below = Path(code.co_filename).is_relative_to
+    checks = code.co_name == "__post_init__" or is_below(ROOT / "sa3d" / "base")
+    return any(is_below(ROOT / package) for package in PACKAGES) and not checks
 
 
 def _reading_lines(path: Path, keys: dict[tuple[str, str], str]) -> dict[int, set[str]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "scripts" / "benchmarks"
@@ -42,6 +42,12 @@ class ThingConfig:
 def listed(text: str) -> list[tuple[str, str]]:
     """Names and values of the tables of docs/constants.md."""
     return re.findall(r"^\| `([\w.]+)` \| `([^`]*)` \|", text, re.MULTILINE)
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """A constant's module and name."""
+    name = constants.own_name(key)
+    return key.removesuffix(f".{name}"), name
 
 
 def in_code(root: Path = constants.ROOT) -> list[tuple[str, str]]:
@@ -131,18 +137,23 @@ def test_a_constant_changes_in_every_module_that_imported_it() -> None:
 
 
 def test_notes_which_constants_are_read() -> None:
-    from sa3d.segmenters.graphcut.masks import logits_from_mask
+    from sa3d.loop import object_state
 
-    settings, mask = SelfPromptConfig.__module__, np.ones((8, 8), bool)
-    names = [(settings, "SelfPromptConfig.ring"), (settings, "SelfPromptConfig.spread")]
-    names += [("sa3d.segmenters.protocol", "LOGITS_SIZE"), ("sa3d.scene.scene", "CACHE_VERSION")]
-    reads = constants_measured.Reads([Constant(module, name, "", "") for module, name in names])
+    def doubt() -> None:
+        object_state.ObjectState.doubt.fget(SimpleNamespace(config=LoopConfig()))
+
+    read = [
+        "sa3d.loop.object_state.DOUBT",
+        f"{LoopConfig.__module__}.LoopConfig.prompt_prior_weight",
+    ]
+    unread = ["sa3d.scene.scene.CACHE_VERSION", f"{LoopConfig.__module__}.LoopConfig.prior"]
+    everything = [Constant(*split_key(key), "", "") for key in (*read, *unread)]
+    reads = constants_measured.Reads(everything)
+    doubt()
+    assert reads.keys == set()
     with reads.noted():
-        assert LoopConfig().prompting.ring > 0
-        logits_from_mask(mask)
-    assert LoopConfig().prompting.spread > 0
-    logits_from_mask(mask)
-    assert reads.keys == {f"{module}.{name}" for module, name in names[::2]}
+        doubt()
+    assert reads.keys == set(read)
 
 
 def test_a_setting_changes_its_default_alone() -> None:
