@@ -114,7 +114,7 @@ class ViewPage:
         self.page.get_by_role("option", name=option, exact=True).click()
 
     def value(self, label: str) -> str:
-        """What a field holds."""
+        """Return the value of a field."""
         return self.field(label).input_value()
 
     def holds(self, label: str, value: str) -> None:
@@ -129,7 +129,7 @@ class ViewPage:
         self.page.get_by_text(name, exact=True).click()
 
     def on_screen(self, camera: Camera, xy_px: tuple[float, float]) -> tuple[float, float]:
-        """Where a pixel of a photo is on the page, while the browser stands at its camera."""
+        """Return the position on the page of a pixel of the photo whose camera the browser uses."""
         canvas = self.page.locator("canvas[data-engine]").bounding_box()
         tall = camera.height / 2 / camera.fy
         wide = camera.width / 2 / camera.fx / (canvas["width"] / canvas["height"])
@@ -140,7 +140,7 @@ class ViewPage:
         return middle[0] + x, middle[1] + y
 
     def click(self, camera: Camera, xy_px: tuple[float, float]) -> None:
-        """Click on a pixel of the photo the browser stands at."""
+        """Click on a pixel of the photo whose camera the browser uses."""
         self.page.mouse.click(*self.on_screen(camera, xy_px))
 
     def drag(self, camera: Camera, start_px: tuple[float, float], end_px: tuple[float, float]):
@@ -153,7 +153,7 @@ class ViewPage:
         self.page.mouse.up()
 
     def color_at(self, camera: Camera, xy_px: tuple[float, float]) -> tuple[int, int, int]:
-        """What the page shows at a pixel of the photo: mean color around it."""
+        """Return the mean color of the page around a pixel of the photo."""
         import io
 
         from PIL import Image

@@ -70,7 +70,7 @@ def test_colors_and_objects_by_name(shown):
     assert object_color(len(COLORS)) == COLORS[0]
 
 
-def test_any_two_colors_can_be_told_apart_by_the_color_blind():
+def test_the_color_blind_can_distinguish_all_colors():
     # Vienot et al. 1999: what remains of linear RGB without the long- or the middle-wave cones
     linear = (torch.tensor(COLORS) / 255.0) ** 2.2
     kept = linear @ torch.tensor([[0.11, 0.11, 0.0], [0.89, 0.89, 0.0], [0.0, 0.0, 1.0]])
@@ -87,7 +87,7 @@ def test_the_scene_is_what_the_field_renders(renderer, field, shown):
     torch.testing.assert_close(found["accumulation"], expected.accumulation.reshape(*SIZE, 1))
 
 
-def test_every_mode_shows_its_own_picture(renderer, shown):
+def test_every_mode_shows_its_own_image(renderer, shown):
     only_ball = ("ball",)
     found = {mode: shows(renderer, Display(mode, only_ball), shown) for mode in MODES}
     orange = torch.tensor(COLORS[0]) / 255
@@ -210,7 +210,7 @@ def test_cut_elsewhere_at_once_and_then_exactly(field, mode, first, then):
     torch.testing.assert_close(shows(renderer, Display(mode, (), then), shown), fresh)
 
 
-def test_cut_outs_do_not_grow_into_what_nobody_voted_on(renderer):
+def test_cut_outs_do_not_grow_into_elements_without_votes(renderer):
     shown = graded()
     usual = shows(renderer, Display("object only", (), 0.5), shown)
     assert torch.equal(shows(renderer, Display("object only", (), 0.2), shown), usual)
@@ -233,7 +233,7 @@ def test_memory_is_bounded(field, shown):
     assert field.rays == kept + 24 * 30
 
 
-def test_a_picture_larger_than_memory_stays_coarse(field, shown):
+def test_an_image_larger_than_memory_stays_coarse(field, shown):
     renderer, asked = DisplayRenderer(field, WHITE, max_bytes=100_000), [True]
     while asked:
         asked.clear()
@@ -243,7 +243,7 @@ def test_a_picture_larger_than_memory_stays_coarse(field, shown):
     assert found.shape == (*SIZE, 3)
 
 
-def test_coarse_pictures_come_first_and_no_ray_twice(renderer, field, shown):
+def test_coarse_images_come_first_and_no_ray_twice(renderer, field, shown):
     asked = []
     hurry = {"seconds": 0.0, "again": lambda: asked.append(True)}
     whole = shows(DisplayRenderer(BallAndWall(), WHITE), Display("scene"), shown)
@@ -278,7 +278,7 @@ def test_an_interrupted_render_goes_on_where_it_was(renderer, field, shown):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory")])
-def test_short_memory_gives_up_other_pictures_and_then_detail(renderer, field, shown, error):
+def test_short_memory_drops_other_images_and_then_detail(renderer, field, shown, error):
     asked = []
     hurry = {"seconds": 0.0, "again": lambda: asked.append(True)}
     shows(renderer, Display("scene"), shown, x=0.3)

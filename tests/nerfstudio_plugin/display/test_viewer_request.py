@@ -107,7 +107,7 @@ def test_the_viewer_gets_full_size_at_once_and_comes_again_until_it_is_finished(
     assert all(request.seconds is not None for request in model.requests)
 
 
-def test_a_split_picture_has_one_size(renderer, shown):
+def test_a_split_image_has_one_size(renderer, shown):
     model = Model(renderer, shown)
     viewer = viewer_of(model)
     viewer.control_panel.split = True
@@ -120,7 +120,7 @@ def test_a_split_picture_has_one_size(renderer, shown):
     assert machine.next_action.action == "step"
 
 
-def test_anything_else_waits_for_the_whole_picture():
+def test_anything_else_waits_for_the_whole_image():
     request = current_request(camera_at())
     assert request.seconds is None
     assert int(request.camera.height) == 24

@@ -202,7 +202,7 @@ def test_objects_survive_as_tensors(prepared, tmp_path):
         (lambda t: t.update({"sa3d.about": torch.tensor(list(b"{"))}), "damaged"),
     ],
 )
-def test_a_spoilt_checkpoint_says_so(prepared, spoil, message):
+def test_a_damaged_checkpoint_is_refused(prepared, spoil, message):
     tensors = shown_where(prepared[1], top=above).tensors()
     spoil(tensors)
     with pytest.raises(SA3DError, match=message):

@@ -91,11 +91,11 @@ def test_one_step_is_one_view(settings, tmp_path, capsys):
     prepared = VIEWS
     visited = VIEWS  # the prompted view once, every other view once
     assert train(pipeline, trainer) <= prepared + visited + 2
-    said = capsys.readouterr().out
-    assert f"[{prepared}/" in said
-    assert f"prepared ({VIEWS} of {VIEWS} views)" in said
-    assert "frame_003.png: prompted" in said
-    assert "round 1 done" in said
+    printed = capsys.readouterr().out
+    assert f"[{prepared}/" in printed
+    assert f"prepared ({VIEWS} of {VIEWS} views)" in printed
+    assert "frame_003.png: prompted" in printed
+    assert "round 1 done" in printed
     used = pipeline.model._run[0].model
     assert not used.training
     for name, weight in used.state_dict().items():

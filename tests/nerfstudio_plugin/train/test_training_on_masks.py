@@ -73,8 +73,8 @@ def test_ns_train_trains_on_it(training_set, trained_once, monkeypatch):
 
 
 def test_manifest_says_what_is_white(training_set):
-    told = json.loads(Path(f"{training_set}.manifest.json").read_text())
-    assert told["result"] == {
+    manifest = json.loads(Path(f"{training_set}.manifest.json").read_text())
+    assert manifest["result"] == {
         "layout": "nerfstudio",
         "views": 12,
         "white": "rest",

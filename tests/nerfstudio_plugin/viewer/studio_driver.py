@@ -149,7 +149,7 @@ def oracle_of(
 
 
 def mean_iou(driver: StudioDriver, analytic: AnalyticScene, name: str, truth: str) -> float:
-    """Of an object's masks in all photos with the exact ones of ``truth``."""
+    """Return the mean IoU of an object's masks in all photos with the masks of ``truth``."""
     result, scene = driver.studio.session.result(), driver.scene
     masks = [final_mask(scene, result, name, i)[0] for i in range(len(scene.views))]
     return mean_iou_over_views(masks, list(analytic.masks[truth]))

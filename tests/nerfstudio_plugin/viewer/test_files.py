@@ -83,8 +83,8 @@ def test_everything_comes_back(panel, new_panel, photographed, tmp_path):
     driver.work()
     assert not driver.state.saved
     panel.files.save(tmp_path / "kept")
-    (told,) = driver.work()
-    assert told.title == "Saved"
+    (notice,) = driver.work()
+    assert notice.title == "Saved"
     assert driver.state.saved
     assert driver.state.folder == tmp_path / "kept"
     again = new_panel()
@@ -110,7 +110,7 @@ def test_what_was_renamed_in_a_terminal_meanwhile_is_opened(panel, new_panel, ba
     assert again.driver.state.draft.selected == "orb"
 
 
-def test_opening_puts_marks_and_their_preview_away(panel, ball, photographed):
+def test_opening_clears_marks_and_preview(panel, ball, photographed):
     driver = panel.driver
     driver.click(6, middle_of(photographed.masks["ball"][6]))
     assert driver.state.preview is not None
@@ -153,8 +153,8 @@ def _settings(folder):
     ("kind", "output"), [("mesh", "ball.glb"), ("pointcloud", "ball.ply"), ("masks", "ball_masks")]
 )
 def test_an_export_is_the_one_of_the_command_line(panel, kind, output, capsys):
-    (told,) = panel.export(kind, output)
-    assert told.title == f"{kind} exported"
+    (notice,) = panel.export(kind, output)
+    assert notice.title == f"{kind} exported"
     mine = Path("mine") / output
     mine.parent.mkdir()
     Path(output).rename(mine)
@@ -176,15 +176,15 @@ def test_an_export_is_the_one_of_the_command_line(panel, kind, output, capsys):
 
 def test_what_exists_is_replaced_only_on_request(panel):
     Path("ball.ply").write_bytes(b"mine")
-    (told,) = panel.export("pointcloud", "ball.ply")
-    assert (told.kind, told.text) == (
+    (notice,) = panel.export("pointcloud", "ball.ply")
+    assert (notice.kind, notice.text) == (
         "error",
         "ball.ply exists: give another name, or set overwrite=True to replace it.",
     )
     assert Path("ball.ply").read_bytes() == b"mine"
     assert panel.driver.state.command == ""
-    (told,) = panel.export("pointcloud", "ball.ply", overwrite=True)
-    assert told.kind == "done"
+    (notice,) = panel.export("pointcloud", "ball.ply", overwrite=True)
+    assert notice.kind == "done"
     assert panel.driver.state.command.endswith("--overwrite")
     assert Path("ball.ply").read_bytes()[:3] == b"ply"
 
@@ -203,15 +203,15 @@ def test_a_download_is_a_file_or_a_zipped_folder(panel):
 
 def test_nothing_to_export(new_panel, panel):
     empty = new_panel()
-    (told,) = empty.export("mesh", "x.glb")
-    assert (told.kind, told.text) == ("error", "Object 'object' is not segmented yet.")
-    (told,) = empty.export("mesh", "x.glb", every_object=True)
-    assert told.text == "No object is segmented yet."
+    (notice,) = empty.export("mesh", "x.glb")
+    assert (notice.kind, notice.text) == ("error", "Object 'object' is not segmented yet.")
+    (notice,) = empty.export("mesh", "x.glb", every_object=True)
+    assert notice.text == "No object is segmented yet."
     empty.files.save(Path("x"))
     assert "Nothing is segmented yet" in empty.driver.fails()
     panel.driver.studio.new_object("mug")
-    (told,) = panel.export("mesh", "x.glb")
-    assert told.text == "Object 'mug' is not segmented yet."
+    (notice,) = panel.export("mesh", "x.glb")
+    assert notice.text == "Object 'mug' is not segmented yet."
     assert not Path("x.glb").exists()
 
 

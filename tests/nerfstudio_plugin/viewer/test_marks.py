@@ -19,7 +19,7 @@ def box(view, *corners):
     return Mark.box(PhotoBox(view, corners, POINT))
 
 
-def test_a_mark_knows_where_it_is(still_life):
+def test_a_mark_has_its_photo_and_surface_point(still_life):
     assert click(2, 5.0, 6.0, 0) == Mark(2, 0, (5.0, 6.0), None, (1.0, 2.0, 3.0))
     assert box(2, 1.0, 2.0, 3.0, 4.0) == Mark(2, 1, None, (1.0, 2.0, 3.0, 4.0), (1.0, 2.0, 3.0))
 

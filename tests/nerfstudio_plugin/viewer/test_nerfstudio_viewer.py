@@ -104,7 +104,7 @@ def test_what_is_used_of_nerfstudio_is_there():
 
 def test_it_listens_on_this_computer_only():
     assert sa3d_method.config.viewer.websocket_host == "127.0.0.1"
-    assert ViewerConfig().websocket_host == "0.0.0.0"  # which is why that is said everywhere
+    assert ViewerConfig().websocket_host == "0.0.0.0"  # so every config here sets it
 
 
 def test_looking_through_a_photo_and_the_browsers_camera_are_inverse(browser, still_life):

@@ -1,4 +1,4 @@
-"""Exceptions in words."""
+"""Exceptions explained to the user."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ from sa3d.base.errors import SA3DError
     ],
 )
 def test_what_went_wrong_and_what_to_do(error, title, text):
-    told = error_notice(error)
-    assert told.kind == "error"
-    assert title in told.title
-    assert text in told.text
+    notice = error_notice(error)
+    assert notice.kind == "error"
+    assert title in notice.title
+    assert text in notice.text

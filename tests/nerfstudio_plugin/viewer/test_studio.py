@@ -24,14 +24,14 @@ def test_a_click_becomes_an_object_in_3d(ball_driver, still_life, ball_at):
     assert objects.colors == state.colors
 
 
-def test_a_correction_goes_on_from_what_is_there(ball_driver, still_life, ball_at, crate_at):
+def test_a_correction_keeps_the_earlier_rounds(ball_driver, still_life, ball_at, crate_at):
     driver = ball_driver
     before = driver.studio.session.result()
     driver.click(4, ball_at(4))
     driver.click(4, crate_at(4), label=0)
     assert driver.state.draft.marks[-1].label == 0
-    (told,) = driver.segment()
-    assert told.kind == "done"
+    (notice,) = driver.segment()
+    assert notice.kind == "done"
     after = driver.studio.session.result()
     assert driver.state.prompts["object"][1] == "frame_00004.png: 1 click, 1 beside it"
     assert after.object("object").views[4].outcome == "prompted"
@@ -89,13 +89,13 @@ def test_after_undo_the_object_that_is_cut_out_is_the_one_before(ball_driver, cr
     assert again.built["object"].equal(shown.built["object"])
 
 
-def test_a_prompt_taken_back_undoes_what_it_did(ball_driver, ball_at):
+def test_deleting_a_prompt_reverses_its_effect(ball_driver, ball_at):
     driver = ball_driver
     driver.click(4, ball_at(4))
     driver.segment()
     driver.studio.remove_prompt("object", 1)
-    (told,) = driver.work()
-    assert told.kind == "done"
+    (notice,) = driver.work()
+    assert notice.kind == "done"
     assert driver.state.prompts["object"] == ("frame_00000.png: 1 click",)
     assert driver.studio.session.result().object("object").views[4].outcome != "prompted"
     driver.studio.remove_prompt("object", 7)
@@ -169,7 +169,7 @@ def test_names_are_checked(two):
     assert list(two.state.colors) == ["object", "crate"]
 
 
-def test_an_object_is_forgotten_and_brought_back(two):
+def test_undo_brings_a_deleted_object_back(two):
     before, draft = two.studio.session.result(), two.state.draft
     two.studio.remove_object("object")
     two.work()
@@ -184,7 +184,7 @@ def test_an_object_is_forgotten_and_brought_back(two):
     assert two.state.draft == draft
 
 
-def test_the_last_object_forgotten_leaves_an_empty_one(ball_driver):
+def test_deleting_the_last_object_leaves_an_empty_one(ball_driver):
     ball_driver.studio.rename_object("object", "ball")
     ball_driver.studio.remove_object("ball")
     ball_driver.work()

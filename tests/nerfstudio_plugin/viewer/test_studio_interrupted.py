@@ -1,4 +1,4 @@
-"""Segmenting in the panel that is stopped, added to meanwhile, or fails."""
+"""Segmenting in the panel that is stopped, interrupted by other commands, or fails."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ SKY = (2.0, 1.0)
 
 
 def at_view(driver: StudioDriver, number: int, command) -> None:
-    """Have a command given when view ``number`` was visited."""
+    """Give a command when view ``number`` was visited."""
     seen = []
 
     def on_change(state) -> None:
@@ -28,21 +28,21 @@ def at_view(driver: StudioDriver, number: int, command) -> None:
     driver.on_change = on_change
 
 
-def test_cancelling_keeps_what_is_there_and_going_on_ends_where_it_would_have(
+def test_continuing_after_stop_gives_the_result_of_an_uninterrupted_run(
     driver, ball_result, ball_at
 ):
     driver.click(0, ball_at(0))
     at_view(driver, 5, driver.studio.cancel)
-    (told,) = driver.segment()
-    assert told.title == "Stopped"
+    (notice,) = driver.segment()
+    assert notice.title == "Stopped"
     stopped = driver.studio.session.result().object("object")
     assert len(stopped.views) == 5
     assert driver.state.verdicts == {"object": "stopped before the end"}
     assert driver.state.unfinished
     assert driver.shown[-1][0].shares.max() > 0.5
     driver.studio.continue_segmenting()
-    (told,) = driver.work()
-    assert told.title == "object is segmented"
+    (notice,) = driver.work()
+    assert notice.title == "object is segmented"
     assert not driver.state.unfinished
     masks = driver.studio.session.result().object("object").views
     for view, record in ball_result.object("object").views.items():
@@ -68,9 +68,9 @@ def test_a_command_given_meanwhile_is_carried_out_between_two_views(driver, ball
 
     driver.click(0, ball_at(0))
     at_view(driver, 3, command)
-    told = driver.segment()
+    notices = driver.segment()
     assert views == [3]
-    assert {notice.title for notice in told} == {"object is segmented", "crate is segmented"}
+    assert {notice.title for notice in notices} == {"object is segmented", "crate is segmented"}
     assert set(driver.state.verdicts) == {"object", "crate"}
     assert not driver.studio.worker.waiting
 
@@ -84,7 +84,7 @@ def test_undo_meanwhile_ends_it(driver, ball_at):
     assert (driver.state.activity, driver.state.redo) == ("", "segment object")
 
 
-def test_progress_and_the_picture_of_the_view_visited_last(driver, ball_at, monkeypatch):
+def test_progress_and_the_image_of_the_view_visited_last(driver, ball_at, monkeypatch):
     monkeypatch.setattr("nerfstudio_plugin.viewer.studio._SHOW_EVERY_S", 0.0)
     states = []
     driver.click(0, ball_at(0))
@@ -147,7 +147,7 @@ def test_only_background_marked(driver, ball_at):
 
 
 class Failing:
-    """A segmenter that fails from now on, if it has to."""
+    """A segmenter that raises ``error`` when it is set."""
 
     def __init__(self, segmenter) -> None:
         self._segmenter, self.error = segmenter, None
@@ -203,7 +203,7 @@ def test_a_failure_between_views_keeps_what_is_there(still_life, tmp_path, ball_
     assert [notice.title for notice in driver.work()] == ["object is segmented"]
 
 
-def test_a_failure_while_going_on_does_not_take_other_actions_back(still_life, tmp_path, ball_at):
+def test_a_failure_after_continue_does_not_take_other_actions_back(still_life, tmp_path, ball_at):
     segmenter = Failing(oracle_of(still_life))
     driver = StudioDriver(still_life.scene, segmenter, tmp_path)
     driver.click(0, ball_at(0))
@@ -217,7 +217,7 @@ def test_a_failure_while_going_on_does_not_take_other_actions_back(still_life, t
     assert driver.state.draft.selected == "mug"
 
 
-def test_prompts_that_land_on_nothing_are_stepped_back(driver, still_life, monkeypatch, ball_at):
+def test_prompts_that_land_on_nothing_are_taken_back(driver, still_life, monkeypatch, ball_at):
     monkeypatch.setattr(
         "sa3d.objects.inverse_rendering.Evidence.labels", lambda self, lam=1.0: self.total < 0
     )
@@ -229,7 +229,7 @@ def test_prompts_that_land_on_nothing_are_stepped_back(driver, still_life, monke
     assert driver.state.preview is not None
 
 
-def test_the_folder_of_the_session_is_no_part_of_it(ball_driver):
+def test_saving_does_not_change_the_session(ball_driver):
     before = ball_driver.studio.session.result()
     ball_driver.studio.record_saved(Path("elsewhere"))
     assert ball_driver.state.saved

@@ -11,8 +11,8 @@ from sa3d.testing.oracle_detector import OracleDetector
 
 def test_a_click_is_carried_to_its_photo_and_previewed(driver, ball_at):
     assert driver.state.ready
-    told = driver.click(2, ball_at(2))
-    assert told == []
+    notices = driver.click(2, ball_at(2))
+    assert notices == []
     (mark,) = driver.state.draft.marks
     assert (mark.view, mark.xy_px, mark.label) == (2, ball_at(2), 1)
     np.testing.assert_allclose(mark.point_world, (0.25, 0.1, -0.1), atol=0.31)  # on the ball
@@ -35,7 +35,7 @@ def test_a_click_from_a_free_camera_finds_the_same_surface(driver):
     )
 
 
-def test_a_box_at_a_photos_place_is_that_box(driver, still_life):
+def test_a_box_at_a_photos_camera_keeps_its_corners(driver, still_life):
     box = edges_of(still_life.masks["ball"][1])
     driver.studio.box(driver.camera(1), box)
     assert driver.work() == []
@@ -57,7 +57,7 @@ def test_a_box_in_a_free_view_goes_to_the_photo_that_shows_what_is_in_it(still_l
     np.testing.assert_allclose(mark.box_px, truth, atol=4)
 
 
-def test_candidates_are_chosen_and_unchosen(driver, ball_at):
+def test_choosing_a_candidate_can_be_undone(driver, ball_at):
     driver.click(0, ball_at(0))
     best = driver.state.preview
     driver.studio.choose_candidate(2)
@@ -75,7 +75,7 @@ def test_candidates_are_chosen_and_unchosen(driver, ball_at):
     assert prompt.candidate == 0
 
 
-def test_a_new_mark_is_another_question(driver, ball_at, crate_at):
+def test_a_new_mark_resets_the_candidate(driver, ball_at, crate_at):
     driver.click(0, ball_at(0))
     driver.studio.choose_candidate(2)
     driver.click(0, crate_at(0), label=0)

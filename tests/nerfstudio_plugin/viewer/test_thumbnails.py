@@ -1,4 +1,4 @@
-"""Small pictures of a photo with what is marked in it."""
+"""Thumbnails of a photo with a mask and marks in it."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The panel beside ``ns-train sa3d``: what its user wants is done between two steps."""
+"""The panel in ``ns-train sa3d``: its commands run between two steps."""
 
 from pathlib import Path
 
@@ -22,11 +22,11 @@ def panel(still_life, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     opened = opened_scene(still_life.scene, GraphCutSegmenter(), a_run(tmp_path))
     steps = SegmentingSteps(opened, [CLICK], lambda _: None)
-    told = []
-    listeners = Listeners(lambda: None, lambda *_: None, told.append)
+    notices = []
+    listeners = Listeners(lambda: None, lambda *_: None, notices.append)
     studio = Studio(opened, tmp_path / "session", Worker(), listeners)
     steps.attach_panel(studio)
-    return steps, studio, told
+    return steps, studio, notices
 
 
 def crate_marked(still_life, studio):
@@ -48,13 +48,13 @@ def test_the_panel_follows_the_training(panel):
     assert studio.state.ready
     assert list(studio.state.colors) == ["ball"]
     assert studio.state.prompts["ball"] == ("frame_00000.png: 1 click",)
-    assert any("accepted" in said for said in seen)
+    assert any("accepted" in outcome for outcome in seen)
     assert studio.state.verdicts["ball"] == studio.opened["ball"].verdict
     assert studio.state.undo == ""  # the trainer's prompts are not the user's to undo
 
 
 def test_what_the_user_marks_meanwhile_is_segmented_too(panel, still_life):
-    steps, studio, told = panel
+    steps, studio, notices = panel
     begun = False
     for step in steps.run():
         if "accepted" in step.text and not begun:
@@ -62,7 +62,7 @@ def test_what_the_user_marks_meanwhile_is_segmented_too(panel, still_life):
             crate_marked(still_life, studio)
             assert "crate" not in studio.opened.objects  # not before the step has ended
     assert begun
-    assert [notice for notice in told if notice.kind == "error"] == []
+    assert [notice for notice in notices if notice.kind == "error"] == []
     result = studio.opened.segmentation
     assert list(result.objects) == ["ball", "crate"]
     for one in result.objects.values():
@@ -72,7 +72,7 @@ def test_what_the_user_marks_meanwhile_is_segmented_too(panel, still_life):
 
 
 def test_what_the_user_opens_meanwhile_takes_the_place_of_what_is_trained(panel, still_life):
-    steps, studio, told = panel
+    steps, studio, notices = panel
     files = Files(studio)
     saved = opened_scene(still_life.scene, GraphCutSegmenter(), steps.opened.run)
     saved.segment(mask=still_life.masks["crate"][0], view="frame_00000", name="crate")
@@ -80,7 +80,7 @@ def test_what_the_user_opens_meanwhile_takes_the_place_of_what_is_trained(panel,
     for step in steps.run():
         if "accepted" in step.text and "crate" not in studio.state.colors:
             files.open(Path("kept"))
-    assert [notice for notice in told if notice.kind == "error"] == []
+    assert [notice for notice in notices if notice.kind == "error"] == []
     assert steps.lifted
     assert list(steps.opened.objects) == ["crate"]
     studio.remove_object("crate")

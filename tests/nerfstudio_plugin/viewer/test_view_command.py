@@ -21,8 +21,8 @@ def test_the_options_in_the_helps_examples_are_there(command_line):
 
 @pytest.mark.parametrize("given", [(), ("--demo", "room", "--load-config", "config.yml")])
 def test_one_scene_has_to_be_named(command_line, given):
-    said = command_line.refuses("view", *given)
-    assert "name a trained run with --load-config, or a scene with --demo room" in said
+    error = command_line.refuses("view", *given)
+    assert "name a trained run with --load-config, or a scene with --demo room" in error
 
 
 def test_unknown_names_are_refused_before_anything_is_opened(command_line):
@@ -33,17 +33,17 @@ def test_unknown_names_are_refused_before_anything_is_opened(command_line):
 
 def test_a_run_that_is_not_there(command_line_of_runs, tmp_path):
     config = tmp_path / "nowhere/config.yml"
-    said = command_line_of_runs.refuses("view", "--load-config", config, "--no-open-browser")
-    assert str(config) in said
+    error = command_line_of_runs.refuses("view", "--load-config", config, "--no-open-browser")
+    assert str(config) in error
 
 
 def test_a_file_that_is_no_run(command_line_of_runs, tmp_path):
     config = tmp_path / "config.yml"
     config.write_text("just: notes")
-    said = command_line_of_runs.refuses("view", "--load-config", config, "--no-open-browser")
-    assert str(config) in said
+    error = command_line_of_runs.refuses("view", "--load-config", config, "--no-open-browser")
+    assert str(config) in error
 
 
-def test_it_listens_on_this_computer_unless_told_otherwise():
+def test_it_listens_on_this_computer_by_default():
     command = View()
     assert (command.host, command.port) == ("127.0.0.1", 7007)

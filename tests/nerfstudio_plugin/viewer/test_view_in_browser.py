@@ -48,7 +48,7 @@ def box_of(mask):
 
 
 def mean_iou(demo, folder, name, capsys):
-    """Of the masks that ``sa3d export masks`` writes, with the exact ones."""
+    """Return the mean IoU of the masks that ``sa3d export masks`` writes with the true ones."""
     output = folder.parent / f"{name}_masks"
     words = ("--segmentation", folder, "--objects", name, "--output", output, "--no-refine")
     assert main(["export", "masks", *(str(word) for word in words), "--overwrite"]) == 0
