@@ -54,7 +54,8 @@ change of the mean IoU of the final masks, over objects and views. {views} of th
 baseline {mean:.4f} (0.954 with all views at 160 rays, as `make demo` measures it). Integers stay
 integers, at least 1; numbers below 1 are doubled to 1 at most. *Fails*: an object was not found at
 all, or the run ended with an error. `PrepareConfig.ray_side` is scaled from {ray_side}. Differences
-of a few thousandths are noise of the loop, and no reason to change a value.
+of a few thousandths are noise of the loop, and no reason to change a value. Where a threshold is
+doubled to 1, no view is believed, and the objects stay as the prompted views lift them.
 
 *Decides*: {decides} or more either way, or a failure ({decide} constants). **One scene**: it
 decides, and its value was fitted on one scene ({one_scene}). *Nothing*: less than {nothing_below}
