@@ -38,7 +38,11 @@ FACTORS = (0.5, 2.0)
 DECIDES, NOTHING = 0.01, 0.0005
 """Changes of the mean IoU from which a constant decides, and below which nothing changed."""
 
-_HEAD = """# Constants
+_HEAD = """---
+hide: [navigation, toc]
+---
+
+# Constants
 
 Every numeric constant of the code: numbers at the top level of modules, and numeric settings (the
 defaults of `...Config` classes). Written by `python scripts/benchmarks/constants.py` from the code,

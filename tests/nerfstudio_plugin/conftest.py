@@ -206,7 +206,7 @@ def room_cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def pictures(request, tmp_path_factory):
-    """Where pictures of pages go: ``--pictures DIR``, as for the docs, or nowhere lasting."""
+    """Folder for screenshots of pages: ``--pictures DIR``, or a temporary one."""
     folder = request.config.getoption("--pictures")
     if folder:
         return Pictures(Path(folder), (1280, 960), linger_ms=12000)

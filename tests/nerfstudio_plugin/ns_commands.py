@@ -42,7 +42,7 @@ def free_port() -> int:
 def shown_by_viewer(
     config: Path, position: tuple[float, float, float], output: str, cwd: Path
 ) -> Any:
-    """What ns-viewer shows of a run: see ``look_through``.
+    """Open a run in ns-viewer and return its page: see ``look_through``.
 
     Args:
         output: waited for among the choices.

@@ -23,5 +23,5 @@ def block_where(grid: MaskGrid, condition: Callable[[Tensor], Tensor]) -> Block:
 
 
 def ball(center: tuple[float, float, float], radius: float) -> Callable[[Tensor], Tensor]:
-    """Whether positions [..., 3] lie in a ball."""
+    """Mask of the positions [..., 3] that lie in a ball."""
     return lambda x: (x - x.new_tensor(center)).norm(dim=-1) < radius

@@ -25,7 +25,7 @@ WEBGL = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--ignore-
 
 @dataclass(frozen=True)
 class Pictures:
-    """Where pictures go, their size, and how long the page may become finer before each.
+    """Folder for screenshots, their size, and how long the page may become finer before each.
 
     A page drawn by software takes all the time it gets, the more the larger it is.
     """

@@ -24,7 +24,7 @@ CAMERA = {
 def look_through(
     port: int, position: tuple[float, float, float], seconds: float, choice: str
 ) -> Any:
-    """What a viewer on this port shows: its first picture [H, W, 3] and its dropdowns' choices.
+    """Content of a viewer on this port: its first picture [H, W, 3] and its dropdowns' choices.
 
     Args:
         choice: a choice to wait for.
