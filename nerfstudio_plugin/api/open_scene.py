@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 
 Progress = Callable[[Any], object]
 """Called with every event: those of ``sa3d.scene.events``, ``sa3d.objects.events`` and
-``sa3d.search.events``. ``print`` will do."""
+``sa3d.search.events``. ``print`` works."""
 
 
 class OpenScene:
     """A trained run opened for segmentation, with the objects that were segmented in it.
 
-    ``sa3d.open`` and ``sa3d.load`` make it.
+    ``sa3d.open`` and ``sa3d.load`` return one.
 
     Example:
         >>> scene = sa3d.open("outputs/kitchen/nerfacto/RUN/config.yml")
@@ -86,7 +86,7 @@ class OpenScene:
         """Keep what was opened; load and evaluate nothing yet.
 
         Args:
-            segmenter: taken instead of loading the one that the settings name.
+            segmenter: used instead of the one that the settings name.
             models: shared with other scenes; its own by default.
             saved: objects to start with; they must be of this scene.
             folder: where ``saved`` was read from.
@@ -361,8 +361,8 @@ class OpenScene:
         """Make one object of several; no view is segmented again.
 
         Args:
-            into: name of the merged object, a new one or one of theirs. It gets the first one's
-                color.
+            into: name of the merged object: a new name, or one of ``names``. It gets the color of
+                the first object.
 
         Raises:
             SA3DError: fewer than two objects, one is unknown or not finished, or the name is
@@ -461,7 +461,7 @@ class SegmentedObject:
 
     @property
     def segmentation(self) -> ObjectResult:
-        """Its prompts, evidence, views and rounds.
+        """The object's prompts, evidence, views and rounds.
 
         Raises:
             SA3DError: the object was removed.
@@ -482,7 +482,7 @@ class SegmentedObject:
     def probability(self) -> Tensor:
         """The calibrated probability that an element of the scene is object, [N] in (0, 1).
 
-        As in exported point clouds; 0.5 where there is no evidence.
+        It is 0.5 where there is no evidence. Exported point clouds contain the same values.
         """
         return calibrated_probability(self.scene.segmentation, self.name)
 
@@ -492,7 +492,7 @@ class SegmentedObject:
         return self.scene.segmentation.colors[self.name]
 
     def mask(self, view: str, *, refine: bool = True) -> np.ndarray:
-        """Return its final mask in a view: bool [H, W], at the photo's size.
+        """Return the object's final mask in a view: bool [H, W], at the photo's size.
 
         Args:
             refine: move the mask's edges to edges in the photo, as in exported masks.
@@ -505,7 +505,7 @@ class SegmentedObject:
         return refined_masks(self.scene.scene, self.scene.segmentation, index, config)[self.name]
 
     def masks(self, *, refine: bool = True) -> Mapping[str, np.ndarray]:
-        """Return its final masks in all views, by the view's name; see ``mask``."""
+        """Return the object's final masks by view name; see ``mask``."""
         return {view: self.mask(view, refine=refine) for view in self.scene.views}
 
     def next_views(self, count: int | None = 5) -> list[NextView]:
@@ -527,7 +527,7 @@ class SegmentedObject:
         progress: Progress | None = None,
         **keywords: Unpack[PromptKeywords],
     ) -> SegmentedObject:
-        """Add prompts to the object, in any view: what belongs to it, and what does not.
+        """Add prompts, in any view, that mark what belongs to the object and what does not.
 
         Only the view and its neighbours are segmented again.
 
@@ -538,7 +538,7 @@ class SegmentedObject:
             view: name of the view that the prompt is in.
             prompts: more prompts, in this view or others; their object names are ignored.
             progress: called with every event.
-            keywords: as in ``OpenScene.segment``; no words alone.
+            keywords: as in ``OpenScene.segment``; ``text`` alone is not enough.
 
         Returns:
             The object itself.
@@ -568,7 +568,7 @@ class SegmentedObject:
         """Give the object another color: red, green and blue from 0 to 255, or ``"#d55e00"``.
 
         Raises:
-            SA3DError: that is no color.
+            SA3DError: ``color`` is not a color.
         """
         color = parse_color(color) if isinstance(color, str) else color
         self.scene.session.set_color(self.name, color)
@@ -594,13 +594,13 @@ class SegmentedObject:
             view: name of the view that the prompt is in.
             prompts: more prompts, in this view or others; their object names are ignored.
             progress: called with every event.
-            keywords: as in ``OpenScene.segment``; no words alone.
+            keywords: as in ``OpenScene.segment``; ``text`` alone is not enough.
 
         Returns:
             The part.
 
         Raises:
-            SA3DError: the object is not finished, the name is taken, or the prompts mark nothing
+            SA3DError: the object is not finished, the name is taken, or the prompts mark no part
                 of the object, or all of it. The object stays as it is.
         """
         given = _all_prompts(name, view, keywords, prompts)
@@ -638,7 +638,7 @@ def _is_given(value: Any) -> bool:
 
 
 def _report(events: Iterable[Any], progress: Progress | None) -> None:
-    """Run through events, and pass each on."""
+    """Iterate over events, and report each to ``progress``."""
     for event in events:
         if progress is not None:
             progress(event)

@@ -46,8 +46,8 @@ def open(
     Args:
         load_config: the run's ``config.yml``, or the folder that it lies in.
         settings: a preset's name (``"unbounded"``), a ``.toml`` file, or the settings themselves.
-        segmenter: taken instead of the settings' own: a name (``sa3d segmenters`` lists them), or
-            any object with the methods of ``PromptableSegmenter``.
+        segmenter: used instead of the one in the settings: a name (``sa3d segmenters`` lists
+            them), or any object with the methods of ``PromptableSegmenter``.
         detector: finds objects in words: a name (``sa3d segmenters`` lists them), or any object
             with the methods of ``TextDetector``.
         data: the data set's photos and cameras, if they are not where the config says.
@@ -98,7 +98,7 @@ def load(
 
     Args:
         folder: written by ``OpenScene.save`` or ``sa3d segment``.
-        segmenter: taken instead of the one that made the segmentation.
+        segmenter: used instead of the one that made the segmentation.
         detector: finds objects in words, as in ``open``.
         load_config: the run's ``config.yml``, only if it was moved since.
         data: the photos and cameras, only if they were moved since.
@@ -157,7 +157,7 @@ def _open_scene(
     saved: SavedSegmentation | None = None,
     folder: Path | None = None,
 ) -> OpenScene:
-    """Open a run, its scene, and what was saved of it: all that opens a run comes here."""
+    """Open a run and its scene, with saved objects if there are any."""
     place = torch_device(device)
     from nerfstudio_plugin.runs.opening import open_run  # imports Nerfstudio
 

@@ -29,11 +29,12 @@ class PromptOptions:
     box: tuple[str, ...] = ()
     """Corners "x0,y0 x1,y1" of a box around the object."""
     mask: Path | None = None
-    """Image of the photo's size, non-zero on the object, or opaque on the object if it is
-    transparent in places."""
+    """Image of the photo's size, non-zero on the object; if parts of the image are transparent,
+    opaque on the object."""
     text: str | None = None
     """Words that name the object, such as "the red mug"; without --view several views are searched.
-    With --points they choose among the objects found; beside --box or --mask they are a note."""
+    With --points, the points choose among the objects found; with --box or --mask, the words are
+    only a note."""
     detector: str = AUTO
     """The detector for --text: "auto" (the best one on this machine, else grounding-dino-tiny), a
     name (`sa3d segmenters` lists them), a hub id, or a folder with weights."""

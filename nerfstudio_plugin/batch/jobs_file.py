@@ -144,7 +144,7 @@ def read_batch(path: Path) -> Batch:
 
 @contextmanager
 def _errors_name(origin: str) -> Iterator[None]:
-    """Make errors that are raised within begin with the place in the file."""
+    """Put the place in the file in front of messages of errors raised in the block."""
     try:
         yield
     except SA3DError as error:
@@ -206,7 +206,7 @@ def _check_prompts(prompts: Sequence[Prompt]) -> None:
 
 
 def _check_place(export: ExportEntry, others: Sequence[ExportEntry], where: str) -> None:
-    """Check that an export's output in the job's folder is not used otherwise."""
+    """Check that no other file of the job has the path of an export's output."""
     parts = export.output.parts
     if not parts or parts[0] == SEGMENTATION:
         raise SA3DError(

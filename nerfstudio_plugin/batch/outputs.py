@@ -1,4 +1,4 @@
-"""Files that a job wrote to its folder; those no longer wanted are removed."""
+"""Lists the files that a job wrote to its folder, and removes those no longer wanted."""
 
 from __future__ import annotations
 

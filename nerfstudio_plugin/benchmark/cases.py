@@ -216,7 +216,7 @@ def _boxed(
 def _scribbled(
     reference: str, scribbles: Sequence[Path], seed: int
 ) -> Callable[[Sequence[View]], list[Prompt]]:
-    """Return prompts with points on the skeletons of scribbles, files ``pos*`` and ``neg*``."""
+    """Return a function that puts points on skeletons of scribbles (``pos*``, ``neg*`` files)."""
 
     def prompts(views: Sequence[View]) -> list[Prompt]:
         from skimage.morphology import skeletonize

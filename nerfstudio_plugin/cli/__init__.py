@@ -16,19 +16,19 @@ from sa3d.base.errors import SA3DError
 from sa3d.base.version import program_version
 
 COMMANDS = {
-    "view": "click objects out of a trained scene in Nerfstudio's viewer",
+    "view": "click objects in Nerfstudio's viewer and get them in 3D",
     "prepare": "evaluate a trained scene once, so that segmenting in it is fast",
-    "segment": "cut objects out: points, a box or a mask in one view, all of them in 3D",
-    "correct": "add clicks to a finished segmentation; only what they touch is segmented again",
-    "next-view": "the views in which a click helps most, and why",
+    "segment": "segment objects in 3D from points, a box, a mask or words in one view",
+    "correct": "add clicks to a finished segmentation; only the views around are visited again",
+    "next-view": "rank the views by how much a click in them helps, and say why",
     "objects": "list, rename, add, merge, split or delete a segmentation's objects",
     "export": "write a segmentation as masks, a point cloud or a mesh",
-    "render": "pictures of a segmentation: mask, overlay, the object alone, or without it",
-    "batch": "many jobs from a file, without a screen; continues after failures and stops",
-    "report": "one HTML page about a segmentation: prompts, rounds, masks, doubt, files",
+    "render": "render images: mask, overlay, the object alone, or the scene without it",
+    "batch": "run many jobs from a file; continues after failures and stops",
+    "report": "write one HTML page about a segmentation: prompts, rounds, masks, doubt, files",
     "info": "describe a run, a scene cache or a segmentation",
     "segmenters": "list the 2D segmenters, and those on this machine",
-    "benchmark": "mean IoU, accuracy, boundary F, clicks and seconds on frozen scenes and prompts",
+    "benchmark": "measure accuracy, clicks and seconds on frozen scenes and prompts",
     "demo": "segment a scene that comes with the program, and measure the result",
 }
 

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 _HELP = """Run many jobs without a screen: scenes and objects from a file, files as results.
 
-Continues after a failed job. To continue after a stop, run it again: finished jobs are not
-repeated, failed and half-done ones are. Writes <output>/<job>/segmentation and the job's exports,
-and a line of JSON per job to <output>/results.jsonl. Exit code: 0 all jobs are done, 1 some are
-not, 2 the file is wrong (no job is run then).
+The other jobs run even if one fails. To continue after a stop, give the same command again: failed
+and unfinished jobs run again, finished ones do not. Writes <output>/<job>/segmentation and the
+job's exports, and a line of JSON per job to <output>/results.jsonl. Exit code: 0 all jobs are done,
+1 some are not, 2 the file is wrong (no job is run then).
 
 examples:
   sa3d batch jobs.json --output results
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         SA3DError: the file is wrong.
     """
-    # Errors name the keys of the file, which are no options of this command.
+    # Errors name keys of the file, not options of this command.
     return _run(parse(BatchCommand, arguments, "sa3d batch", _HELP))
 
 
@@ -113,7 +113,7 @@ def _work(command: BatchCommand, batch: Batch) -> None:
 
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get(_WORKER, 0)) % torch.cuda.device_count())
-    watch = None if _WORKER in os.environ else _bar  # bars of several would overwrite each other
+    watch = None if _WORKER in os.environ else _bar  # workers' bars would overwrite each other
     for result in run_batch(batch, command.output, command.device, watch):
         OUT.print(_result_line(result))
 
@@ -125,8 +125,8 @@ def _bar(job: Job) -> AbstractContextManager[EventBar]:
 def _launch(command: BatchCommand) -> None:
     """Start workers and wait for them; they print their results themselves.
 
-    If this process is stopped, it stops them first. The launcher has a session of its own, so that
-    a signal to this whole group of processes does not interrupt the launcher while it stops them.
+    If this process is stopped, it stops the workers first. The launcher is in a session of its own,
+    so that a signal to this group of processes does not interrupt the launcher meanwhile.
     """
     launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", str(command.workers))
     jobs = ("batch", str(command.jobs), "--output", str(command.output))

@@ -28,10 +28,10 @@ _HELP = """Measure segmentations on frozen scenes, prompts and seeds, by two pro
 visible: all photos may be used; measured in all annotated views but the prompted ones.
 unseen:  the target views' photos are never used; their masks are rendered from 3D.
 
-Without --data: the demo scenes. With it a data set on disk (docs/benchmark_protocol.md), and
---runs, the folder of Nerfstudio runs trained on it, <scene>/.../config.yml.
+Without --data, the demo scenes are measured. --data names a data set on disk
+(docs/benchmark_protocol.md), --runs the Nerfstudio runs trained on it, <scene>/.../config.yml.
 
-If it is stopped, the same command continues it.
+To continue after a stop, give the same command again.
 
 examples:
   sa3d benchmark                                     (three objects of the demo room: minutes)
@@ -63,9 +63,9 @@ class Benchmark(ReportOptions, SettingsOptions):
     data: Path | None = None
     """A data set with exact masks, instead of the demo scenes."""
     runs: Path | None = None
-    """Trained runs of its scenes, <scene>/.../config.yml."""
+    """Folder of the trained runs of the data set's scenes, <scene>/.../config.yml."""
     scenes: tuple[str, ...] = ()
-    """Only these scenes of it, or of the demo scenes."""
+    """Only these scenes of the data set, or of the demo; all by default."""
     protocol: Literal["both", "visible", "unseen"] = "both"
     """The views that may be used; see above."""
     corrections: int = 0

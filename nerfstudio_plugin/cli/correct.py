@@ -1,4 +1,4 @@
-"""``sa3d correct``: prompts are added to a finished segmentation; only their views vote again."""
+"""``sa3d correct``: adds prompts to a finished segmentation."""
 
 from __future__ import annotations
 

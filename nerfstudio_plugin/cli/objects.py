@@ -39,7 +39,7 @@ actions:
   color NAME COLOR      show an object in another color
   add NAME              cut out one more object, marked with a prompt
   merge A B ... --into  make one object of several; no view is visited again
-  split NAME --new      make a part of an object, marked with a prompt, an object of its own
+  split NAME --new      split off a part, marked with a prompt, as a new object
   delete NAME ...       remove objects
 
 examples:
@@ -150,7 +150,7 @@ class _Edit(ReportOptions, ChangeOptions):
     def write(
         self, changed: SavedSegmentation, output: Path, overwrite: bool
     ) -> tuple[Mapping[str, Any], Segmentation]:
-        """Change the segmentation further in its scene, and write it with new pictures.
+        """Change the segmentation further in its scene, and write it with a new overlay.
 
         Returns:
             The report, and the segmentation as it was written.
@@ -188,9 +188,9 @@ class Rename(_Edit):
     """Give an object another name."""
 
     old: _Name
-    """Its name now."""
+    """Present name of the object."""
     new: _Name
-    """Its new name."""
+    """New name of the object."""
 
     def change(self, segmentation: Segmentation) -> Segmentation:
         """See the base class."""
@@ -199,7 +199,7 @@ class Rename(_Edit):
     def write(
         self, changed: SavedSegmentation, output: Path, overwrite: bool
     ) -> tuple[Mapping[str, Any], Segmentation]:
-        """Write without opening the run: the pictures show no names, and stay as they are."""
+        """Write without opening the run: the overlay shows no names, and stays as it is."""
         from nerfstudio_plugin.saved.segmentation_folder import write_renamed
 
         report = write_renamed(changed, self.segmentation, output, overwrite=overwrite)
@@ -210,7 +210,7 @@ class Rename(_Edit):
 
 @dataclass(kw_only=True)
 class Color(_Edit):
-    """Show an object in another color, in all pictures and exports that tell objects apart."""
+    """Show an object in another color, in all images and exports that show several objects."""
 
     name: _Name
     """The object."""
@@ -273,7 +273,7 @@ class Merge(_Edit):
 
 @dataclass(kw_only=True)
 class Split(_Edit, PromptOptions):
-    """Make a part of an object an object of its own: mark the part, in any view."""
+    """Split off a part of an object, marked in any view, as a new object."""
 
     name: _Name
     """The object to split."""

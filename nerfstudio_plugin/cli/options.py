@@ -30,7 +30,7 @@ _VALUE_AFTER = re.compile(
     r"\b(objects?|for|of|called|named?|scene|view|photo|mode|kind|key|option|config|segmenter|"
     r"detector|device|job|no|not|as|finds)\W?\s*$"
 )
-"""Words after which a quoted name is a value, such as the name of an object, and no option."""
+"""Words after which a quoted name is a value, such as the name of an object, and not an option."""
 
 
 @dataclass(kw_only=True)
@@ -69,7 +69,7 @@ class PresetOptions:
 
     config: str = "default"
     """A preset (default, unbounded, forward_facing, demo) or a .toml file; options given
-    here win over it."""
+    here override it."""
 
 
 @dataclass(kw_only=True)
@@ -114,7 +114,7 @@ class SavedOptions:
     """Device to compute on; auto takes a GPU if there is one."""
 
     def load(self) -> SavedSegmentation:
-        """Load the segmentation without its run: a second instead of many.
+        """Load the segmentation without its run, which takes a second instead of many.
 
         Raises:
             SA3DError: it is damaged, or has no object of a name that was given.
@@ -286,8 +286,8 @@ def with_flags(message: str, kind: type) -> str:
     """Return a message of the core with a command's options in it as flags.
 
     ``sa3d.base.errors`` has the rule: ``'prepare.ray_side'`` becomes ``--prepare.ray-side``, and
-    ``overwrite=True`` becomes ``--overwrite``. Names that are no option of the command stay, and so
-    does a quoted name that is a value: ``object 'box'``.
+    ``overwrite=True`` becomes ``--overwrite``. Names that are not options of the command stay as
+    they are, and so do quoted names that are values: ``object 'box'``.
     """
     names = option_names(kind)
 

@@ -1,4 +1,4 @@
-"""``sa3d render``: pictures of a segmentation, over photos or along a camera path."""
+"""``sa3d render``: images of a segmentation, over photos or along a camera path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sa3d.geometry.camera_path import CameraPath
     from sa3d.results.rendering import ObjectRenderer
 
-_HELP = """Render pictures of a segmentation, as PNG files or as a video.
+_HELP = """Render images of a segmentation, as PNG files or as a video.
 
 kinds: mask      white where the object is
        overlay   the photo, tinted and outlined where the object is
@@ -36,20 +36,20 @@ examples:
 
 @dataclass(kw_only=True)
 class Render(ReportOptions, SavedOptions):
-    """Render pictures of a segmentation."""
+    """Render images of a segmentation."""
 
     output: Path
     """A folder (gets <object>/<photo>.png), or an .mp4 for one object."""
     kind: Kind = "overlay"
-    """Kind of pictures; see above."""
+    """Kind of images; see above."""
     views: tuple[str, ...] = ()
     """Only these photos; all by default."""
     camera_path: Path | None = None
     """Camera path saved by Nerfstudio's viewer, instead of the photos."""
     max_side: int | None = None
-    """Longest side of pictures along a camera path, in pixels; the path's own size by default."""
+    """Longest side of images along a camera path, in pixels; the path's own size by default."""
     fps: float | None = None
-    """Pictures per second of a video; the camera path's own, or 6 for photos."""
+    """Images per second of a video; the camera path's own, or 6 for photos."""
     overwrite: bool = False
     """Replace files that are there already."""
 
@@ -78,7 +78,7 @@ def _run(command: Render) -> None:
     if command.output.suffix.lower() == ".mp4":
         files = _write_video(command, opened, names, path, indices)
     else:
-        files = _write_pictures(command, opened, names, path, indices)
+        files = _write_images(command, opened, names, path, indices)
     command.write_report({"kind": command.kind, "files": files})
 
 
@@ -106,14 +106,14 @@ def _write_video(
     return {names[0]: [str(command.output)]}
 
 
-def _write_pictures(
+def _write_images(
     command: Render,
     opened: ExportSource,
     names: Sequence[str],
     path: CameraPath | None,
     indices: Sequence[int],
 ) -> dict[str, list[str]]:
-    """Write a folder of pictures per object; return the files by the objects' names."""
+    """Write a folder of images per object; return the files by the objects' names."""
     from sa3d.export.masks import mask_names
     from sa3d.results.rendering import ObjectRenderer, save_image
 
@@ -136,7 +136,7 @@ def _write_pictures(
 def _frames(
     command: Render, renderer: ObjectRenderer, path: CameraPath | None, indices: Sequence[int]
 ) -> Iterator[np.ndarray]:
-    """Yield the pictures of one object, under a progress bar."""
+    """Yield the images of one object, under a progress bar."""
     with progress_bar() as bar:
         title = f"{renderer.name}: {command.kind}"
         if path is None:

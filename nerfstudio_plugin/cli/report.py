@@ -18,8 +18,9 @@ from sa3d.report.config import ReportConfig
 
 _HELP = """Write one self-contained HTML page about a segmentation.
 
-For every object: what was marked, the verdict, the rounds, views with the mask, views that were
-rejected and why, where the doubt is, and the object turning. And the exports found beside it.
+For every object: the prompts, the verdict, the rounds, views with the mask, views that were
+rejected and why, where the doubt is, and the object turning. The page also lists the exports found
+beside the segmentation.
 
 examples:
   sa3d report --segmentation ball --output ball.html

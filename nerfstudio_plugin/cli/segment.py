@@ -102,7 +102,7 @@ def _run(command: Segment) -> None:
 
 
 def load_detector_for(prompts: Sequence[Prompt], name: str, device: str) -> TextDetector | None:
-    """Load the detector if any prompt needs one, and print which one "auto" is.
+    """Load the detector if any prompt needs one, and print which one "auto" chose.
 
     Raises:
         SA3DError: see ``load_detector``.

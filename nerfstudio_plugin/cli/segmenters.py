@@ -19,8 +19,8 @@ from sa3d.segmenters.registry import EMBEDDED, REGISTRY, SegmenterInfo
 _HELP = """List the segmenters: what each needs, and which are on this machine.
 
 Give a name to --segmenter of the other commands; "auto", the default, takes the best one that is
-on this machine and suits it. To get one: hf download HUB_ID, or just name it where there is a
-network. The name may also be a folder or .safetensors file with weights.
+on this machine and suits it. To get one, run "hf download HUB_ID"; with a network, --segmenter NAME
+downloads it as well. The name may also be a folder or .safetensors file with weights.
 
 examples:
   sa3d segmenters

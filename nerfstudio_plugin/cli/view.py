@@ -17,9 +17,9 @@ from sa3d.base.errors import SA3DError
 from sa3d.detectors.loading import check_detector
 from sa3d.segmenters.loading import check_segmenter
 
-_HELP = """Open a trained scene in Nerfstudio's viewer and click objects out of it.
+_HELP = """Open a trained scene in Nerfstudio's viewer, click objects, and get them in 3D.
 
-Any nerfacto run will do; nothing has to be prepared or trained first. The page listens on this
+Any nerfacto run works; nothing has to be prepared or trained first. The page listens on this
 computer only: to reach it from another one, forward the port (ssh -L 7007:127.0.0.1:7007 HOST) or,
 in a network you trust, give --host 0.0.0.0.
 
@@ -33,7 +33,7 @@ examples:
 
 @dataclass(kw_only=True)
 class View(SettingsOptions, RunOptions):
-    """Click objects out of a trained scene in the viewer."""
+    """Click objects in the viewer and get them in 3D."""
 
     load_config: Path | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
     """The run's config.yml, as written by ns-train, or the folder it lies in."""

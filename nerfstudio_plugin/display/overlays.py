@@ -75,7 +75,7 @@ def nearest(image: Tensor, height: int, width: int) -> Tensor:
 def _contour(mask: Tensor, threshold: float) -> Tensor:
     """Return the share of each pixel covered by the contour of a mask [H, W] at the threshold.
 
-    It is drawn at twice the size and averaged, against jagged lines.
+    It is drawn at twice the size and averaged, so that lines are not jagged.
     """
     size = [_SUPERSAMPLING * side for side in mask.shape]
     fine = functional.interpolate(mask[None, None], size, mode="bilinear") > threshold

@@ -119,7 +119,7 @@ class Export3DOptions(ExportOptions):
     """original: frame of the data set's own camera poses; nerfstudio: world frame of the run."""
 
     suffixes: ClassVar[tuple[str, ...]]
-    """Suffixes of the files that it can write."""
+    """Suffixes of the files that this kind can write."""
 
     def places(self, names: Sequence[str], suffix: str) -> dict[str, Path]:
         """Return the file of every object; in a folder, files get ``suffix``.

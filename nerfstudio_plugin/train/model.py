@@ -213,19 +213,19 @@ class SA3DModel(Model):
         return torch.cat([outputs[output_name], decided(outputs["mask"])], dim=-1)
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
-        """Return none: the field is frozen."""
+        """Return no parameters: the field is frozen."""
         return {}
 
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes
     ) -> list[TrainingCallback]:
-        """Return none."""
+        """Return no callbacks."""
         return []
 
     def get_loss_dict(
         self, outputs: Any, batch: Any, metrics_dict: Any = None
     ) -> dict[str, Tensor]:
-        """Return none: see the pipeline's."""
+        """Return no losses; see ``SA3DPipeline.get_train_loss_dict``."""
         return {}
 
     def get_image_metrics_and_images(

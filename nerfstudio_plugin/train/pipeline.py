@@ -178,7 +178,7 @@ class SA3DPipeline(VanillaPipeline):
     def get_eval_loss_dict(
         self, step: int
     ) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
-        """Return a zero: the loop itself measures held-out views."""
+        """Return a loss of 0: the loop itself measures held-out views."""
         return {}, {"disagreement": torch.zeros((), device=self.device)}, {}
 
     def get_training_callbacks(
@@ -198,7 +198,7 @@ class SA3DPipeline(VanillaPipeline):
         ]
 
     def _complete_config(self, trainer: Trainer) -> None:
-        """Write absolute paths into config.yml: Nerfstudio's other commands open it alone."""
+        """Write absolute paths into config.yml: Nerfstudio's other commands open only this file."""
         assert self._steps is not None
         assert self.config.base_config is not None
         self.config.base_config = self.config.base_config.resolve()
@@ -254,7 +254,7 @@ class SA3DPipeline(VanillaPipeline):
         self.load_state_dict(loaded_state)
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
-        """Return none: the field is frozen."""
+        """Return no parameters: the field is frozen."""
         return {}
 
 

@@ -33,7 +33,7 @@ def serve(
     Args:
         load_config: the run's config.yml.
         data: the run's data, if it was moved; None: where config.yml says.
-        settings: of the segmenter, preparing and the loop.
+        settings: settings of the segmenter, the preparation and the loop.
         cache_dir: folder of scene caches; None: beside the run.
         segmentation: folder of the session.
         detector: name of the detector for objects named in words.

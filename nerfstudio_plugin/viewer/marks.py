@@ -34,13 +34,13 @@ class Mark:
 
     @classmethod
     def click(cls, found: PhotoPoint, label: int) -> Mark:
-        """Make a mark of a click that was carried to a photo."""
+        """Make a mark from a click that was carried to a photo."""
         x, y, z = found.point_world.tolist()
         return cls(found.view, label, found.xy_px, None, (x, y, z))
 
     @classmethod
     def box(cls, found: PhotoBox) -> Mark:
-        """Make a mark of a box that was carried to a photo."""
+        """Make a mark from a box that was carried to a photo."""
         x, y, z = found.point_world.tolist()
         return cls(found.view, 1, None, found.box_px, (x, y, z))
 
@@ -48,7 +48,7 @@ class Mark:
 def prompts_of(
     marks: Sequence[Mark], views: Sequence[View], name: str, candidate: int | None = None
 ) -> list[Prompt]:
-    """Make prompts for an object of marks: one per photo, the photo marked last at the end.
+    """Make an object's prompts from marks: one per photo, the photo marked last at the end.
 
     Of several boxes in a photo the last one counts.
 

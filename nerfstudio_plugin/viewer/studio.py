@@ -40,7 +40,7 @@ _SHOW_EVERY_S = 0.7
 
 @dataclass(frozen=True, eq=False)
 class StudioChange:
-    """The studio's own part of an undoable action: what it had in place before.
+    """The studio's own part of an undoable action: its values before the action.
 
     Attributes:
         draft: marks and selected object.
@@ -54,7 +54,7 @@ class StudioChange:
     folder: Path
 
     def swap(self) -> StudioChange:
-        """Put this in place; return the change that reverses it."""
+        """Restore these values; return the change that reverses this."""
         return self.studio._swap(self)
 
 

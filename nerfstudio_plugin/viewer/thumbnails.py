@@ -34,7 +34,7 @@ class Preview:
         image: uint8 [h, w, 3], the chosen mask, and the segmenter's candidates below it.
         scores: predicted IoU of the chosen mask, and of the candidates.
         points_world: [N, 3], the surface that the chosen mask covers.
-        uncertain: whether the other views decide if so much is accepted.
+        uncertain: whether the mask is so large that the other views decide if it is accepted.
     """
 
     view: str

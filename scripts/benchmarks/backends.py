@@ -40,8 +40,8 @@ _HEAD = """# Segmenters: what they cost
 Written by `python scripts/benchmarks/backends.py` on {where}: true sizes, random weights, views of
 {width} x {height} pixels. *Encode* is once per view and cached on disk (*stored*, float16);
 *prompt* is the median of {prompts}, from box to masks. *Memory* is the process's peak, libraries
-included{gpu}. Nothing else ran meanwhile; encoding was timed once. What has no row was not
-measured, nor was the quality of the masks: no weights can be had where this is built.
+included{gpu}. Nothing else ran meanwhile; encoding was timed once. Segmenters without a row
+were not measured, nor was the quality of the masks: the weights are random.
 
 | name | M parameters | encode, s | prompt, ms | memory, GB | stored per view, MB |
 |---|---|---|---|---|---|

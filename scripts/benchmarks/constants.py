@@ -129,7 +129,7 @@ class Numbers:
             temporary.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
 
     def run(self, key: str, factor: float) -> dict[str, Any] | None:
-        """The run of a constant at half or twice its value, if it was made."""
+        """Return the run of a constant at half or twice its value, if it was made."""
         return next((r for r in self.runs if (r["constant"], r["factor"]) == (key, factor)), None)
 
     def follow_moves(self, constants: Sequence[Constant]) -> None:
@@ -159,7 +159,7 @@ class Numbers:
 
 
 def _parts_in_common(one: str, other: str) -> int:
-    """Number of parts in which two dotted names begin alike."""
+    """Return the number of parts that two dotted names have in common at the start."""
     same = [a == b for a, b in zip(one.split("."), other.split("."), strict=False)]
     return [*same, False].index(False)
 
@@ -255,7 +255,7 @@ def load_notes() -> dict[str, dict[str, str]]:
 
 
 def note_of(constant: Constant, notes: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Return what constants.toml says of a constant.
+    """Return the entries of constants.toml for a constant.
 
     Each section's name is a pattern for dotted names; later sections override earlier ones. Keys:
     ``kind`` (a constant of another kind than "decides" cannot change masks), ``found``, ``unit``,
@@ -316,7 +316,7 @@ def _summary(setting: Mapping[str, Any], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _measured_row(constant: Constant, note: Mapping[str, str], numbers: Numbers) -> list[str]:
-    """Cells of a constant on the demo's path; the last one marks it."""
+    """Return the cells of a constant on the demo's path; the last one says if it decides."""
     runs = [numbers.run(constant.key, factor) for factor in FACTORS]
     if numbers.on_path[constant.key] != constant.value:
         runs = [None, None]  # measured when it had another value
@@ -332,7 +332,7 @@ def _measured_row(constant: Constant, note: Mapping[str, str], numbers: Numbers)
 
 
 def _change(run: Mapping[str, Any] | None, baseline: float) -> float | str:
-    """Change of the mean IoU in a run, or why there is none."""
+    """Return the change of the mean IoU in a run, or the reason if there is none."""
     if run is None:
         return "not measured"
     if run.get("same"):
@@ -341,7 +341,7 @@ def _change(run: Mapping[str, Any] | None, baseline: float) -> float | str:
 
 
 def _other_row(constant: Constant, note: Mapping[str, str], numbers: Numbers) -> list[str]:
-    """Cells of a constant that the demo does not read, or that does not decide its masks."""
+    """Return the cells of a constant that the demo does not read, or that decides no mask."""
     decides = note["kind"] == DECIDING
     shown = note.get("shown_by", "") if decides else ""
     if decides and constant.key not in numbers.off_path:
@@ -361,7 +361,7 @@ def shown_value(constant: Constant) -> str:
 
 
 def default_unit(constant: Constant) -> str:
-    """Return the unit that a constant's name or value tells: px, s, share, count or none."""
+    """Return the unit that a constant's name or value implies: px, s, share, count or none."""
     name = constant.name.rsplit(".", 1)[-1].lower()
     for ending, unit in (("_px", "px"), ("_s", "s"), ("_side", "px"), ("_bytes", "bytes")):
         if name.endswith(ending):

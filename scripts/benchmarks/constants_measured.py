@@ -1,8 +1,8 @@
 """Runs of the demo room with one constant changed; a part of ``constants.py``.
 
-First the room is prepared and segmented once, and every reading of a constant is noted: constants
-that are never read need no run. Then each other one is set to half and to twice its value, in every
-module that imported it, and the room's objects are segmented again.
+First the room is prepared and segmented once, and the constants that are read are noted; the others
+need no run. Then each constant that was read is set to half and to twice its value, in every module
+that imported it, and the room's objects are segmented again.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _rank(constant: Constant) -> int:
 def _run(
     constant: Constant, factor: float, room: Room, scene: Scene, memory: dict[bytes, MaskPrediction]
 ) -> dict[str, Any]:
-    """Segment the room with one constant changed; a line of docs/constants.json."""
+    """Segment the room with one constant changed; return a line of docs/constants.json."""
     run: dict[str, Any] = {"constant": constant.key, "factor": factor}
     home = importlib.import_module(constant.module)
     owner, _, name = constant.name.rpartition(".")
@@ -190,7 +190,7 @@ def _default(cls: type, name: str, new: Any) -> Iterator[None]:
 
 
 def _imports(module: ModuleType) -> list[tuple[str, tuple[str, str]]]:
-    """Names that a module imports ``from`` others: its own name, and whose attribute it is."""
+    """Return the names that a module imports ``from`` others: (name, (module, attribute))."""
     file = getattr(module, "__file__", None) or ""
     return _imports_of(Path(file)) if file.endswith(".py") else []
 
@@ -211,7 +211,7 @@ def _imports_of(path: Path) -> list[tuple[str, tuple[str, str]]]:
 
 
 class Reads:
-    """Notes which constants are read: of modules by the lines that ran, of settings by attribute.
+    """A tracer that notes which constants are read: of modules by line, of settings by attribute.
 
     Attributes:
         keys: dotted names of the constants that were read.
@@ -273,7 +273,7 @@ def _decides(frame: FrameType) -> bool:
 
 
 def _reading_lines(path: Path, keys: dict[tuple[str, str], str]) -> dict[int, set[str]]:
-    """By line of a file: the constants that are read there."""
+    """Return the constants that are read in a file, by line."""
     here = {name: key for (module, name), key in keys.items() if module == module_name(path)}
     modules: dict[str, str] = {}
     for alias, (module, name) in _imports_of(path):
@@ -326,7 +326,7 @@ class Room:
     def segment(
         self, scene: Scene, segmenter: GraphCutSegmenter
     ) -> tuple[dict[str, float], dict[str, str]]:
-        """Segment every object alone; mean IoU over views (0 where it failed), and errors."""
+        """Segment every object alone; return mean IoUs over views (0 for failures) and errors."""
         demo = open_demo("room")
         ious: dict[str, float] = {}
         errors: dict[str, str] = {}

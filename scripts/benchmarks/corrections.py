@@ -5,8 +5,8 @@ it. Then the user compares a view with its exact mask and clicks the middle of t
 there, until the mean IoU over views is 0.95. The four ways differ in the view:
 
 - *worst view*: the one with the lowest IoU; the click corrects the object.
-- *proposed view*: the one that ``sa3d next-view`` proposes; the same.
-- *random view*: any that shows an error, once for each of ``--seeds``; the same.
+- *proposed view*: the one that ``sa3d next-view`` proposes; the click corrects the object.
+- *random view*: any that shows an error, for each of ``--seeds``; the click corrects the object.
 - *one view, rerun*: always the first one, and each click starts the whole loop afresh.
 
     python scripts/benchmarks/corrections.py --demo room --prepare.ray-side 128
@@ -179,9 +179,9 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
 def print_summary(rows: Sequence[dict[str, Any]], clicks: int) -> None:
     """Print a line per way: means over objects, each object's runs averaged first.
 
-    Clicks to a goal are means over all runs, a run that never reached it counts one click more than
-    it had. The number of runs that reached it follows in brackets. A run that ended early keeps its
-    last mean IoU.
+    Clicks to a goal are means over all runs; a run that never reached the goal counts one click
+    more than it had. The number of runs that reached it follows in brackets. A run that ended early
+    keeps its last mean IoU.
     """
     after = " | ".join(f"IoU after {n}" for n in range(clicks + 1))
     print(f"\n| | clicks to .85 | .90 | .95 | {after} |")

@@ -1,8 +1,8 @@
 """Measure results when the segmenter errs: our loop, SA3D's single pass, and equal votes.
 
 In every generated scene, the largest solid of the first photo is marked there with its exact mask.
-In all other views a segmenter answers that knows the exact masks, but errs in a share of them: in
-the same way at every call, and with a high predicted IoU. Scenes and errors are drawn from seeds.
+In all other views the segmenter knows the exact masks, but errs in a share of these views: in the
+same way at every call, and with a high predicted IoU. Scenes and errors are drawn from seeds.
 
     python scripts/benchmarks/robustness.py --output outputs/robustness
 """

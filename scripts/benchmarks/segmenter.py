@@ -1,7 +1,7 @@
 """Measure a 2D segmenter on photos with exact masks, and print a table.
 
-    python scripts/benchmarks/segmenter.py ../shared/data/grabcut50
-    python scripts/benchmarks/segmenter.py ../shared/data/canclip --prompts refine --output table.md
+    python scripts/benchmarks/segmenter.py DATA/grabcut50
+    python scripts/benchmarks/segmenter.py DATA/canclip --prompts refine --output table.md
 
 A data folder holds ``images/NAME.jpg`` and ``masks_gt/NAME.png``, or ``masks_gt/OBJECT/NAME.png``
 (255 object, 128 not counted, 0 background).

@@ -116,7 +116,7 @@ def sam_prompt_seconds(options: Options) -> float:
 def run_session(
     scene: Scene, prompts: Sequence[Prompt], device: str
 ) -> tuple[float, Stopwatch, int]:
-    """Prepare the scene where it is not, and segment objects.
+    """Prepare the views that are not in the cache, and segment objects.
 
     Returns:
         Seconds in all and by part, and how often a view was asked about an object.
@@ -216,7 +216,7 @@ def markdown(command: str, numbers: dict[str, Any]) -> str:
     """Return all tables.
 
     Args:
-        command: what gave the numbers.
+        command: the command that measured the numbers.
         numbers: as ``main`` writes them.
     """
     first, second, cached = numbers["first"], numbers["second_object"], numbers["cached"]

@@ -1,9 +1,9 @@
 """Measure when the loop stops, and whether its own report predicts the result's quality.
 
 Every seed draws a scene (2 to 5 solids, 12 to 20 views) and a segmenter that errs in up to 60% of
-the views; the largest solid of the first photo is marked there. Two values
-are correlated over the seeds: the agreement of a view with the others, which a user sees, and the
-mean IoU of the final masks with the exact ones, which no user sees.
+the views; the largest solid of the first photo is marked there. Two values are correlated over the
+seeds: the agreement of a view with the others, which a user sees, and the mean IoU of the final
+masks with the exact ones, which no user sees.
 
     python scripts/benchmarks/stop.py --seeds 320 --output outputs/stop
 """
@@ -91,7 +91,7 @@ def correlations(rows: Sequence[dict[str, Any]], key: str) -> tuple[float, float
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return tables of the runs' ends, the correlations, and both by kind of error."""
+    """Return tables: how runs ended, the correlations, and both by kind of error."""
     lifted = [one["iou"] for one in rows if not one["kept_round"]]
     rounds = Counter(one["rounds"] for one in rows)
     ends = {

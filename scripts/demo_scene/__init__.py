@@ -1,4 +1,4 @@
-"""Procedural still lifes and the small ray tracer that photos them."""
+"""Procedural still lifes and the small ray tracer that renders their photos."""
 
 from collections.abc import Callable
 

@@ -13,7 +13,7 @@ SKY_RADIUS = 90.0
 
 
 def _ground_texture(p: Array) -> Array:
-    """Paving around the table, grass beyond; the pattern grows coarser with the distance."""
+    """Return colors: paving around the table, grass beyond, coarser with the distance."""
     reach = np.linalg.norm(p[:, :2], axis=1)
     slab = ((p[:, 0] / 0.6 % 2.0 < 1.0) ^ (p[:, 1] / 0.6 % 2.0 < 1.0))[:, None]
     paving = np.where(slab, np.array([0.62, 0.58, 0.53]), np.array([0.50, 0.46, 0.43]))
@@ -26,7 +26,7 @@ def _ground_texture(p: Array) -> Array:
 
 
 def _sky_texture(p: Array) -> Array:
-    """Blue that pales towards the horizon, with broad clouds."""
+    """Return colors: blue that pales towards the horizon, with broad clouds."""
     height = p[:, 2] / SKY_RADIUS
     blue = tx.mix((0.78, 0.85, 0.90), (0.36, 0.56, 0.82), 1.6 * height)
     cloud = 3.0 * (tx.fractal_noise(p / np.array([40.0, 40.0, 16.0]), seed=12) - 0.48)
@@ -34,7 +34,7 @@ def _sky_texture(p: Array) -> Array:
 
 
 def _hills() -> trimesh.Trimesh:
-    """A closed ring of hills 40 to 75 units away."""
+    """Return a closed ring of hills 40 to 75 units away."""
     turn, out = np.meshgrid(np.linspace(0, 2 * np.pi, 181)[:-1], np.linspace(0, 1, 13))
     height = 5.0 + 3.0 * np.sin(3 * turn + 0.5) + 2.0 * np.sin(7 * turn) + np.sin(13 * turn)
     radius = 40.0 + 35.0 * out
@@ -47,7 +47,7 @@ def _hills() -> trimesh.Trimesh:
 
 
 def _trees(random: np.random.Generator) -> list[Body]:
-    """Fourteen simple trees, 6 to 26 units away, round crowns and pointed ones."""
+    """Return fourteen simple trees, 6 to 26 units away, round crowns and pointed ones."""
     bark = tx.wood((0.45, 0.33, 0.24), (0.32, 0.22, 0.16), 0.2, 0.4)
     bodies = []
     for k in range(14):
@@ -78,7 +78,7 @@ def _trees(random: np.random.Generator) -> list[Body]:
 
 
 def garden() -> StillLife:
-    """Six objects on a round painted table outdoors, with trees, hills and a sky far away."""
+    """Return six objects on a round table outdoors, with trees, hills and a sky far away."""
     sky = trimesh.creation.icosphere(subdivisions=3, radius=SKY_RADIUS)
     ground = shapes.lathe(
         [(0.0, 0.0), (3.0, 0.0), (12.0, 0.0), (SKY_RADIUS, 0.0), (SKY_RADIUS, -0.1), (0.0, -0.1)],

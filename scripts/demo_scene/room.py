@@ -14,7 +14,7 @@ ROOM_CEILING = 2.35
 
 
 def _wall_texture(p: Array) -> Array:
-    """Panelling below, wide wallpaper stripes above, one big painting a wall; tiled floor."""
+    """Return colors: panels, wallpaper stripes and a big painting on each wall; a tiled floor."""
     on_x = np.abs(p[:, 0]) > ROOM_HALF_WIDTH - 1e-6
     along = np.where(on_x, p[:, 1], p[:, 0])
     side = np.where(on_x, np.sign(p[:, 0]), 3.0 + np.sign(p[:, 1]))
@@ -41,7 +41,7 @@ def _wall_texture(p: Array) -> Array:
 
 
 def room() -> StillLife:
-    """Seven objects on a wooden table in a closed, papered room."""
+    """Return seven objects on a wooden table in a closed, papered room."""
     shell = trimesh.creation.box(
         bounds=[[-ROOM_HALF_WIDTH] * 2 + [FLOOR], [ROOM_HALF_WIDTH] * 2 + [ROOM_CEILING]]
     )

@@ -10,7 +10,7 @@ Profile = Sequence[tuple[float, float]]
 
 
 def rounded(points: Profile, count: int) -> list[tuple[float, float]]:
-    """Smooth curve `[count]` through profile points (r, z), parametrised by chord length."""
+    """Return a smooth curve `[count]` through points (r, z), parametrised by chord length."""
     knots = np.asarray(points, dtype=float)
     chord = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(knots, axis=0), axis=1))])
     curve = CubicSpline(chord, knots)(np.linspace(0.0, chord[-1], count))
@@ -19,7 +19,7 @@ def rounded(points: Profile, count: int) -> list[tuple[float, float]]:
 
 
 def lathe(profile: Profile, sections: int = 64) -> trimesh.Trimesh:
-    """Solid of revolution from (radius, z) points that start and end on the axis."""
+    """Return a solid of revolution from (radius, z) points that start and end on the axis."""
     mesh = trimesh.creation.revolve(np.asarray(profile, dtype=float), sections=sections)
     if mesh.volume < 0:
         mesh.invert()
@@ -33,26 +33,26 @@ def standing(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
 
 
 def block(x: float, y: float, z: float) -> trimesh.Trimesh:
-    """Box of the given sizes."""
+    """Return a box of the given sizes."""
     return standing(trimesh.creation.box(extents=(x, y, z)))
 
 
 def ellipsoid(x: float, y: float, z: float) -> trimesh.Trimesh:
-    """Ellipsoid with the given half axes."""
+    """Return an ellipsoid with the given half axes."""
     mesh = trimesh.creation.icosphere(subdivisions=4)
     mesh.apply_scale([x, y, z])
     return standing(mesh)
 
 
 def ring(radius: float, tube: float) -> trimesh.Trimesh:
-    """Torus that lies flat; `radius` reaches to the middle of the tube."""
+    """Return a torus that lies flat; `radius` reaches to the middle of the tube."""
     return standing(trimesh.creation.torus(radius, tube, major_sections=72, minor_sections=28))
 
 
 def _outside_of(
     mesh: trimesh.Trimesh, radius: float, tube: float, offset: float, z: float
 ) -> trimesh.Trimesh:
-    """Handle: an upright torus around (offset, 0, z), as far as it lies outside `mesh`'s hull."""
+    """Return a handle: the part of a torus around (offset, 0, z) outside of `mesh`'s hull."""
     handle = trimesh.creation.torus(radius, tube, major_sections=48, minor_sections=16)
     handle.apply_transform(trimesh.transformations.rotation_matrix(np.pi / 2, [1, 0, 0]))
     handle.apply_translation([offset, 0.0, z])
@@ -62,7 +62,7 @@ def _outside_of(
 def mug(
     outer: Profile, wall: float, handle_radius: float, handle_tube: float, handle_z: float
 ) -> trimesh.Trimesh:
-    """Open vessel with a wall and one handle (a hole) towards +x.
+    """Return an open vessel with a wall and one handle (a hole) towards +x.
 
     `outer` runs from the foot to the rim; the inside is the same curve, `wall` further in.
     """
@@ -77,7 +77,7 @@ def mug(
 
 
 def hoop(radius: float, tube: float, foot: float) -> trimesh.Trimesh:
-    """Thin upright arch in the xz plane on a flat round foot at each end."""
+    """Return a thin upright arch in the xz plane on a flat round foot at each end."""
     arch = trimesh.creation.torus(radius, tube, major_sections=96, minor_sections=16)
     arch.apply_transform(trimesh.transformations.rotation_matrix(np.pi / 2, [1, 0, 0]))
     arch = trimesh.boolean.intersection(
@@ -92,7 +92,7 @@ def hoop(radius: float, tube: float, foot: float) -> trimesh.Trimesh:
 
 
 def bush(radius: float, height: float, pot: trimesh.Trimesh) -> trimesh.Trimesh:
-    """Lumpy foliage of about `radius` around z = `height`, grown together with `pot`."""
+    """Return lumpy foliage of about `radius` around z = `height`, grown together with `pot`."""
     foliage = trimesh.creation.icosphere(subdivisions=4)
     x, y, z = foliage.vertices.T
     lumps = 1.0 + 0.10 * np.sin(5 * x + 1) * np.sin(5 * y + 2) * np.sin(4 * z) * 2.0

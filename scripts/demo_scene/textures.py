@@ -14,7 +14,7 @@ Color = tuple[float, float, float]
 
 
 def _lattice_hash(cells: NDArray[np.int64], seed: int) -> Array:
-    """Uniform pseudo-random values in [0, 1) `[N]` for integer lattice cells `[N, 3]`."""
+    """Return uniform pseudo-random values in [0, 1) `[N]` for integer lattice cells `[N, 3]`."""
     c = cells.astype(np.uint32)
     h = c[:, 0] * np.uint32(73856093) ^ c[:, 1] * np.uint32(19349663)
     h ^= c[:, 2] * np.uint32(83492791) ^ np.uint32(seed * 2654435761 % 2**32)
@@ -24,7 +24,7 @@ def _lattice_hash(cells: NDArray[np.int64], seed: int) -> Array:
 
 
 def value_noise(points: Array, seed: int = 0) -> Array:
-    """Smooth noise in [0, 1] `[N]` with one random value per unit cell."""
+    """Return smooth noise in [0, 1] `[N]` with one random value per unit cell."""
     base = np.floor(points)
     fraction = points - base
     weight = fraction * fraction * (3.0 - 2.0 * fraction)
@@ -37,7 +37,7 @@ def value_noise(points: Array, seed: int = 0) -> Array:
 
 
 def fractal_noise(points: Array, octaves: int = 3, seed: int = 0) -> Array:
-    """Sum of `octaves` noises of halving size and weight, in [0, 1] `[N]`."""
+    """Return the sum of `octaves` noises of halving size and weight, in [0, 1] `[N]`."""
     weights = 0.5 ** np.arange(octaves)
     layers = [value_noise(points * 2.0**k, seed + k) for k in range(octaves)]
     return np.tensordot(weights, np.stack(layers), axes=1) / weights.sum()
@@ -50,7 +50,7 @@ def mix(a: Color | Array, b: Color | Array, share: Array) -> Array:
 
 
 def mottled(a: Color, b: Color, size: float, seed: int = 0, contrast: float = 2.0) -> Texture:
-    """Cloudy blend of two colors with blotches of about `size`."""
+    """Return a cloudy blend of two colors with blotches of about `size`."""
     return lambda p: mix(a, b, 0.5 + contrast * (fractal_noise(p / size, seed=seed) - 0.5))
 
 
@@ -60,7 +60,7 @@ def stripes(a: Texture, b: Texture, axis: int, period: float, share: float = 0.5
 
 
 def sectors(colors: Sequence[Color], latitude_cut: float) -> Texture:
-    """Beach ball: sectors around z, shifted by one where |z| / r exceeds `latitude_cut`."""
+    """Return a beach ball: sectors around z, shifted where |z| / r exceeds `latitude_cut`."""
     palette = np.array(colors)
 
     def texture(p: Array) -> Array:
@@ -72,7 +72,7 @@ def sectors(colors: Sequence[Color], latitude_cut: float) -> Texture:
 
 
 def marble(a: Color, b: Color, size: float, seed: int = 0) -> Texture:
-    """Veins of `b` through `a`: a sine of a noise-warped coordinate."""
+    """Return veins of `b` through `a`: a sine of a noise-warped coordinate."""
 
     def texture(p: Array) -> Array:
         warp = 5.0 * fractal_noise(p / size, octaves=4, seed=seed)
@@ -83,7 +83,7 @@ def marble(a: Color, b: Color, size: float, seed: int = 0) -> Texture:
 
 
 def wood(light: Color, dark: Color, ring: float, plank: float, seed: int = 0) -> Texture:
-    """Planks along x, each `plank` wide with its own tone, and grain of pitch `ring`."""
+    """Return planks along x, each `plank` wide with its own tone, and grain of pitch `ring`."""
 
     def texture(p: Array) -> Array:
         board = np.floor(p[:, 1] / plank)

@@ -190,7 +190,7 @@ def _option_row(option: dict[str, Any]) -> str:
 
 
 def _value(metavar: str) -> str:
-    """Return what an option takes, in a reader's words: tyro writes ``[STR [STR ...]]``."""
+    """Return an option's value in plain words: tyro writes ``[STR [STR ...]]``."""
     several = re.fullmatch(r"\[(.+) \[\1 \.\.\.\]\]|(.+) \[\2 \.\.\.\]", metavar)
     one = several[1] or several[2] if several else metavar
     one = one.removeprefix("{None}|").replace("|", " or ")
