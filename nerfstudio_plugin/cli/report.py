@@ -38,7 +38,7 @@ class Report(ReportOptions, SavedOptions):
     overwrite: bool = False
     """Replace what is there already."""
     frame: Frame = "original"
-    """Frame whose units lengths are in."""
+    """Frame that gives the unit of lengths."""
     exports: tuple[Path, ...] = ()
     """Folders whose exports are listed, beside the segmentation's parent folder."""
     report: Annotated[ReportConfig, tyro.conf.arg(name="")] = field(default_factory=ReportConfig)

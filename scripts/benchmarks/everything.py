@@ -47,7 +47,7 @@ class Options:
     cache_dir: Path | None = None
     """Folder of the scene caches."""
     output: Path | None = None
-    """Folder for the picture and numbers.json."""
+    """Folder for the image and numbers.json."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     everything: EverythingConfig = field(default_factory=EverythingConfig)
 
@@ -80,7 +80,7 @@ def matched(table: dict[str, dict[str, float]]) -> dict[str, tuple[str, float]]:
 
 
 def main(options: Options) -> None:
-    """Find everything, print the table, and write the picture."""
+    """Find everything, print the table, and write the image."""
     demo = open_demo(options.demo)
     opened = sa3d.open(
         demo.load_config, "demo", data=demo.folder, cache_dir=options.cache_dir, device="auto"

@@ -43,7 +43,7 @@ class Options(SavedOptions):
     """Command-line options."""
 
     output: Path
-    """Folder for meshes, pictures and numbers.json."""
+    """Folder for meshes, images and numbers.json."""
     truth: Path | None = None
     """Folder with a true mesh, <object>.ply, of every object, in the frame."""
     frame: Frame = "original"

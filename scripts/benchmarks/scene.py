@@ -73,7 +73,7 @@ class Options:
     cache_dir: Path | None = None
     """Folder of the scene caches."""
     output: Path | None = None
-    """Folder for pictures and numbers.json."""
+    """Folder for images and numbers.json."""
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
     """Settings of the scene's preparation."""
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -209,7 +209,7 @@ def measured_objects(options: Options, with_masks: Sequence[str]) -> tuple[str, 
 
 
 def main(options: Options) -> None:
-    """Measure, print the table, and write pictures."""
+    """Measure, print the table, and write images."""
     scene, masks, defaults = open_target(options)
     bounds = upper_bounds(scene, masks, options.loop)
     rows: list[dict[str, Any]] = []

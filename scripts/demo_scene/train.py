@@ -136,7 +136,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 def evaluate(scenes: Path, variant: str, checkpoint: Path) -> dict[str, Any]:
     """Render the test views and compare them with their photos.
 
-    `psnr` covers whole pictures, `psnr_objects` only pixels that show an object.
+    `psnr` covers whole images, `psnr_objects` only pixels that show an object.
     """
     config = yaml.load((checkpoint.parents[1] / "config.yml").read_text(), Loader=yaml.Loader)
     config.pipeline.datamanager.dataparser.data = scenes / variant
