@@ -282,7 +282,7 @@ class Studio:
         self.submit("", rename)
 
     def merge_objects(self, names: Sequence[str], into: str) -> None:
-        """Merge segmented objects into one called ``into``: a new name or one of theirs."""
+        """Merge segmented objects into ``into``: a new name, or one of ``names``."""
 
         def merge() -> None:
             self._check_known(*names)
