@@ -6,10 +6,11 @@
     mug = scene.segment("frame_00024.jpg", points=[(412, 233)])
     mug.export("mug.glb")
 
-``open`` and ``load`` return an ``OpenScene``; its objects are ``SegmentedObject``. A core without
-Nerfstudio, for other fields and other segmenters, is ``Scene``, ``Session`` and ``Segmentation``
-over the protocols ``RadianceField``, ``PromptableSegmenter`` and ``TextDetector``;
-``load_segmenter`` and ``load_detector`` load those that come with the program.
+``open`` and ``load`` return an ``OpenScene``; its objects are ``SegmentedObject``. The core works
+without Nerfstudio, for other fields and other segmenters: ``Scene``, ``Session`` and
+``Segmentation``, over the protocols ``RadianceField``, ``PromptableSegmenter`` and
+``TextDetector``. ``load_segmenter`` and ``load_detector`` load the segmenters and detectors that
+come with the program.
 
 The names in ``dir(sa3d)`` are the public interface. Everything else is internal: it may change with
 any version.

@@ -7,7 +7,7 @@ command line option. An option is named by its field:
   ``'prepare.ray_side'``;
 - with a value, as a keyword argument: ``overwrite=True``, ``segmenter='graphcut'``.
 
-So the command line can replace the options that it knows by their flags: ``'prepare.ray_side'``
+So the command line can replace the options in a message by its flags: ``'prepare.ray_side'``
 becomes ``--prepare.ray-side``, ``overwrite=True`` becomes ``--overwrite``, and
 ``segmenter='graphcut'`` becomes ``--segmenter graphcut``.
 """

@@ -1,13 +1,14 @@
-"""Undo and redo of reversible changes, shared by all who own a part of the state.
+"""Undo and redo of reversible changes, shared by all objects that own a part of the state.
 
-A ``Change`` can put another state in place. Whoever changes its state remembers such a change. A
-client makes one action of any number of changes, its own among them, with ``History.group``:
+A ``Change`` can switch to another state. An object that changes its state adds such a change to the
+history. With ``History.group``, a client combines several changes, its own included, into one
+action:
 
     history = History()
     session = Session(scene, segmenter, history=history)
     with history.group("merge a and b"):
-        session.merge_objects(["a", "b"], "a")  # the session remembers its change
-        history.remember(PanelChange(panel, panel.state))  # and the client its own
+        session.merge_objects(["a", "b"], "a")  # the session adds its change
+        history.remember(PanelChange(panel, panel.state))  # and the client adds its own
         panel.state = merged_state
     history.last.label  # "merge a and b"
     history.undo()  # both are as before
@@ -21,14 +22,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 _LENGTH = 100
-"""Actions that can be undone."""
+"""Largest number of actions that can be undone."""
 
 
 class Change(Protocol):
-    """Another state of something, which can be put in place of the present one."""
+    """Another state of an object, which can replace the present one."""
 
     def swap(self) -> Change:
-        """Put the other state in place; return the change that brings the present one back."""
+        """Switch to the other state; return the change that switches back."""
         ...
 
 
@@ -45,7 +46,7 @@ class Action:
     changes: tuple[Change, ...]
 
     def swap(self) -> Action:
-        """Put all other states in place, the last change first; return the reverse action."""
+        """Switch to all other states, the last change first; return the reverse action."""
         return Action(self.label, tuple(change.swap() for change in reversed(self.changes)))
 
 
@@ -59,16 +60,16 @@ class History:
 
     @property
     def last(self) -> Action | None:
-        """The action that ``undo`` would take back; None if there is none."""
+        """The action that ``undo`` would undo; None if there is none."""
         return self._undo[-1] if self._undo else None
 
     @property
     def next(self) -> Action | None:
-        """The action that ``redo`` would do again; None if there is none."""
+        """The action that ``redo`` would redo; None if there is none."""
         return self._redo[-1] if self._redo else None
 
     def remember(self, before: Change, label: str = "") -> None:
-        """Note an action by the change that takes it back; forget what could be redone.
+        """Add an action, given the change that undoes it; drop the actions that could be redone.
 
         Inside a ``group`` the change becomes a part of the group's action.
         """
@@ -79,9 +80,9 @@ class History:
 
     @contextmanager
     def group(self, label: str) -> Iterator[None]:
-        """Collect all changes remembered inside into one action; a group inside joins the outer.
+        """Collect all changes in the block into one action; an inner group joins the outer one.
 
-        If the block raises, its changes are taken back, and no action is noted.
+        If the block raises an error, its changes are undone, and no action is added.
         """
         if self._group is not None:
             yield
@@ -98,21 +99,21 @@ class History:
             self._append(Action(label, tuple(changes)))
 
     def undo(self) -> bool:
-        """Take the last action back; False if there is none."""
+        """Undo the last action; False if there is none."""
         if self._undo:
             self._redo.append(self._undo.pop().swap())
             return True
         return False
 
     def redo(self) -> bool:
-        """Do the action again that was undone last; False if there is none."""
+        """Redo the action that was undone last; False if there is none."""
         if self._redo:
             self._undo.append(self._redo.pop().swap())
             return True
         return False
 
     def take_back(self) -> None:
-        """Take the last action back because it failed: it cannot be redone."""
+        """Undo the last action because it failed; the action cannot be redone."""
         if self.undo():
             self._redo.clear()
 

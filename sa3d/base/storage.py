@@ -62,8 +62,8 @@ def atomic_folder(
 
     Args:
         overwrite: replace an existing folder.
-        may_delete: return whether an entry of an existing folder may be deleted with it. A folder
-            that holds any other entry is never replaced.
+        may_delete: returns whether an entry of an existing folder may be deleted. A folder with
+            any other entry is never replaced.
 
     Raises:
         SA3DError: ``path`` exists and may not be replaced, the disk is full, or the folder is not

@@ -276,7 +276,7 @@ def distinct(
 
 
 def _best(outputs: Any) -> SimpleNamespace:
-    """Return only the best queries, on the CPU; masks of all at full size need too much memory."""
+    """Return only the best queries, on the CPU; masks of all queries need too much memory."""
     logits = outputs.pred_logits.float().cpu()
     best = logits[0].argsort(descending=True, stable=True)[: 2 * MOST]
     presence = outputs.presence_logits

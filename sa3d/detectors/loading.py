@@ -54,7 +54,8 @@ def check_detector(name: str) -> None:
 def choose_detector(device: str) -> str:
     """Choose the best detector for a device, among those with weights on this machine.
 
-    The default is chosen if there is none. Gated weights are only used when named.
+    Without any weights here, the default is chosen. Gated weights are used only if the user names
+    them.
     """
     fast = [info for info in local_detectors() if device != "cpu" or info.cpu_s <= 2 * PATIENCE_S]
     usable = [info for info in fast if not info.gated]

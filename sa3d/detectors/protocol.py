@@ -12,7 +12,7 @@ from sa3d.base.errors import SA3DError
 
 @dataclass(frozen=True)
 class Detections:
-    """K detections of what words name, best first, those below the threshold included.
+    """K detections of what words name, best first, including those below the threshold.
 
     Attributes:
         boxes: [K, 4] float32 x0, y0, x1, y1 in pixels of the image; they are edges, so the whole
@@ -36,7 +36,7 @@ class Detections:
 
 @runtime_checkable
 class TextDetector(Protocol):
-    """Finds the objects that words name in an image.
+    """A detector that finds the objects in an image that words name.
 
     Example:
         >>> found = detector.detect(image, "the red mug")

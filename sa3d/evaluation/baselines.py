@@ -28,10 +28,10 @@ def original_single_pass(
 
     Each view makes one gradient step: its mask is added to the mask grid, and its background is
     subtracted ``lam`` times. A view is skipped if the IoU of the segmenter's mask and the rendered
-    one is below ``min_iou``.
+    mask is below ``min_iou``.
 
     Args:
-        prompted: index of the prompted view; it comes first.
+        prompted: index of the prompted view, which comes first.
         mask: [H, W] bool, the object's mask in that view.
         points: largest number of points per view.
 
@@ -62,17 +62,18 @@ def original_single_pass(
 
 
 def sa3d_gradient_step(operator: ViewOperator, mask: Tensor, lam: float) -> Tensor:
-    """``-dL/dV`` of SA3D's loss, [N], for a mask [R]: ``W^T (S - lam (1 - S))``."""
+    """Return ``-dL/dV`` of SA3D's loss, [N], for a mask [R]: ``W^T (S - lam (1 - S))``."""
     return operator.splat(mask - lam * (1 - mask))
 
 
 def published_self_prompt(rendered: Tensor, points_world: Tensor, count: int) -> np.ndarray:
     """Return SA3D's self-prompt for a rendered mask (sec. 3.3): points (x, y), [P, 2].
 
-    The first point is the brightest pixel. For each further point, every pixel is lowered by its
-    3D distance to a chosen point (as a share of the largest in the view) times that point's
-    brightness, the least such product of all chosen points, and the brightest pixel is taken.
-    A square of half the object's radius around each point is left out.
+    The first point is the brightest pixel. Each further point is the brightest pixel after a
+    decrease. For each chosen point, take the pixel's 3D distance to that point (as a share of the
+    largest distance in the view) times the point's brightness; the decrease of a pixel is the least
+    of these products. A square around each point, half the object's radius wide on each side of it,
+    is left out.
 
     Args:
         rendered: [h, w].

@@ -30,7 +30,7 @@ class Reliability:
 
     @property
     def doubtful_error(self) -> float:
-        """The same over the bins between 0.05 and 0.95 alone; 0 if there are none."""
+        """Expected calibration error over the bins between 0.05 and 0.95; 0 if there are none."""
         inner = (self.predicted > 0.05) & (self.predicted < 0.95)
         weight = self.weight[inner] / max(float(self.weight[inner].sum()), 1e-12)
         return float((weight * abs(self.predicted - self.observed)[inner]).sum())

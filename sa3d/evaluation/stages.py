@@ -30,7 +30,8 @@ def boundary_f(mask: np.ndarray, exact: np.ndarray, tolerance_px: float) -> floa
 
     Precision is the share of the mask's border pixels within the tolerance of the exact border, and
     recall the share of the exact border's pixels within the tolerance of the mask's border. The
-    image's edges are not borders. The score is 1 if neither mask has a border, 0 if only one has.
+    image's edges are not borders. The score is 1 if no mask has a border, and 0 if only one mask
+    has a border.
 
     Args:
         mask, exact: [H, W] bool.
@@ -62,7 +63,7 @@ def view_ious(masks: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> list[
 
 
 def mean_iou_over_views(masks: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> float:
-    """Return the mean of ``view_ious`` over the views that have one; 1 if none has."""
+    """Return the mean of ``view_ious`` over the views that have an IoU; 1 if there are none."""
     counted = [value for value in view_ious(masks, exact) if value is not None]
     return float(np.mean(counted)) if counted else 1.0
 
@@ -87,7 +88,7 @@ def upper_bound(
 ) -> Segmentation:
     """Return the segmentation in which every view votes for its exact mask.
 
-    The views keep no own masks, so final masks are rendered from the elements alone.
+    The views' records have no masks, so final masks are rendered from the elements alone.
     """
     config = config or LoopConfig()
     objects = {}
@@ -128,7 +129,7 @@ class StageRecorder:
         elif isinstance(event, RoundDone) and event.round == 1:
             reached = STAGES[:2]
         elif isinstance(event, Finished):
-            reached = STAGES  # with no round at all, the object stays as it was lifted
+            reached = STAGES  # without rounds, the lifted object is the result
         else:
             return
         present = session.result().object(event.object)

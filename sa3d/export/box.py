@@ -23,7 +23,7 @@ from sa3d.results.object_volume import object_volume
 from sa3d.scene.scene import Scene
 
 _GAP = 3.0
-"""Voxels belong to one group if their distance is at most this many times the usual one."""
+"""Voxels belong to one group if their distance is at most this many times the usual distance."""
 _ANGLE_DIGITS = 2
 """Precision of the orientations that are tried: decimals of radians."""
 
@@ -149,7 +149,7 @@ def box_points(scene: Scene, segmentation: Segmentation, name: str, min_group: f
 
 
 def bounding_box(points: np.ndarray, *, upright: bool = False) -> Box:
-    """Return the box of least volume around points [N, 3], or that with one axis along z.
+    """Return the box of least volume around points [N, 3]; if ``upright``, with one axis along z.
 
     The axes are ordered by the frame: x is the one closest to the frame's x axis, and so on.
     """
@@ -235,5 +235,5 @@ def _groups(voxels: np.ndarray) -> np.ndarray:
 
 
 def _plain(value: float) -> str:
-    """Format without an exponent: command lines take a negative number with one for an option."""
+    """Format without an exponent: command lines would read ``-1e-05`` as an option."""
     return f"{round(value, 6) + 0.0:.6f}"  # no -0

@@ -47,7 +47,7 @@ class MeshConfig:
     """Density at the surface, per world unit; by default a share of the field's usual density at
     the surface that the depth maps show."""
     min_component: float = 0.05
-    """Loose parts that fewer pixels see than this share of the best seen part are dropped."""
+    """A loose part is dropped if fewer pixels show it than this share of the best seen part's."""
     smoothing: int = 3
     """Number of smoothing steps; smoothing does not shrink the mesh."""
     faces: int | None = 20_000
@@ -82,8 +82,8 @@ class PointCloudConfig:
     count: int | None = None
     """Number of points per object, evenly spread; fewer if the views do not see as many."""
     spacing: float | None = None
-    """Side of the cubes that get one point each, in units of the frame; instead of a count. By
-    default, one point per voxel of the mask grid."""
+    """Side of the cubes that get one point each, in units of the frame; instead of ``count``. By
+    default, each voxel of the mask grid gets one point."""
     neighbours: int = 16
     """Number of nearest surface voxels that define the normal of a point, and decide if a voxel is
     an outlier."""

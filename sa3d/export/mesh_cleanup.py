@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 _AGGRESSIONS = (5, 3, 1)
-"""Aggressiveness of edge collapse, tried in this order: a high one may tear thin parts."""
+"""Aggressiveness of edge collapse, tried in this order; a high value may tear thin parts."""
 _MORE_FACES = 1.5
 """Factor on the number of faces for the next attempts, if all of these tear the mesh."""
 
@@ -100,7 +100,7 @@ def decimated(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reduce a mesh to about ``target`` faces, or to as few as possible without tearing it.
 
-    By quadric error decimation (Garland and Heckbert 1997).
+    The method is quadric error decimation (Garland and Heckbert 1997).
     """
     import fast_simplification
 

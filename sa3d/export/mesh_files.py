@@ -106,7 +106,7 @@ def write_mesh(path: Path, mesh: Mesh) -> list[Path]:
     """
     files = mesh_files(path, textured=mesh.texture is not None)
     contents = _WRITERS[mesh_suffix(path)](path, mesh)
-    with contextlib.ExitStack() as stack:  # leaves in reverse: the file that names the others last
+    with contextlib.ExitStack() as stack:  # exits in reverse: the file that names others is last
         for file, content in zip(files, contents, strict=True):
             stack.enter_context(atomic_path(file)).write_bytes(content)
     return files
@@ -215,7 +215,7 @@ def save_stage(path: Path, mesh: Mesh, texture_name: str) -> None:
     Args:
         path: of the stage.
         mesh: to write.
-        texture_name: of the texture's file beside the stage, which is not written here.
+        texture_name: name of the texture's file beside the stage; this function does not write it.
 
     Raises:
         SA3DError: usd-core is not installed.

@@ -16,8 +16,8 @@ from sa3d.results.object_volume import ObjectVolume, cell_size
 from sa3d.scene.scene import Scene
 
 _SURFACE = 0.2
-"""Density at the surface as a share of the usual density at the depth maps' points: a ray that is
-half absorbed is already some way below the surface."""
+"""Density at the surface as a share of the usual density at the depth maps' points. These lie below
+the surface, where a ray is half absorbed."""
 _MOST_POINTS = 1 << 14
 """Number of seen points at which the density is evaluated, at most."""
 _NEARBY = 32
@@ -39,15 +39,15 @@ _WANTED = 0.25
 class Occupancy:
     """The occupancy of an object in [0, 1] on a lattice; the surface is at 0.5.
 
-    It is ``min(share, max(f(density), hidden))``, averaged over neighbouring lattice points, where
-    ``f`` is 0.5 at the density of the surface. So space is occupied where the object is probable,
-    and the field is dense or no camera sees.
+    The occupancy is ``min(share, max(f(density), hidden))``, averaged over neighbouring lattice
+    points, where ``f`` is 0.5 at the density of the surface. So space is occupied where the object
+    is probable, and where also the field is dense or no camera sees.
 
     Attributes:
         field: the radiance field.
         share: the object's volume.
-        hidden: the volume with, instead of the share, how surely a voxel is behind the surface.
-        log_level: the volume with, instead of the share, the logarithm of the surface's density.
+        hidden: the same volume; its ``share`` is the certainty that a voxel is behind the surface.
+        log_level: the same volume; its ``share`` is the logarithm of the surface's density.
         per_voxel: lattice points along the side of a voxel.
     """
 
@@ -95,9 +95,9 @@ def occupancy(
 ) -> Occupancy:
     """Compute the occupancy of an object.
 
-    A NeRF is undefined inside of things, and evidence there is random. So space that is behind the
-    surface for all cameras counts as inside, up to the convex hull of the seen points. Therefore an
-    unseen bottom is flat.
+    The density of a NeRF inside of things is undefined, and evidence there is random. So space that
+    is behind the surface for all cameras counts as inside, up to the convex hull of the seen
+    points. Therefore an unseen bottom is flat.
 
     Args:
         scene: prepared.
@@ -179,7 +179,7 @@ def _beyond_hull(positions: Tensor, points: SurfacePoints, keys: Tensor) -> Tens
     sure = points.positions[often.cpu()].double().numpy()
     try:
         equations = torch.from_numpy(ConvexHull(sure).equations).to(positions)
-    except (QhullError, ValueError):  # too few points, or all in a plane
+    except (QhullError, ValueError):  # there are too few points, or all lie in a plane
         return torch.full_like(positions[:, 0], -torch.inf)
     distances = [(part @ equations[:, :3].T).add_(equations[:, 3]).amax(-1)
                  for part in positions.split(1 << 14)]  # fmt: skip

@@ -132,7 +132,7 @@ def _cells(scene: Scene, seen: SurfacePoints, config: PointCloudConfig, scale: f
         return scene.grid.keys(seen.positions)
     high = float((seen.positions.amax(dim=0) - seen.positions.amin(dim=0)).max().clamp_min(1e-9))
     low = high / _FINEST
-    for _ in range(24):  # find the largest cubes that are at least as many as wanted
+    for _ in range(24):  # find the largest side that gives enough cubes
         middle = (low * high) ** 0.5
         enough = len(torch.unique(_cubes(seen.positions, middle))) >= config.count
         low, high = (middle, high) if enough else (low, middle)

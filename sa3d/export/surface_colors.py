@@ -16,7 +16,7 @@ from sa3d.results.object_volume import ObjectVolume, cell_size
 from sa3d.scene.scene import PreparedView, Scene
 
 _SHARPNESS = 6
-"""Exponent of a photo's weight: a large one selects the best photo, a small one blurs."""
+"""Exponent of a photo's weight; a large value selects the best photo, a small value blurs."""
 _GRAZING = 0.2
 """A photo does not count if the cosine of its angle to the normal is below this."""
 _BEHIND = 1.5
@@ -90,7 +90,7 @@ def _from_photos(
 def _seen_pixels(prepared: PreparedView, camera: Camera, points: Tensor, nearest: Tensor) -> Tensor:
     """Return the pixels of points [N, 3] in a photo, in grid_sample's coordinates, [N, 2].
 
-    Points that the photo does not show, since they are outside or hidden, get a value far outside.
+    Points that are outside the photo or hidden get a value far outside.
 
     Args:
         nearest: [N], least depth that the view must have to show the point.

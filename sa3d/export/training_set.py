@@ -81,7 +81,7 @@ def data_set_transforms(data: Path, views: Sequence[View]) -> dict[str, Any] | N
     """Read the data set's own ``transforms.json``, with absolute paths.
 
     Returns:
-        Its content; None if there is none, or it has another format or other views.
+        Its content; None if there is no such file, or it has another format or other views.
     """
     file = data if data.suffix == ".json" else data / "transforms.json"
     try:

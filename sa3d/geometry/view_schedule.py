@@ -15,7 +15,7 @@ def camera_distances(cameras: Sequence[Camera]) -> Tensor:
 
     A distance is that of the positions, divided by the median distance of all positions from their
     mean, plus the angle (radians) between the viewing directions. So half a turn around the object
-    and half a turn on the spot count about alike.
+    and half a turn in place count about the same.
     """
     positions = torch.stack([camera.position.float().cpu() for camera in cameras])
     forwards = torch.stack([camera.forward.float().cpu() for camera in cameras])

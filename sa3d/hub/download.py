@@ -22,7 +22,7 @@ def download(hub_id: str, option: str, folder: str, otherwise: str) -> Path:
         hub_id: the model, "owner/name".
         option: name of the keyword that takes the model, for messages.
         folder: name of the folder that messages suggest for a download by hand.
-        otherwise: what to do without these weights; it ends the messages.
+        otherwise: the end of messages: what to do without these weights.
 
     Returns:
         The folder with the files.

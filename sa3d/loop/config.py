@@ -27,8 +27,8 @@ class ConvergenceConfig:
     warn_agreement: float = 0.75
     """The verdict names views whose agreement is below this."""
     warn_outside: float = 0.15
-    """The verdict says so if more than this share of an object lies outside the prompted photos:
-    no user has confirmed that part, and agreement does not measure it (docs/stop.md)."""
+    """If more than this share of an object lies outside the prompted photos, the verdict warns: no
+    user has confirmed that part, and agreement does not measure it (docs/stop.md)."""
 
     def __post_init__(self) -> None:
         """Check all values.
@@ -54,12 +54,12 @@ class LoopConfig:
     min_agreement: float = 0.5
     """A view's mask is accepted only if its agreement (IoU) with the other views reaches this."""
     agreement_weight: float = 0.25
-    """Weight of a candidate mask's IoU with the other views beside its predicted IoU."""
+    """Weight of a candidate mask's agreement; its predicted IoU has the weight 1."""
     lam: float = 1.0
     """SA3D's lambda: an element is object where its evidence share exceeds lambda/(1+lambda)."""
     prior: float = 0.5
-    """Evidence share of an element without votes. With less, parts that the first view did not see
-    get no prompts (measured, see docs/adr/0003)."""
+    """Evidence share of an element without votes. With a smaller value, parts that the
+    first view did not see get no prompts (measured, see docs/adr/0003)."""
     prior_weight: float = 0.05
     """Weight of the prior in the result, in units of one fully lit pixel of evidence."""
     prompt_prior_weight: float = 1.0
@@ -69,15 +69,15 @@ class LoopConfig:
     """Elements farther from the lifted object than this share of its size start as background."""
     max_gap: float = 0.3
     """Neighbouring pixels farther apart in 3D than this share of the lifted object's size are not
-    connected: what touches the object only in the image is not part of it."""
+    connected, so a thing that touches the object only in the image is not part of the object."""
     user_confidence: float = 4.0
-    """Confidence of a view prompted by the user, beside 1 of a self-prompted one."""
+    """Confidence of a view prompted by the user; that of a self-prompted view is at most 1."""
     correction_confidence: float = 100.0
-    """Confidence where a user's correction contradicts all other views: it outweighs them."""
+    """Confidence of a user's correction where it contradicts all other views, to outweigh them."""
     neighbours: int = 4
-    """Number of views visited again around a corrected one, and around each whose mask changed."""
+    """Number of views visited again near each corrected view and each view whose mask changed."""
     inertia: float = 0.03
-    """A view's mask is replaced only by one whose agreement is better by this."""
+    """A new mask replaces the mask that a view voted for only if it agrees better by this."""
     held_out: float = 0.1
     """Share of the views that are held out: segmented and measured, but without a vote."""
     appearance_views: int = 8

@@ -28,7 +28,7 @@ def is_converged(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> bool
 def trust(done: RoundDone) -> float:
     """Return how far a round is believed, in [0, 1].
 
-    This is the mean of the held-out agreement and the agreement with the prompted views' masks.
+    Trust is the mean of the held-out agreement and the agreement with the prompted views' masks.
     Both fall from round to round in a loop that drifts away from the object.
     """
     unvoted = done.agreement if done.unvoted_agreement is None else done.unvoted_agreement
@@ -43,8 +43,8 @@ def best_tenth(agreements: Sequence[float]) -> float:
 def best_round(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> int:
     """Return the number of the round to keep, from 1; 0 for the lifted object.
 
-    That is the latest round, unless an earlier one is trusted clearly more. It is 0 if the views of
-    that round found no common object, or lost the user's object.
+    The latest round is kept, unless an earlier round has clearly more trust. If the views of the
+    kept round found no common object, or lost the user's object, the lifted object is kept.
     """
     if not rounds:
         return 0
@@ -65,8 +65,8 @@ def verdict(rounds: Sequence[RoundDone], chosen: int, converged: bool) -> str:
     """Describe the outcome of a loop in one sentence.
 
     Args:
-        chosen: the result of ``best_round``.
-        converged: whether the loop converged; else it stopped at the limit of rounds.
+        chosen: the round to keep, from ``best_round``.
+        converged: whether the loop converged; otherwise it stopped at the limit of rounds.
     """
     if not rounds:
         return "lifted from the prompted views alone"

@@ -24,10 +24,10 @@ _INERTIA = 0.0
 def correct(loop: ObjectLoop) -> Iterator[Event]:
     """Continue a loop after the prompts of some views, ``loop.state.pending_views``, have changed.
 
-    Corrected views vote with high confidence where they contradict all other views. A view that
-    lost its last prompt is visited like any other. The views nearest to the corrected ones are
-    visited again, then the nearest to each view whose mask changed, and so on; each view once.
-    Nothing else is done: no view is encoded again, and the field is not evaluated.
+    Corrected views vote with high confidence where they contradict all other views. A view whose
+    last prompt was removed is visited like any other view. Then the views nearest to the corrected
+    ones are visited again, and the views nearest to each view whose mask changed, and so on, but
+    each view only once. No view is encoded again, and the field is not evaluated.
 
     Raises:
         SA3DError: the segmenter finds nothing at a prompt.
@@ -39,7 +39,7 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
     prompted = set(state.prompted)
     go_on = state.finished is not None and state.finished.chosen_round > 0
     for index in sorted(prompted - state.records.keys()) if go_on else ():
-        visit([loop], index)  # its last prompt was removed
+        visit([loop], index)  # a prompt of this view was removed, and the record with it
     yield from _cast_corrections(loop, [i for i in views if i in prompted], number)
     state = loop.state
     if not go_on:
@@ -47,32 +47,32 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
         loop.begin_rounds()
         yield from run_rounds([loop])
         return
-    asked, changed = set(prompted), 0
+    visited, changed = set(prompted), 0
     waiting = [index for index in views if index not in prompted]
-    waiting += [index for index in _nearest(loop, views, asked) if index not in waiting]
+    waiting += [index for index in _nearest(loop, views, visited) if index not in waiting]
     while waiting:
         index = min(waiting, key=lambda one: float(loop.distances[one, views].min()))
         waiting.remove(index)
-        asked.add(index)
+        visited.add(index)
         old = state.records.get(index)
         visit([loop], index, inertia=_INERTIA)
         yield loop.view_done(index, number)
         if _changed(old, state.records[index]):
             changed += 1
-            waiting += [one for one in _nearest(loop, [index], asked) if one not in waiting]
+            waiting += [one for one in _nearest(loop, [index], visited) if one not in waiting]
     yield loop.end_round(number, before, changed, time.perf_counter() - started)
-    again = len(asked) - len(prompted)
+    again = len(visited) - len(prompted)
     converged = state.finished is not None and state.finished.converged
     verdict = f"corrected: {again} views asked again, {changed} of them changed"
     yield loop.finish(converged, number, verdict)
 
 
 def _cast_corrections(loop: ObjectLoop, views: Sequence[int], number: int) -> Sequence[Event]:
-    """Let the corrected views vote; return their events.
+    """Cast the votes of the corrected views; return their events.
 
-    A new mask that is much larger than the shown one is tried first. If the nearest views then
-    agree less than before, and little, the segmenter took something else, and the prompts are
-    segmented again with ``cautious=True``.
+    A new mask that is much larger than the shown one is checked by the nearest views. If their
+    agreement is then low, and lower than before, the segmenter found something else than the
+    object, and the prompts are segmented again with ``cautious=True``.
     """
     shown = {index: shown_mask(loop, index) for index in views}
     earlier, events = loop.state.copy(), []
@@ -98,7 +98,7 @@ def much_larger(mask: np.ndarray, shown: np.ndarray) -> bool:
 def _neighbours_agree(
     loop: ObjectLoop, views: Sequence[int], earlier: Mapping[int, ViewRecord]
 ) -> bool:
-    """Return whether the views nearest to corrected ones agree; the state stays as it is."""
+    """Return whether the views nearest to corrected ones agree; do not change the state."""
     corrected = loop.state
     loop.state = corrected.copy()
     near = _nearest(loop, views, set(corrected.prompted))
@@ -116,13 +116,13 @@ def shown_mask(loop: ObjectLoop, index: int) -> np.ndarray:
     return with_own_mask(rendered, loop.state.records.get(index))
 
 
-def _nearest(loop: ObjectLoop, views: Sequence[int], asked: set[int]) -> list[int]:
-    """Return the views nearest to any of ``views``, without those asked before."""
+def _nearest(loop: ObjectLoop, views: Sequence[int], visited: set[int]) -> list[int]:
+    """Return the views nearest to any of ``views``, without those in ``visited``."""
     near: dict[int, None] = {}
     for index in views:
         order = loop.distances[index].argsort(stable=True).tolist()
         near |= dict.fromkeys([one for one in order if one != index][: loop.config.neighbours])
-    return [index for index in near if index not in asked]
+    return [index for index in near if index not in visited]
 
 
 def _changed(old: ViewRecord | None, new: ViewRecord) -> bool:

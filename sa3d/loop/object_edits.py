@@ -22,15 +22,15 @@ from sa3d.voting.mask_rendering import agreement
 from sa3d.voting.user_prompts import predict_from_prompts
 
 _WHOLE = 0.9
-"""A mask with more than this share of an object's mask is the whole object, not a part."""
+"""A mask that covers more than this share of an object's mask is the whole object, not a part."""
 _SILENT = ("held out", "rejected", "no prompt", "unseen")
 """Outcomes without a vote, the most informative first."""
 
 
 def merge(loops: Sequence[ObjectLoop], name: str) -> ObjectLoop:
-    """Return a new object merged from several finished ones, which stay as they are.
+    """Return a new object merged from several finished objects, which do not change.
 
-    In a view in which one of them has no vote, its rendered mask is used.
+    Where an object has no vote in a view, its rendered mask is used.
     """
     started, first = time.perf_counter(), loops[0]
     prompts = _merged_prompts(loops, name)
@@ -54,10 +54,10 @@ def merge(loops: Sequence[ObjectLoop], name: str) -> ObjectLoop:
 
 
 def split_off(whole: ObjectLoop, prompts: Sequence[Prompt], name: str) -> ObjectLoop:
-    """Return a new object for the part of ``whole`` that prompts mark; its rounds are still to run.
+    """Return a new object for the part of ``whole`` that prompts mark; its rounds have not run yet.
 
-    In the prompted views the part is the segmenter's mask inside the mask of the whole, and the
-    whole is corrected by it. After the part's rounds call ``remove_part``.
+    In the prompted views, the part is the segmenter's mask inside the mask of the whole, and is
+    removed from the mask of the whole. After the part's rounds, call ``remove_part``.
 
     Args:
         prompts: on the part, of the object ``name``, in one or more views.
@@ -86,7 +86,8 @@ def split_off(whole: ObjectLoop, prompts: Sequence[Prompt], name: str) -> Object
         whole.encode(index)
         whole.vote_with_mask(index, rest, 1.0, corrected)
     whole.state.measure_extent()
-    whole.state.recount_votes(dict(whole.state.votes))  # the part may be deleted before it is done
+    # The part may be removed before its rounds end.
+    whole.state.recount_votes(dict(whole.state.votes))
     return part
 
 
@@ -117,7 +118,7 @@ def remove_part(whole: ObjectLoop, part: ObjectLoop) -> Iterator[Event]:
 
 
 def _replace_mask(loop: ObjectLoop, index: int, mask: np.ndarray) -> None:
-    """Replace a view's mask by another one [H, W], in its record and in its vote if it has one."""
+    """Replace a view's mask by ``mask`` [H, W], in its record and in its vote, if there is one."""
     state = loop.state
     state.records[index] = replace(state.records[index], mask=mask)
     if state.retract_vote(index) is not None:

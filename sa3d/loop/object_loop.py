@@ -57,7 +57,7 @@ class ObjectLoop:
         self.state.held_out = held_out_views(order, config.held_out)
 
     def lift(self) -> Iterator[Event]:
-        """Lift the object: let the prompted views vote, unless that was done before.
+        """Lift the object: cast the votes of the prompted views, unless they were cast before.
 
         Raises:
             SA3DError: the segmenter finds nothing at a prompt, or see ``measure_lifted``.
@@ -69,7 +69,7 @@ class ObjectLoop:
             self.begin_rounds()
 
     def measure_lifted(self) -> None:
-        """Measure the extent of the lifted object; all prompted views have voted.
+        """Measure the extent of the lifted object, after all prompted views have voted.
 
         Raises:
             SA3DError: the object covers no element, or is smaller than a ray's pixel.
@@ -88,7 +88,7 @@ class ObjectLoop:
         self.state.measure_extent()
 
     def begin_rounds(self) -> None:
-        """Prepare rounds over the views that are not prompted; all prompted views have voted."""
+        """Prepare rounds over the other views, after all prompted views have voted."""
         state = self.state
         order = outward_order([view.camera for view in self.scene.views], state.prompted)
         lifted = {i: r for i, r in state.records.items() if r.outcome == "prompted"}
@@ -101,8 +101,8 @@ class ObjectLoop:
     def finish(self, converged: bool, chosen_round: int, verdict: str) -> Finished:
         """Record and return the outcome, with held-out agreement and doubtful views in its verdict.
 
-        All votes are counted again: a retracted vote leaves rounding errors behind, which decide
-        undecided elements, and which a saved result does not have when it is resumed.
+        All votes are counted again, because a retracted vote leaves rounding errors. They would
+        decide undecided elements, and a saved result that is resumed would not have them.
         """
         state, names = self.state, [view.name for view in self.scene.views]
         state.recount_votes(dict(state.votes))
@@ -121,7 +121,7 @@ class ObjectLoop:
         return state.finished
 
     def result(self) -> ObjectResult:
-        """Return the object as it stands."""
+        """Return the object in its present state."""
         state, finished = self.state, self.state.finished
         return ObjectResult(
             name=self.name,
@@ -136,7 +136,7 @@ class ObjectLoop:
         )
 
     def _evidence_in_result(self) -> Evidence:
-        """Return the evidence, with the doubt about far elements weighted as the result's prior."""
+        """Return the evidence; scale the doubt to the weight of the result's prior."""
         seen, config = self.state.evidence.snapshot(), self.config
         if self._result_evidence is None or self._result_evidence[0] is not seen.total:
             doubt = DOUBT * (config.prompt_prior_weight - config.prior_weight)
@@ -145,9 +145,10 @@ class ObjectLoop:
         return self._result_evidence[1].snapshot()
 
     def resume(self, one: ObjectResult) -> None:
-        """Restore the state that ended with this result, bit for bit, by casting its votes again.
+        """Restore the state of a result, bit for bit, by casting its votes again.
 
-        Views prompted since are pending corrections. A lift that was stopped begins again.
+        Views that were prompted after the object had finished are pending corrections. A lift that
+        was stopped begins again.
         """
         state = self.state
         lifted = {index for index, record in one.views.items() if record.outcome == "prompted"}
@@ -177,7 +178,7 @@ class ObjectLoop:
         *,
         cautious: bool = False,
     ) -> ViewDone:
-        """Segment a prompted view and let it vote, in round ``number``.
+        """Segment a prompted view and cast its vote, in round ``number``.
 
         Args:
             before: [H, W] in [0, 1], the mask that the prompts correct.
@@ -200,7 +201,7 @@ class ObjectLoop:
     def vote_with_mask(
         self, index: int, mask: np.ndarray, score: float, corrected: np.ndarray | None = None
     ) -> None:
-        """Let a prompted view, the segmenter's current image, vote for a mask [H, W] bool."""
+        """Cast a prompted view's vote for a mask [H, W] bool; the segmenter's image is the view."""
         state = self.state
         state.appearance.learn(self.segmenter, index, mask)
         state.retract_vote(index)
@@ -263,7 +264,7 @@ class ObjectLoop:
     def confidence(self, probability: Tensor, known: Tensor) -> float:
         """Return the confidence of a view's vote, in [0.1, 1].
 
-        It is the share of the rendered mask that rests on evidence rather than on the prior.
+        The confidence is the share of the rendered mask that rests on evidence, not on the prior.
 
         Args:
             probability: [h, w], the rendered mask that the prompts were made of.

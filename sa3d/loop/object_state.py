@@ -20,8 +20,8 @@ from sa3d.voting.extent import Extent, beyond_clear_edges, object_surface
 from sa3d.voting.mask_rendering import RenderedMask, agreement, at_photo_size, render_mask
 
 DOUBT = 0.5
-"""Evidence against elements out of reach, in units of the prior's weight. It makes elements without
-other votes background."""
+"""Evidence against elements out of reach, in units of the prior's weight. Elements without other
+votes become background."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Progress:
 
     Attributes:
         order: the views of a round, in the order of visits.
-        earlier_rounds: number of rounds of the object before the first of these.
+        earlier_rounds: number of the object's rounds before this progress began.
         snapshots: records, votes and appearance before the first round (of prompted views only),
             and after each round since.
         position: number of views visited in the present round.
@@ -73,10 +73,9 @@ class ObjectState:
         votes: by view index; a view has at most one vote.
         rounds: the reports of all rounds.
         finished: the outcome; None until the loop has finished.
-        pending_views: views whose prompts changed since the loop finished; None before it has.
+        pending_views: views whose prompts changed since the loop finished; None before that.
         progress: of the rounds; None before the first and after the last.
-        split_from: name of the object from which this one is being split off; None when the split
-            is done.
+        split_from: name of the object that this object is being split off from; otherwise None.
     """
 
     scene: Scene
@@ -233,9 +232,9 @@ class ObjectState:
     def measure_extent(self) -> None:
         """Measure the object's extent in the prompted views, and find the elements out of reach.
 
-        A box or a drawn mask says where the object ends, clicks do not. The votes of the prompted
+        A box or a drawn mask shows where the object ends; clicks do not. The votes of the prompted
         views are cast again, without pixels that show something behind the object through a hole
-        in it, such as a handle.
+        in the object, such as a handle.
         """
         prompted = sorted(i for i, r in self.records.items() if r.outcome == "prompted")
         masks = {index: self.votes[index].mask.cpu() > 0.5 for index in prompted}
@@ -263,11 +262,11 @@ class ObjectState:
         return self.extent.grown(self.config.reach * self.extent.size)
 
     def mask_to_rays(self, index: int, mask: np.ndarray) -> Tensor:
-        """A mask [H, W] at operator resolution: share of each pixel covered, [R]."""
+        """Return the share of each ray's pixel that a mask [H, W] covers: [R]."""
         return self.scene.prepared(index).mask_to_rays(mask).to(self.scene.device)
 
 
 def _without(prompts: Sequence[Prompt], others: Sequence[Prompt]) -> list[Prompt]:
-    """Return the prompts that are not in ``others``, by identity: equal ones may be there twice."""
+    """Return the prompts that are not in ``others``, by identity: equal prompts may occur twice."""
     excluded = {id(prompt) for prompt in others}
     return [prompt for prompt in prompts if id(prompt) not in excluded]

@@ -1,4 +1,4 @@
-"""Preview of prompts: the mask that they would give in their view, before it is lifted."""
+"""Preview of prompts: the mask that they would give in their view, before any vote."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PromptPreview:
     Attributes:
         view: the view's index.
         mask: [H, W] bool.
-        score: its predicted IoU.
+        score: the mask's predicted IoU.
         candidates: the segmenter's three candidates, to choose from by ``Prompt.candidate``; None
             if there is no choice (the prompt is a mask, or a click that corrects one).
         uncertain: whether the mask is so much larger than the shown one that the nearest views

@@ -1,8 +1,8 @@
 """Rounds: visits of all views that are not prompted, until each object has converged.
 
-All objects are segmented in one pass. A view's encoding is loaded once, and the masks of all
-objects are rendered and voted with by one sparse product; only the segmenter's decoder is asked
-for every object.
+All objects are segmented in one pass. A view's encoding is loaded once. The masks of all
+objects are rendered by one sparse product, and so are their votes cast. Only the segmenter's
+decoder runs once for each object.
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ def segment_object(loop: ObjectLoop) -> Iterator[Event]:
 def run_rounds(loops: Sequence[ObjectLoop]) -> Iterator[Event]:
     """Run the rounds that ``ObjectLoop.begin_rounds`` began, for all objects side by side.
 
-    In each step every object visits the next view of its own outward order. Objects with the same
-    next view, as those prompted in the same views, visit it together. The result is the same as of
-    one object after the other, bit for bit. Stopped rounds are continued.
+    In each step, every object visits the next view of its own outward order. Objects that have the
+    same next view visit that view together; this is so if they were prompted in the same views. The
+    result is, bit for bit, that of segmenting one object after the other. A call after a stop
+    continues the rounds.
 
-    Each object keeps the round that is trusted most, or the lifted object if none is trusted.
+    Each object keeps the round with the most trust, or the lifted object if no round is trusted.
     """
     for loop in loops:
         if (progress := loop.state.progress) is not None and progress.labels_before is not None:
@@ -136,13 +137,13 @@ class _Prediction:
 def visit(loops: Sequence[ObjectLoop], index: int, *, inertia: float | None = None) -> None:
     """Visit a view for several objects: segment each, and replace the view's votes.
 
-    The result of each object is exactly as if it were alone. States change only after all objects
-    are segmented.
+    Each object gets exactly the result that it would get alone. States change only after all
+    objects are segmented.
 
     Args:
         loops: of different objects, in one scene, with one segmenter and equal settings.
         index: the view.
-        inertia: see ``LoopConfig``; that of the loops by default.
+        inertia: see ``LoopConfig``; by default the value in the settings of the loops.
     """
     scene, config = loops[0].scene, loops[0].config
     operator = scene.prepared(index).operator
@@ -183,7 +184,7 @@ def _evidence_of_others(loops: Sequence[ObjectLoop], index: int) -> list[Evidenc
     sums = splat_votes(operator, [loops[position].state.votes[index] for position in own])
     for position, vote in zip(own, sums, strict=True):
         whole = seen[position]
-        # Float subtraction may leave a trace below zero.
+        # Float subtraction may leave values slightly below zero.
         seen[position] = Evidence(
             (whole.object - vote.object).clamp_min(0), (whole.total - vote.total).clamp_min(0)
         )
@@ -236,10 +237,10 @@ def _segmented(loop: ObjectLoop, index: int, predicted: _Prediction, inertia: fl
 def gate(
     agreement: float, voted: float | None, *, min_agreement: float, inertia: float
 ) -> Literal["keep", "accept", "reject"]:
-    """Decide about a view's new mask, by agreements (IoU) with the other views.
+    """Decide by agreement (IoU) with the other views whether to accept a view's new mask.
 
-    A mask that voted and still passes the gate is replaced only by one that agrees better by
-    ``inertia``. That is what keeps rounds from going in a circle (docs/stop.md).
+    If the view has voted for a mask that still passes the gate, the new mask replaces it only if it
+    agrees better by ``inertia``. This keeps rounds from repeating in a cycle (docs/stop.md).
 
     Args:
         agreement: of the new mask.

@@ -1,9 +1,9 @@
 """Session: prompts in, events out, and a segmentation at the end.
 
-Every change to a session is remembered in its ``history``, as a ``SessionChange`` that takes it
-back. The history may be a client's own (``Session(..., history=history)``). The client then makes
-one undoable action of several changes to the session and of its own state with
-``History.group``; see ``sa3d.base.history`` for an example.
+Every change to a session is recorded in its ``history``, as a ``SessionChange`` that undoes the
+change. A client may pass its own history (``Session(..., history=history)``). With
+``History.group`` it can then combine changes to the session and to its own state into one undoable
+action; see ``sa3d.base.history`` for an example.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class SessionChange:
     colors: Mapping[str, Color]
 
     def swap(self) -> SessionChange:
-        """Make the objects what they were; return the change that reverses this."""
+        """Restore the objects; return the change that reverses this."""
         reverse = self.session._change(self.states)
         self.session._restore(self.states, self.order, self.colors)
         return reverse
@@ -54,11 +54,11 @@ class SessionChange:
 class Session:
     """Session that segments and corrects objects in a prepared scene.
 
-    The field is never evaluated here: the scene's operators hold all that is needed of it.
+    The field is never evaluated here: the scene's operators contain all that is needed.
 
-    Prompts added to an object that ``run`` has finished are corrections: the views they are in
-    count fully, the views nearest to them are visited again, and everything else stays. Every
-    action can be undone and redone, bit for bit.
+    Prompts added to an object that ``run`` has finished are corrections: their views vote again,
+    with high confidence, and the views nearest to them are visited again. Other views do not
+    change. Every action can be undone and redone, bit for bit.
 
     Attributes:
         scene: the prepared scene.
@@ -77,7 +77,7 @@ class Session:
         """Begin without objects.
 
         Args:
-            history: where changes are remembered; one of the session's own by default.
+            history: records the changes; by default, the session has its own history.
         """
         self.scene, self.segmenter, self.config = scene, segmenter, config or LoopConfig()
         self.history = history or History()
@@ -124,7 +124,7 @@ class Session:
         """Continue a segmentation as if it had been made in this session; this cannot be undone.
 
         Raises:
-            SA3DError: it belongs to another scene, or an object's name is taken.
+            SA3DError: the segmentation belongs to another scene, or an object's name is taken.
         """
         if segmentation.scene_key != self.scene.key:
             raise SA3DError("this segmentation was made in another scene: open that scene")
@@ -136,7 +136,7 @@ class Session:
             self._add(name, loop, segmentation.colors[name])
 
     def remove_prompt(self, name: str, position: int) -> None:
-        """Remove a prompt of an object, and with its last prompt the object.
+        """Remove a prompt of an object; if it was the last prompt, remove the object.
 
         Args:
             name: of the object.
@@ -198,8 +198,8 @@ class Session:
 
         Args:
             names: of the objects.
-            into: the name of the merged object: a new one or one of ``names``. It gets the place
-                and the color of the first.
+            into: the name of the merged object: a new one or one of ``names``. The merged object
+                gets the place and the color of the first object.
 
         Raises:
             SA3DError: there are fewer than two objects, one is unknown or not finished, or the name
@@ -252,7 +252,9 @@ class Session:
         return list(self._loops[name].state.prompts) if name in self._loops else []
 
     def preview(self, prompts: Sequence[Prompt]) -> PromptPreview:
-        """Return what prompts of one object would mark in the last one's view; add nothing.
+        """Return the mask that prompts of one object would give, without adding the prompts.
+
+        The mask is that of the last prompt's view.
 
         Raises:
             SA3DError: a view is unknown, or the segmenter finds nothing at the prompts.
@@ -297,11 +299,11 @@ class Session:
         return self.history.redo()
 
     def take_back(self) -> None:
-        """Undo the last action because it failed; it cannot be redone."""
+        """Undo the last action because it failed; the action cannot be redone."""
         self.history.take_back()
 
     def result(self) -> Segmentation:
-        """Return the segmentation as it stands."""
+        """Return the segmentation in its present state."""
         return Segmentation(
             scene_key=self.scene.key,
             elements=self.scene.elements,
@@ -315,7 +317,7 @@ class Session:
         )
 
     def _merged_prompts(self, prompts: Sequence[Prompt]) -> dict[str, list[Prompt]]:
-        """Return all prompts of the objects that more prompts are for, by name.
+        """Return old and new prompts together, for each object that has new ones, by name.
 
         Raises:
             SA3DError: see ``add_prompts``.
@@ -345,14 +347,14 @@ class Session:
         return name in self._loops and self._loops[name].state.begun
 
     def _new_loop(self, name: str, prompts: Sequence[Prompt]) -> ObjectLoop:
-        """Make a loop that has not begun; it is not among the session's objects yet."""
+        """Make a loop that has not begun, without adding it to the session's objects."""
         return ObjectLoop(self.scene, self.segmenter, name, prompts, self.config)
 
     def _add(self, name: str, loop: ObjectLoop, color: Color | None = None) -> None:
-        """Add an object, or replace the one of its name, which keeps its color.
+        """Add an object, or replace the object of this name and keep its color.
 
         Args:
-            color: of a new object; the first free one by default.
+            color: of a new object; by default, the first free color.
         """
         self._loops[name] = loop
         if name not in self._colors:
@@ -389,7 +391,7 @@ class Session:
         return loop
 
     def _change(self, names: Iterable[str]) -> SessionChange:
-        """Return the change that brings the present state of some objects back.
+        """Return the change that restores the present state of some objects.
 
         A part and the object that it is split off from change together, so both are copied.
         """

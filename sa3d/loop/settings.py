@@ -1,7 +1,7 @@
 """Settings, and presets: TOML files with values for the dataclasses of the settings.
 
-Values are put into dataclasses by our own ``with_values``, not by ``cattrs``: the core depends on
-torch and NumPy only, and its errors name the key in the file and the values that it may have.
+``with_values`` puts values into dataclasses. ``cattrs`` is not used, since the core depends on
+torch and NumPy only, and since errors must name the key in the file and its possible values.
 """
 
 from __future__ import annotations

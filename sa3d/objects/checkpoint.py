@@ -30,7 +30,7 @@ from sa3d.objects.segmentation import ObjectResult, Segmentation, ViewRecord
 from sa3d.scene.elements import Elements, MaskGrid
 
 _REMOVED_FROM_RECORDS = ("fold_agreement",)
-"""Keys of views' records that segmentations saved before 2026-12 have; not read."""
+"""Keys of views' records in segmentations saved before 2026-12; they are not read."""
 _BITMAPS = {"mask": "", "corrected": "_corrected"}
 """Bitmaps of a view's record, and the endings of their files' names."""
 
@@ -52,9 +52,8 @@ def save_segmentation(
 ) -> None:
     """Write ``segmentation.json``, ``elements.npz`` and ``masks/<object>/<view index>.png``.
 
-    Where the user overruled other views: ``masks/<object>/<view index>_corrected.png``.
-
-    The folder is written atomically: it is complete, or it does not appear.
+    ``masks/<object>/<view index>_corrected.png`` has the pixels where the user overruled other
+    views. The folder is written atomically: it is complete, or it does not appear.
 
     Args:
         provenance: any JSON values: run, data, segmenter and settings.
@@ -80,7 +79,7 @@ def load_segmentation(folder: Path, device: str | torch.device = "cpu") -> Saved
     """Load a segmentation exactly as ``save_segmentation`` wrote it.
 
     Raises:
-        SA3DError: it is missing, damaged, or of an unknown version.
+        SA3DError: the segmentation is missing, damaged, or of an unknown version.
     """
     manifest = read_manifest(folder)
     try:

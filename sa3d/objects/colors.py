@@ -33,7 +33,7 @@ def object_color(number: int) -> Color:
 
 
 def free_color(used: Collection[Color]) -> Color:
-    """Return the first color that is not used; with all eight in use, one is used again."""
+    """Return the first color that is not used; if all eight are in use, repeat one."""
     free = (color for color in COLORS if color not in used)
     return next(free, object_color(len(used)))
 
@@ -56,7 +56,7 @@ def parse_color(text: str) -> Color:
     """Parse a color written as ``#rrggbb`` or ``r,g,b``.
 
     Raises:
-        SA3DError: it is neither.
+        SA3DError: the text has neither form.
     """
     if re.fullmatch("#[0-9a-fA-F]{6}", text):
         red, green, blue = bytes.fromhex(text[1:])
@@ -71,7 +71,7 @@ def checked_color(color: Color) -> Color:
     """Return a color as integers.
 
     Raises:
-        SA3DError: it is not three whole numbers from 0 to 255.
+        SA3DError: the color is not three whole numbers from 0 to 255.
     """
     if len(color) != 3 or not all(0 <= value <= 255 and value == int(value) for value in color):
         raise SA3DError(

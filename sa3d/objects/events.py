@@ -11,7 +11,7 @@ Outcome = Literal["prompted", "accepted", "rejected", "held out", "unseen", "no 
 - "prompted": the user prompted the view; it votes.
 - "accepted": its mask passed the gate; it votes.
 - "rejected": its mask agrees too little with the other views; no vote.
-- "held out": it is measured, and never votes.
+- "held out": its mask is measured; it never votes.
 - "unseen": the rendered mask is empty.
 - "no prompt": no pixel of the rendered mask is certain enough for a self-prompt.
 """
@@ -23,7 +23,7 @@ class RoundStarted:
 
     Attributes:
         round: counts from 1; round 0 is that of the prompted views.
-        views: number of views still to visit in it.
+        views: number of views still to visit in this round.
     """
 
     object: str
@@ -56,12 +56,12 @@ class RoundDone:
 
     Attributes:
         flips: number of elements that became object or background in this round.
-        labelled: number of the object's elements after it.
+        labelled: number of the object's elements after the round.
         accepted, rejected: number of views with this outcome.
         agreement: mean agreement of the accepted views.
         unvoted_agreement: mean agreement of the held-out views; None if there are none.
-        best_agreement: best-tenth agreement of accepted and held-out views; 0 in results that were
-            saved before it was measured.
+        best_agreement: best-tenth agreement of accepted and held-out views; 0 in old saved
+            results, which lack this number.
         prompt_agreement: mean agreement of the prompted views with all other views.
         changed_views: number of views whose outcome changed.
         seconds: duration of the round.
@@ -86,7 +86,7 @@ class Finished:
     """The loop of one object finished.
 
     Attributes:
-        converged: False if it stopped at the limit of rounds.
+        converged: False if the loop stopped at the limit of rounds.
         rounds: number of rounds.
         chosen_round: the round that was kept, from 1; 0 for the lifted object.
         verdict: the outcome in one sentence.

@@ -13,7 +13,7 @@ from sa3d.objects.colors import Color, object_color, object_colors
 from sa3d.objects.events import RoundDone
 
 FORMAT_VERSION = 2
-"""Version 1 lacks why the views' outcomes are what they are, and how the loop ended."""
+"""Version 1 lacks the reasons for the views' outcomes, and the outcome of the loop."""
 _READABLE = (1, 2)
 
 MANIFEST = "segmentation.json"
@@ -28,8 +28,8 @@ class ObjectSummary:
     """One object of a saved segmentation.
 
     Attributes:
-        elements: how many elements carry its label.
-        prompts: how many prompts it was made from.
+        elements: number of elements with the object's label.
+        prompts: number of the object's prompts.
     """
 
     name: str
@@ -42,7 +42,7 @@ class ObjectSummary:
 
 @dataclass(frozen=True)
 class SegmentationSummary:
-    """A saved segmentation in numbers and words; ``provenance`` is as its maker wrote it."""
+    """Summary of a saved segmentation; ``provenance`` is as it was saved."""
 
     objects: tuple[ObjectSummary, ...]
     provenance: dict[str, Any]
@@ -54,7 +54,7 @@ def is_segmentation(folder: Path) -> bool:
 
 
 def refuse_to_replace(folder: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that ``save_segmentation`` would refuse to replace, before any work is done.
+    """Check that ``save_segmentation`` may write a folder, before any work is done.
 
     Raises:
         SA3DError: the folder exists and may not be replaced.
@@ -63,7 +63,7 @@ def refuse_to_replace(folder: Path, *, overwrite: bool) -> None:
 
 
 def is_part(entry: Path) -> bool:
-    """Return whether a file or folder is one that a saved segmentation consists of."""
+    """Return whether a file or folder is part of a saved segmentation."""
     return entry.name in (MANIFEST, ARRAYS, MASKS, *REPORTS)
 
 
@@ -71,7 +71,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Read ``segmentation.json``.
 
     Raises:
-        SA3DError: it is missing, damaged, or has a format that this version does not read.
+        SA3DError: the file is missing, damaged, or has a format that this version does not read.
     """
     path = folder / MANIFEST
     try:
@@ -97,12 +97,13 @@ def own_color(entry: dict[str, Any], number: int) -> Color:
 
 
 def read_summary(folder: Path) -> SegmentationSummary:
-    """Read what ``sa3d info`` prints of a saved segmentation.
+    """Read the summary of a saved segmentation, as ``sa3d info`` prints it.
 
-    Neither torch nor the views' masks are loaded: this takes a tenth of ``load_segmentation``.
+    Neither torch nor the views' masks are loaded, so this takes a tenth of the time of
+    ``load_segmentation``.
 
     Raises:
-        SA3DError: missing, damaged, or written by another version.
+        SA3DError: the segmentation is missing, damaged, or of another version.
     """
     manifest = read_manifest(folder)
     try:

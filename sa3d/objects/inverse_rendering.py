@@ -5,8 +5,8 @@ SA3D (Cen et al. 2023, eq. 4-6) minimises over the mask grid ``V``, per view wit
     L(V) = - sum_p S(p) m(p) + lambda sum_p (1 - S(p)) m(p),      m = W V.
 
 ``L`` is linear in ``V``: one gradient step *is* the vote ``V += W^T (S - lambda (1 - S))``. We keep
-the two sums apart, evidence for the object ``F = sum W^T S`` and in total ``T = sum W^T 1``; the
-step is ``(1 + lambda) F - lambda T``, positive exactly where ``F / T > lambda / (1 + lambda)``.
+two sums, the evidence for the object ``F = sum W^T S`` and all evidence ``T = sum W^T 1``. The step
+is ``(1 + lambda) F - lambda T``, positive exactly where ``F / T > lambda / (1 + lambda)``.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Evidence:
         for whole, part in ((self.object, local.object), (self.total, local.total)):
             if sign > 0:
                 whole.index_add_(0, seen, part)
-            else:  # float subtraction may leave a trace below zero
+            else:  # float subtraction may leave values slightly below zero
                 whole[seen] = (whole[seen] - part).clamp_min(0)
 
     def at(self, element_ids: Tensor) -> Evidence:

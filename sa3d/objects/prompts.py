@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 class PromptKeywords(TypedDict, total=False):
     """The keywords of a prompt beside its view and its object; every one is optional.
 
-    Functions that take them say ``**keywords: Unpack[PromptKeywords]``.
+    Functions that take these keywords declare ``**keywords: Unpack[PromptKeywords]``.
 
     Attributes:
-        points: pixels ``[(x, y), ...]`` of the photo at its own size, (0, 0) top left; an array
-            [N, 2] will do.
+        points: pixels ``[(x, y), ...]`` of the photo at its own size, (0, 0) top left; or an
+            array [N, 2].
         labels: one per point, 1 on the object, 0 beside it; all 1 by default.
         box: ``(x0, y0, x1, y1)`` around the object, pixels, corners included.
-        mask: array [H, W], non-zero on the object, or the file of such an image, or of one that is
-            transparent beside the object.
+        mask: array [H, W], non-zero on the object; or the file of such an image, or of an image
+            that is transparent beside the object.
         text: words that name the object; a detector finds them.
-        candidate: 0, 1 or 2 takes this one of the segmenter's three candidates for points and a
-            box; by default the one the segmenter scores best.
+        candidate: index (0, 1 or 2) of the candidate mask to use, of the segmenter's three for
+            points and a box; by default, the candidate with the best score.
     """
 
     points: Sequence[tuple[float, float]] | np.ndarray
@@ -54,7 +54,7 @@ class Prompt:
         >>> Prompt("frame_00024.jpg", "mug", points=((412, 233),))
 
     Attributes:
-        view: name of the view; empty with words alone, which are then looked for in several views.
+        view: name of the view; empty for words alone, which are then searched in several views.
         object: name of the object the prompt belongs to.
         points: (x, y) pixel indices at the photo's own size.
         labels: 1 on the object, 0 beside it, one per point; all 1 if left out.
@@ -62,8 +62,8 @@ class Prompt:
         mask: PNG (or any image) of the photo's size, non-zero on the object, or opaque on the
             object if any of it is transparent; or an array [H, W].
         text: words that name the object.
-        candidate: 0, 1 or 2 takes this one of the segmenter's three candidates for points and a
-            box; None takes the one the segmenter scores best.
+        candidate: index (0, 1 or 2) of the candidate mask to use, of the segmenter's three for
+            points and a box; None for the candidate with the best score.
     """
 
     view: str
@@ -125,13 +125,13 @@ class Prompt:
         object: str = DEFAULT_OBJECT,
         **keywords: Unpack[PromptKeywords],
     ) -> Prompt:
-        """Make a prompt from a caller's keywords, as ``segment`` takes them; checks their kinds.
+        """Make a prompt from a caller's keywords, as ``segment`` takes them; check their types.
 
         Example:
             >>> Prompt.from_keywords("frame_00024.jpg", "mug", points=np.array([[412, 233]]))
 
         Args:
-            view: name of the view; None only with words alone.
+            view: name of the view; may be None for words alone.
             object: name of the object.
             keywords: see ``PromptKeywords``.
 
@@ -190,7 +190,7 @@ class Prompt:
                 raise SA3DError(f"{where}: object point ({x:g}, {y:g}) lies outside the box")
 
     def load_mask(self, width: int, height: int) -> np.ndarray | None:
-        """Return the mask, bool [H, W], read from its file if need be; None if there is none.
+        """Return the mask, bool [H, W], from the array or the file; None if there is no mask.
 
         Raises:
             SA3DError: the mask is unreadable, of another size, or empty.
@@ -275,7 +275,7 @@ def load_prompts(path: Path) -> list[Prompt]:
     """Read ``prompts.json``: ``{"prompts": [{"view": ..., ...}, ...]}``.
 
     Raises:
-        SA3DError: missing, not JSON, or no prompts in it.
+        SA3DError: the file is missing, is not JSON, or has no prompts.
     """
     try:
         content = json.loads(path.read_text())
@@ -312,7 +312,7 @@ def prompts_in_views(prompts: Sequence[Prompt], views: Sequence[View]) -> list[P
 
 
 def check_marks_object(prompts: Sequence[Prompt]) -> None:
-    """Check that the prompts for one object in one view mark it, not only what is beside it.
+    """Check that the prompts for one object in one view mark more than background.
 
     Raises:
         SA3DError: there are background points only.
@@ -341,7 +341,7 @@ def check_together(prompts: Sequence[Prompt]) -> None:
 
 
 def _mask_values(image: Image) -> np.ndarray:
-    """Return an image in grey, uint8 [H, W], or if it is partly transparent, its opaque pixels."""
+    """Return an image in grey, [H, W]; if any pixel is transparent, its opaque pixels instead."""
     if image.has_transparency_data:
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))
         if (alpha < 255).any():
@@ -365,7 +365,7 @@ def _check_on_mask(prompt: Prompt, mask: np.ndarray | None) -> None:
 
 
 def _array(name: str, given: Any, example: str, shape: tuple[int, ...]) -> list[Any]:
-    """Return what a caller gave as nested lists of floats of a shape; -1 takes any number.
+    """Convert a caller's value to nested lists of floats of a shape; -1 allows any length.
 
     Raises:
         SA3DError: the value has another shape, or is not of numbers.
@@ -383,7 +383,7 @@ def _array(name: str, given: Any, example: str, shape: tuple[int, ...]) -> list[
 
 
 def _labels(given: Any) -> tuple[int, ...]:
-    """Return labels as integers where they are 1 or 0; others stay, for ``Prompt`` to refuse.
+    """Return labels 1 and 0 as integers; keep other values, which ``Prompt`` refuses.
 
     Raises:
         SA3DError: the labels are not a flat list.

@@ -29,7 +29,7 @@ class ViewRecord:
         outcome: of the visit, see ``Outcome``.
         agreement: IoU with the mask rendered from the other views' votes.
         score: the mask's predicted IoU.
-        confidence: of the view's vote; 0 if it has none.
+        confidence: of the view's vote; 0 if there is no vote.
         mask: [H, W] bool, the segmenter's mask at the photo's size; None without a self-prompt.
         corrected: [H, W] bool, where the user's correction overrules all other views; None if
             nowhere.
@@ -91,13 +91,13 @@ class ObjectResult:
 def held_out_agreement(views: Mapping[int, ViewRecord]) -> float | None:
     """Return the agreement that three quarters of the accepted and held-out views reach.
 
-    Of all measured numbers this quartile orders results best (docs/stop.md).
+    Of all numbers that were measured, this quartile ranks results best (docs/stop.md).
 
     Args:
         views: the records, by view index.
 
     Returns:
-        None where no view was accepted or held out.
+        None if no view was accepted or held out.
     """
     asked = [r for r in views.values() if r.outcome in ("accepted", "held out")]
     if not asked:
@@ -149,7 +149,7 @@ class Segmentation:
         return replace(self, objects={**self.objects, name: one})
 
     def check_free(self, name: str) -> None:
-        """Check that an object may be called so.
+        """Check that a name is valid and free for a new object.
 
         Raises:
             SA3DError: the name is invalid or taken.

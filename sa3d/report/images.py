@@ -18,7 +18,7 @@ from sa3d.voting.mask_rendering import render_mask, render_share
 
 _ON, _BESIDE, _BOX = (40, 200, 90), (235, 50, 60), (255, 210, 40)
 HEAT = ((20, 11, 52), (132, 32, 107), (229, 92, 48), (246, 215, 70), (252, 255, 200))
-"""Colors from no doubt to full doubt; the legend of the page shows them, too."""
+"""Colors from no doubt to full doubt, also shown in the legend of the page."""
 UNKNOWN = (70, 110, 190)
 """Color of places with almost no votes."""
 _LITTLE = 1.0

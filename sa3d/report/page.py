@@ -37,7 +37,7 @@ _WHY = {
 
 
 _TURNING_MESH = MeshConfig(samples_per_voxel=2, faces=None, texture_size=0)
-"""For small images: all faces, with colors per vertex."""
+"""Settings of the turning mesh: for small images, all faces with colors per vertex."""
 
 
 def report_page(
@@ -100,7 +100,7 @@ def report_page(
 
 
 def images_per_object(config: ReportConfig) -> int:
-    """Return how often, at most, ``report_page`` calls ``progress`` for one object."""
+    """Return the largest number of calls of ``progress`` by ``report_page`` for one object."""
     frames = config.turntable_frames if config.turntable else 0
     return config.max_views + config.doubt_views + config.rejected_views + frames
 

@@ -27,8 +27,8 @@ _MILLISECONDS = 90
 def turntable_cameras(scene: Scene, box: Box, frames: int, side: int) -> list[Camera]:
     """Return cameras once around a box, at the median elevation of the scene's cameras.
 
-    If the scene's cameras leave a wide gap, in which no photo shows the object, the returned
-    cameras swing back and forth outside of the gap instead.
+    If no photo shows the object from a wide range of directions, the cameras swing back and forth
+    outside of that gap instead.
 
     Args:
         scene: with the cameras.
@@ -137,7 +137,7 @@ class MeshRenderer:
         order = np.flatnonzero(seen)[np.argsort(-depth.numpy()[seen], kind="stable")]
         fine = np.zeros((height, width, 4))
         bright = _AMBIENT + (1 - _AMBIENT) * facing[order, None]
-        fine[y[order], x[order], :3] = self._colors[order] * bright  # the nearest one is last
+        fine[y[order], x[order], :3] = self._colors[order] * bright  # the nearest point is last
         fine[y[order], x[order], 3] = 255
         blocks = fine.reshape(camera.height, _FINER, camera.width, _FINER, 4)
         covered = blocks[..., 3:] > 0

@@ -1,12 +1,13 @@
 """Calibrated probabilities: from an element's evidence to the probability that it is object.
 
-The evidence share ``F / T`` says how the views voted, not how often such a vote is right. The map
+The evidence share ``F / T`` is how the views voted, not how often such votes are right. The map
 from evidence for (``F``) and against (``A = T - F``) to a probability is logistic,
 
-    logit p = slope * log((F + pseudo) / (A + pseudo)),
+    logit p = slope * log((F + pseudo) / (A + pseudo)).
 
-monotone in both, and 0.5 for an element without votes. With ``slope`` 1 it is the mean of a Beta
-posterior: the evidence share with prior 0.5 and weight ``2 pseudo``.
+It is monotone in ``F`` and ``A``, and 0.5 for an element without votes. With ``slope`` 1, the
+probability is the mean of a Beta posterior: the evidence share with prior 0.5 and weight
+``2 pseudo``.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ Keep = Literal["object", "rest"]
 """The part that a field or a training set keeps: the objects, or everything but them."""
 
 Kind = Literal["mask", "overlay", "object", "removed"]
-"""The mask; the image tinted where the object is, with an outline; the object cut out, with
-transparency; the scene without the object."""
+"""Kinds of images, in this order: the mask; the photo or render, tinted where the object is, with
+an outline; the object cut out, transparent elsewhere; the scene without the object."""
 
 _MIN_RADIUS_PX = 3
 
@@ -20,7 +20,7 @@ class RefinementConfig:
     """Settings for moving the edges of a mask to those of the photo."""
 
     reach: float = 0.01
-    """Longest way an edge may move, as a share of the photo's longer side; at least six pixels."""
+    """Distance an edge may move, as a share of the photo's longer side; at least six pixels."""
     contrast: float = 0.01
     """Color steps smaller than this do not count as edges (colors are in [0, 1])."""
 

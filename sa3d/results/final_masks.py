@@ -34,8 +34,8 @@ def final_masks(
     The rendered mask shows what all views agree on; the view's own mask, if it was accepted, has
     sharper edges. The final mask is where their mean is above 0.5, see ``with_own_mask``. A
     rejected or unseen view has only the rendered mask. A view in which the user drew a mask keeps
-    that mask. A pixel claimed by several objects goes to the most probable one, the first of
-    equals.
+    that mask. A pixel claimed by several objects goes to the most probable one; if they are equal,
+    to the first.
 
     Args:
         scene: prepared, of the segmentation.

@@ -21,7 +21,7 @@ FAR = 1e6
 _BLOCKED = 0.02
 """Below this transmittance the samples of a field are not meaningful any more."""
 _STEPS = 160
-"""Voxels that a ray is followed through cut-away space to find the next kept space."""
+"""Number of voxels over which a ray in removed space is followed to the next kept space."""
 
 
 class MaskedField:
@@ -39,7 +39,7 @@ class MaskedField:
         volume: the object.
         keep: ``"object"``, or ``"rest"`` for everything else.
         soft: scale opacities by the share, instead of cutting at a share of 0.5.
-        layers: times that a ray is rendered, at most.
+        layers: number of times that a ray is rendered, at most.
 
     Example:
         >>> volume = object_volume(scene, segmentation, "mug")
@@ -171,8 +171,8 @@ class MaskedField:
 class _Layer:
     """One rendering of the rays ``active`` [A].
 
-    ``render`` and ``weights`` have A rows. ``continues`` and ``next_start`` [R] are over all rays:
-    which of them are rendered again, and from which distance.
+    ``render`` and ``weights`` have A rows. ``continues`` [R] marks the rays, of all rays, that are
+    rendered again; ``next_start`` [R] is the distance at which they start then.
     """
 
     active: Tensor

@@ -1,4 +1,4 @@
-"""Rank views by how much a prompt in them is expected to help: by the area that seems wrong.
+"""Rank views by the expected benefit of a prompt in them: by the area that seems wrong.
 
 Neither the segmenter nor the field is used, only operators, evidence and the views' masks.
 """
@@ -41,13 +41,13 @@ class NextView:
     Attributes:
         index: position of the view in the scene.
         view: name of the view.
-        score: the area that is expected to be wrong in this view plus the mean of that in the views
-            around; lower for views that have prompts already.
+        score: the area that is expected to be wrong in this view, plus ``around``; lower for views
+            that have prompts already.
         doubt: the area of this view where the votes leave doubt.
         disagreement: the area where the view's own mask differs from the other views' votes.
         around: mean area that is expected to be wrong in the nearest views.
         seen: the object's area in this view.
-        reason: the same in words.
+        reason: the reason for the score, in words.
     """
 
     index: int
@@ -67,7 +67,7 @@ class NextView:
 def next_views(
     scene: Scene, segmentation: Segmentation, name: str, count: int | None = None
 ) -> list[NextView]:
-    """Rank the views by how much a prompt on (or beside) an object helps there, best first.
+    """Rank the views by the expected benefit of a prompt on or beside an object, best first.
 
     Args:
         scene: prepared, of the segmentation.

@@ -68,8 +68,8 @@ def object_volume(scene: Scene, segmentation: Segmentation, name: str) -> Object
     """Build the volume of an object from its elements and the depths of the views.
 
     A voxel without an element is inside the object if elements of the object enclose it along at
-    least two axes and no camera sees through it. Faint elements and loose parts with little
-    evidence are left out: masks put them, through haze, on the background.
+    least two axes and no camera sees through it. Faint elements, and loose parts with little
+    evidence, are left out: they are background that votes reached through haze.
 
     Args:
         scene: prepared, of the segmentation.
@@ -199,11 +199,11 @@ def _free_depth(render: ViewRender, *, sure: bool) -> Tensor:
 
 
 def _with_halo(share: Tensor, known: Tensor, free: Tensor) -> Tensor:
-    """Give unknown voxels beside known ones the mean share of those, in ``_HALO`` steps.
+    """Give unknown voxels the mean share of their known neighbours, in ``_HALO`` steps.
 
-    In free space one known neighbour is enough, for there haze surrounds the surface. In unseen
-    space a share of ``_CLOSING`` must be known, so that gaps in the surface close, but a flat
-    bottom does not grow.
+    In free space, one known neighbour is enough, since haze surrounds the surface there. In unseen
+    space, a share of ``_CLOSING`` of the neighbours must be known, so that gaps in the surface
+    close, but a flat bottom does not grow.
     """
     values, weight = share[None, None], known[None, None].to(share)
     for _ in range(_HALO):

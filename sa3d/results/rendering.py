@@ -115,7 +115,7 @@ class ObjectRenderer:
         unit = torch.nonzero(volume.share > 0.5) + volume.corner + 0.5
         unit = unit / volume.grid.resolution
         pixels, z = camera.project(volume.grid.bounds.to_world(unit).cpu())
-        reach = 3**0.5 * cell_size(volume.grid, unit).cpu()  # the share is interpolated that far
+        reach = 3**0.5 * cell_size(volume.grid, unit).cpu()  # reach of the interpolation
         if not bool((z > 2 * reach).all()):
             return torch.ones(height * width, dtype=torch.bool)
         margin = int((reach * max(camera.fx, camera.fy) / (z - reach)).max()) + 2

@@ -215,8 +215,8 @@ class Scene:
     def encode(self, index: int, segmenter: PromptableSegmenter) -> None:
         """Make the photo of a view the segmenter's current image.
 
-        The encoding comes from memory or from the cache if it is there. A segmenter that is faster
-        with batches encodes the following views too, as every view is needed in its turn.
+        The encoding is read from memory or from the cache, if possible. A segmenter that is faster
+        with batches encodes the following views too, since all views are needed in turn.
 
         Raises:
             SA3DError: the photo cannot be read, the disk is full, or there is too little memory.

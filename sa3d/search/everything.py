@@ -1,8 +1,8 @@
 """Find all objects of a scene without a prompt: propose, segment each one, keep the good ones.
 
 Proposals come from two sources: clusters of surface that stand out by geometry
-(``sa3d.surfaces.standing_out``), refined by the segmenter, and the segmenter's own answers to
-points where something stands out that no cluster explains. Each mask is lifted to the elements of
+(``sa3d.surfaces.standing_out``), refined by the segmenter, and the segmenter's own masks at points
+where something stands out that is in no cluster. Each mask is lifted to the elements of
 its view; two masks of different views show the same object if they share most of the elements that
 *both* views see.
 """
@@ -54,7 +54,7 @@ class ObjectProposal:
 
 @dataclass(frozen=True)
 class _Lifted:
-    """The elements that a mask's view sees: ids, int64 [n]; light, [n]; inside it, bool [n]."""
+    """The elements that a mask's view sees: ids, int64 [n]; light, [n]; in the mask, bool [n]."""
 
     proposed: ProposedMask
     ids: Tensor
@@ -203,8 +203,8 @@ def group_by_overlap(
 ) -> list[tuple[list[int], float]]:
     """Group masks that show the same object, at most one of each view.
 
-    The mask that most views support is first, and is joined by the mask of every other view that
-    overlaps it most.
+    Each group begins with the mask that most views support. It gets, from every other view, the
+    mask that overlaps the first one most.
 
     Args:
         overlap: [M, M], IoU in 3D.
@@ -311,7 +311,7 @@ class EverythingSearch:
             yield event
 
     def result(self) -> Segmentation:
-        """Return the objects that are kept, with exclusive labels, named by falling size.
+        """Return the objects that are kept, with exclusive labels; names count from the largest.
 
         Objects whose loop has not finished are left out, so this can be called at any time.
 

@@ -69,10 +69,11 @@ class Judgement:
     """A detection compared with the detections of the other views.
 
     Attributes:
-        total: mean of detection score times agreement, over the views that see it, in [0, 1].
-        agreement: mean IoU with the detections of the other views that see it; None if no other
-            view sees it.
-        checked: number of other views that see it.
+        total: mean of detection score times agreement, over the views that see the object, in
+            [0, 1].
+        agreement: mean IoU with the detections of the other views that see the object; None if no
+            other view sees the object.
+        checked: number of other views that see the object.
         same: the detections that show the same object.
     """
 
@@ -165,8 +166,9 @@ class Candidate:
         view: name of the view it was detected in.
         box: (x0, y0, x1, y1), pixel indices.
         score: of the detector.
-        agreement: mean IoU with the detections of the other views that see it; None if none does.
-        checked: number of other views that see it.
+        agreement: mean IoU with the detections of the other views that see the object; None if
+            there are no such views.
+        checked: number of other views that see the object.
         total: the value by which candidates are ranked; see ``Judgement``.
     """
 
@@ -201,7 +203,8 @@ class WordsChoice:
 def needs_words(prompt: Prompt) -> bool:
     """Return True if a detector has to find the object of a prompt.
 
-    Words beside a box or a mask are only a note. Points beside words choose among the detections.
+    If the prompt also has a box or a mask, its words are not used. If it also has points, they
+    choose among the detections.
     """
     return bool(prompt.text) and prompt.box is None and prompt.mask is None
 

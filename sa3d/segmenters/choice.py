@@ -10,8 +10,8 @@ from sa3d.hub.files import cached_folder
 from sa3d.segmenters.registry import AUTO, EMBEDDED, REGISTRY, SegmenterInfo
 
 PATIENCE_S = 6.0
-"""Segmenters that take longer than this to encode a view on a CPU are only used when named. With
-fifty views this limit is five minutes."""
+"""Segmenters that take longer than this to encode a view on a CPU are used only if the user names
+them. With fifty views, this limit is five minutes."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Choice:
 
     Attributes:
         name: of the segmenter.
-        reason: why, as a sentence without its full stop; empty if the user named the segmenter.
+        reason: for the choice, a sentence without full stop; empty if the user named the segmenter.
     """
 
     name: str
@@ -33,14 +33,14 @@ class Choice:
 
 
 def resolve_segmenter(name: str, device: str) -> Choice:
-    """Resolve a segmenter's name: "auto" to the best one on this machine, others to themselves."""
+    """Resolve a segmenter's name: "auto" becomes the best one here, other names stay."""
     return choose_segmenter(device) if name == AUTO else Choice(name, "")
 
 
 def choose_segmenter(device: str) -> Choice:
     """Choose the best segmenter for a device, among those with weights on this machine.
 
-    Gated weights are only used when named, because users agree to their terms to get them.
+    Gated weights are used only if the user names them, since users agree to terms to get them.
     """
     if find_spec("transformers") is None:
         return Choice(EMBEDDED, "transformers, which SAM needs, is not installed")

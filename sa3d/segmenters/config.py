@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass
 class MaskGeneratorConfig:
-    """Settings of the points that are prompted and of the masks that are kept."""
+    """Settings for the choice of prompted points and of kept masks."""
 
     points_per_side: int = 16
     """The image is prompted at a grid of this many points squared."""

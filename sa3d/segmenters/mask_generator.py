@@ -1,9 +1,9 @@
 """Generates the masks of all objects in an image, with any promptable segmenter.
 
 As in SAM's automatic mask generator (Kirillov et al. 2023, appendix B), the image is prompted at a
-grid of points, and the masks are filtered and suppressed. The masks of a point are first prompted
-once more with their own box and logits, since a segmenter that is weak with points may be strong
-with those.
+grid of points, and the masks are filtered and suppressed. Before that, the masks of a point are
+prompted once more with their own box and logits, since a segmenter that is weak with points may be
+strong with a box and logits.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _refined(
     click: tuple[np.ndarray, np.ndarray],
     config: MaskGeneratorConfig,
 ) -> GeneratedMask:
-    """Prompt a candidate again with its own box and logits; keep it if the answer is empty."""
+    """Prompt a candidate again with its own box and logits; keep it if the new mask is empty."""
     for _ in range(config.refinements):
         mask = prediction.masks[candidate]
         if not config.min_area <= float(mask.mean()) <= config.max_area:

@@ -35,7 +35,7 @@ class PromptableSegmenter(Protocol):
     ``set_image`` or ``restore_state`` sets the current image, which ``predict`` then segments any
     number of times. Points are pixel indices ``(x, y)``, x to the right and y down; boxes are
     ``x0, y0, x1, y1``, last pixel included. ``sa3d.testing.segmenter_contract`` checks an
-    implementation. A segmenter may also fill ``LearnsAppearance`` and ``EncodesBatches``.
+    implementation. A segmenter may also implement ``LearnsAppearance`` and ``EncodesBatches``.
 
     Example:
         >>> segmenter.set_image(image)  # [480, 640, 3] uint8
@@ -107,7 +107,7 @@ class PromptableSegmenter(Protocol):
 class LearnsAppearance(Protocol):
     """A segmenter that learns the appearance of an object from other views (optional).
 
-    A segmenter without weights, unlike SAM, has to learn what objects look like. It can do so from
+    SAM's weights contain what objects look like. A segmenter without weights can learn this from
     the views that were accepted before.
     """
 
@@ -130,7 +130,7 @@ class LearnsAppearance(Protocol):
         """Set the appearance that the next predictions use.
 
         Args:
-            samples: [V, 2, N, 3] uint8, from ``sample_appearance`` in V other views; None for none.
+            samples: [V, 2, N, 3] uint8, from ``sample_appearance`` in V other views; None to unset.
         """
         ...
 

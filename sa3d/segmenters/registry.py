@@ -8,7 +8,7 @@ EMBEDDED = "graphcut"
 """The segmenter without weights, which is always available."""
 
 AUTO = "auto"
-"""Stands for the best segmenter whose weights are on this machine."""
+"""Name for the best segmenter whose weights are on this machine."""
 
 
 @dataclass(frozen=True)

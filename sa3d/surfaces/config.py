@@ -19,9 +19,9 @@ class StandingOutConfig:
     cell: float = 1.5
     """Surface further apart than about this, in footprints, is not connected."""
     min_views: int = 3
-    """Surface seen in fewer views counts as noise."""
+    """Surface seen in fewer views than this is noise."""
     min_frames: float = 0.5
-    """Surface in the image of a smaller share of the views is background."""
+    """Surface that lies in the images of a smaller share of the views is background."""
     max_step: float = 6.0
     """Neighbouring pixels whose surfaces are further apart than this, in their own footprints, are
     at an edge; their depth is a mixture and is not used."""

@@ -11,7 +11,7 @@ def connected_surface(mask: Tensor, seeds: Tensor, points_world: Tensor, max_gap
     """Return the part of a mask that is connected with a seed on the surface.
 
     Two neighbouring pixels are connected if their surface points are near each other. So two things
-    that touch in the image only, one in front of the other, are not connected.
+    are not connected if one is in front of the other and they touch only in the image.
 
     Args:
         mask: [h, w] bool.
@@ -35,8 +35,8 @@ def _filled(mask: Tensor, seeds: Tensor, points_world: Tensor, max_gap: float) -
     """Fill the mask from the seeds; [h, w] bool, on the CPU."""
     from scipy.ndimage import binary_propagation
 
-    # A lattice twice as fine has a place for each pixel, and one for the link of two neighbours.
-    # At operator resolution this takes half the time of ``csgraph.connected_components``.
+    # The lattice has a node for each pixel, and a node for each link between two neighbours.
+    # At operator resolution, this takes half the time of ``csgraph.connected_components``.
     height, width = mask.shape
     open_ = np.zeros((2 * height - 1, 2 * width - 1), dtype=bool)
     start = open_.copy()

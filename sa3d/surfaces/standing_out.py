@@ -5,7 +5,7 @@ plane or behind it is support or background. The surface in front of it falls in
 not touch each other: candidates for objects, the same ones in every view.
 
 Three steps: find the planes, cluster the remaining surface on a lattice and cut clusters where two
-things touch, and grow the clusters over pixels that geometry leaves open, by color.
+things touch, and grow the clusters by color over pixels that geometry cannot decide.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def find_planes(
     """Find large planes with all cameras on one side, by RANSAC; the largest first.
 
     Own code: Open3D's ``segment_plane`` takes twice as long for the same number of points, another
-    2.3 s for its import, and finds other planes at every call (its seed is global).
+    2.3 s for its import, and finds different planes at every call (its seed is global).
 
     Args:
         points: [N, 3], on surfaces.
@@ -157,7 +157,7 @@ def _surface(
     cell: float,
     thickness: float,
 ) -> Surface:
-    """Gather the cells' properties; the support is the plane that most cells are near."""
+    """Return the cells' properties; the support is the plane that most cells are near."""
     positions = lattice.mean(points)
     near = [plane.height(positions) < thickness + 3 * cell for plane in planes]
     heights, columns = torch.zeros(lattice.size), torch.arange(lattice.size)
@@ -322,8 +322,8 @@ def clusters(lattice: Lattice, surface: Surface) -> Tensor:
 
     The surface of one thing is mostly convex, and there is a valley where two things touch. A
     part is cut along its valleys, but only into large pieces that each stand on the support: a
-    handle in the air stays with its mug. A piece without a foot, which a NeRF may lack, counts as
-    standing if nothing else can carry it and its color differs from the others'.
+    handle in the air stays with its mug. A NeRF may lack the foot of a piece; such a piece counts
+    as standing if nothing else can carry it and its color differs from that of the others.
     """
     if not lattice.size:
         return torch.empty(0, dtype=torch.int64)
@@ -378,7 +378,7 @@ def _valleys(lattice: Lattice, normals: Tensor, positions: Tensor) -> Tensor:
     total = turn.new_zeros(lattice.size).index_add_(0, one, turn).index_add_(0, other, turn)
     degree = torch.bincount(lattice.pairs.reshape(-1), minlength=lattice.size)
     deep = total / degree.clamp_min(1) < _VALLEY
-    wide = deep.clone()  # cells touch at corners: a valley one cell wide would leak
+    wide = deep.clone()  # labels would cross a valley one cell wide, since cells touch at corners
     wide[one[deep[other]]] = True
     wide[other[deep[one]]] = True
     return wide
@@ -387,7 +387,7 @@ def _valleys(lattice: Lattice, normals: Tensor, positions: Tensor) -> Tensor:
 def _spread(lattice: Lattice, labels: Tensor, where: Tensor) -> Tensor:
     """Spread labels over the cells ``where`` that have none (-1), one step outward at a time.
 
-    Between two labels the larger number wins, which no flood fill of SciPy offers.
+    If two labels meet, the larger number wins. No flood fill of SciPy offers this.
     """
     labels = labels.clone()
     one, other = lattice.pairs

@@ -16,7 +16,7 @@ def check_radiance_field(field: RadianceField, rays: Rays) -> None:
         rays: a few dozen; most of them must hit something.
 
     Raises:
-        AssertionError: the field breaks the contract; the message says in which point.
+        AssertionError: the field breaks the contract; the message names the broken rule.
     """
     assert isinstance(field, RadianceField), "a member of RadianceField is missing"
     assert len(rays) >= 4, "give at least four rays"

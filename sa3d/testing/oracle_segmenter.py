@@ -49,9 +49,10 @@ class OracleErrors:
 class OracleSegmenter:
     """A segmenter that returns the known object that fits a prompt best.
 
-    Points count by being in or outside of an object, a box by its IoU with the object's bounding
-    box, a mask by its IoU. The object with the highest sum is returned, or empty masks if no sum is
-    positive.
+    The score of an object is the sum of: 1 for each positive point in the object and -1 for each
+    positive point beside it, -1 for each negative point in the object, the IoU of the box with the
+    object's bounding box, and the IoU of the mask with the object. The object with the highest
+    score is returned, or empty masks if no score is positive.
 
     Args:
         images: [H, W, 3] uint8 each, by name.
@@ -90,7 +91,7 @@ class OracleSegmenter:
         return {"image": self._current()[0].copy()}
 
     def restore_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Set a saved image again."""
+        """Make a saved image the current one again."""
         self.set_image(np.asarray(state["image"]))
 
     def predict(
@@ -154,12 +155,12 @@ def _key(image: np.ndarray) -> str:
 
 
 def _votes(mask: np.ndarray, prompt: CheckedPrompt) -> float:
-    """Score how well an object fits a prompt: 1 for each point that fits, -1 for each other."""
+    """Return the score of an object for a prompt; see ``OracleSegmenter``."""
     votes = 0.0
     for points, wanted in ((prompt.positive, True), (prompt.negative, False)):
         for x, y in np.rint(points).astype(int):
             inside = 0 <= x < mask.shape[1] and 0 <= y < mask.shape[0] and bool(mask[y, x])
-            # A negative point beside the object does not count for it.
+            # A negative point beside the object does not add to its score.
             votes += (1.0 if inside else -1.0) if wanted else (-1.0 if inside else 0.0)
     if prompt.box is not None:
         boxed = np.zeros(mask.shape, bool)
@@ -197,7 +198,7 @@ def _grown(mask: np.ndarray, share: float) -> np.ndarray:
 
 
 def _nearest(mask: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the mask among ``others`` that is nearest to a mask; an empty one if there is none."""
+    """Return the mask of ``others`` that is nearest to a mask; an empty mask if there is none."""
     from scipy.ndimage import distance_transform_edt
 
     seen = [other.astype(bool) for other in others if other.any()]

@@ -127,7 +127,7 @@ def _sam3() -> tuple[Any, Any]:
 
 
 def _clip_tokenizer(longest: int) -> Any:
-    """Return a tokenizer of letters; padding is token 0 and the end is the last one, for OWLv2."""
+    """Return a tokenizer of letters; padding is token 0 and the end the last token, for OWLv2."""
     from transformers import CLIPTokenizer
 
     letters = [letter + end for letter in ascii_lowercase for end in ("", "</w>")]

@@ -18,9 +18,9 @@ APART = 0.02
 
 
 def random_shapes(seed: int, count: int = 4) -> dict[str, Shape]:
-    """Draw balls and crates of 0.3 to 0.7 world units on a table, by name; the table is the last.
+    """Draw balls and crates of 0.3 to 0.7 world units on a table, by name; the table comes last.
 
-    There are fewer than ``count`` solids if there is no place for more.
+    There are fewer than ``count`` solids if there is no room for more.
     """
     random = np.random.default_rng(seed)
     shapes: dict[str, Shape] = {}
@@ -82,6 +82,6 @@ def _walking_camera(index: int, count: int, size: tuple[int, int]) -> Camera:
 
 
 def largest_in_first_view(scene: AnalyticScene) -> str:
-    """Return the solid, not the table, that covers most of the first view: the one to prompt."""
+    """Return the solid to prompt: the one, except the table, that covers most of the first view."""
     areas = {name: int(mask[0].sum()) for name, mask in scene.masks.items() if name != "table"}
     return max(areas, key=lambda name: areas[name])

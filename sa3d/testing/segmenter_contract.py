@@ -141,7 +141,7 @@ def check_state(
     for kind, prompt in prompts(image).items():
         _check_equal(expected[kind], fresh.predict(**prompt), f"{kind}: restored elsewhere")
         _check_equal(expected[kind], segmenter.predict(**prompt), f"{kind}: restored")
-    for key, value in used.items():  # they can be restored again
+    for key, value in used.items():  # the same state can be restored again
         assert np.array_equal(value, state[key]), f"{key}: predicting changed the restored arrays"
 
 
@@ -310,7 +310,7 @@ def check_sizes(make: Callable[[], PromptableSegmenter], corners: Sequence[Corne
 def check_finds(make: Callable[[], PromptableSegmenter], corners: Sequence[CornerImage]) -> None:
     """Check that a segmenter finds the block, including the pixel in the corner.
 
-    Not for random weights.
+    Segmenters with random weights do not pass this check.
 
     Raises:
         AssertionError: a mask is wrong.

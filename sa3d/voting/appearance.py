@@ -10,7 +10,7 @@ from sa3d.segmenters.protocol import LearnsAppearance, PromptableSegmenter
 
 
 class AppearanceMemory:
-    """Samples of object and surroundings by view; without effect for segmenters with weights."""
+    """Samples of object and surroundings by view; segmenters with weights ignore them."""
 
     def __init__(self, max_views: int) -> None:
         """Limit the number of views whose samples a segmenter gets; 0 for none."""
@@ -32,7 +32,7 @@ class AppearanceMemory:
             self._samples[view] = segmenter.sample_appearance(mask)
 
     def show(self, segmenter: PromptableSegmenter, views: Sequence[int]) -> None:
-        """Give the segmenter the samples of the first of ``views`` that have some."""
+        """Give the segmenter the samples of the first of ``views`` that have samples."""
         if isinstance(segmenter, LearnsAppearance):
             sampled = [self._samples[view] for view in views if view in self._samples]
             samples = sampled[: self._max_views]

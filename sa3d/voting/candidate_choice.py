@@ -21,9 +21,9 @@ class Choice:
 
     Attributes:
         mask: [H, W] bool, without parts that touch the object in the image but not in 3D.
-        score: its predicted IoU.
-        agreement: its IoU with the mask rendered from the other views' votes.
-        candidate: its number among the candidates, for example "2 of 3".
+        score: the mask's predicted IoU.
+        agreement: the mask's IoU with the mask rendered from the other views' votes.
+        candidate: the mask's number among the candidates, for example "2 of 3".
     """
 
     mask: np.ndarray
@@ -43,9 +43,9 @@ def choose(
 ) -> Choice:
     """Choose the candidate with the best predicted IoU plus ``agreement_weight`` times agreement.
 
-    The weight is small: the mask that agrees most copies the self-prompt, and the loop would learn
-    nothing from it (measured, see docs/adr/0003). With no weight, a segmenter that offers part and
-    whole would give another of them in every view.
+    The weight is small, since the mask that agrees most repeats the self-prompt, and the loop would
+    learn nothing from that mask (measured, see docs/adr/0003). With weight 0, the loop could get a
+    part of the object in one view and the whole object in the next.
 
     Args:
         prediction: the candidates.
@@ -77,15 +77,15 @@ def find_strays(
 ) -> Tensor:
     """Return the parts of a mask that touch the object in the image but not in 3D, bool [R].
 
-    Parts inside the object's extent are kept: where a field is weak, the object's own surface is
-    torn.
+    Parts inside the object's extent are kept, since the object's own surface has gaps where a field
+    is poor.
 
     Args:
         claimed: bool [R], the mask at operator resolution.
         view: the view, prepared.
         seeds: bool [R], rays that see the object.
         extent: of the lifted object.
-        max_gap: see ``connected_surface``; the extent is grown by it.
+        max_gap: see ``connected_surface``; the extent is also grown by this length.
     """
     points = view.points_world
     mask, inside = (one.cpu().reshape(points.shape[:-1]) for one in (claimed, seeds))

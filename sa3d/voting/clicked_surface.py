@@ -1,7 +1,8 @@
 """Surface that stands out in 3D where a user clicked.
 
-A click does not say how large the object is, and a segmenter without weights knows only colors: of
-a ball in four colors it finds one. In 3D, an object on a table ends where its surface ends.
+A click does not show how large the object is, and a segmenter without weights only has colors: of a
+ball in four colors, it finds the part in one color. In 3D, an object on a table ends where its
+surface ends.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def clicked_surface(scene: Scene, index: int, prompts: Sequence[Prompt]) -> np.n
 
     Returns:
         None if nothing stands out there, or if a prompt has a box, a mask, or a chosen candidate,
-        which say how large the object is.
+        since these show how large the object is.
     """
     if any(p.box is not None or p.mask is not None or p.candidate is not None for p in prompts):
         return None
@@ -53,7 +54,7 @@ def clicked_surface(scene: Scene, index: int, prompts: Sequence[Prompt]) -> np.n
         for (x, y), label in prompt.labeled_points:
             row, column = int(y * height / photo.height), int(x * width / photo.width)
             beside = clusters[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
-            # A click at the edge of a surface clicked before means that one, not its neighbour.
+            # A click at the edge of a surface clicked before is on that surface, not its neighbour.
             if label == 1 and clicked.isdisjoint(set(beside.flatten().tolist()) - {_NOTHING}):
                 clicked.add(int(clusters[row, column]))
     mask = torch.isin(clusters, torch.tensor(sorted(clicked - {_NOTHING}), dtype=clusters.dtype))
@@ -69,7 +70,7 @@ def _clusters(scene: Scene, index: int) -> Tensor:
     path = scene.cache / _FILE
     stored = {}
     if path.exists():
-        with contextlib.suppress(SA3DError):  # the file is damaged: find them again
+        with contextlib.suppress(SA3DError):  # the file is damaged: find the clusters again
             stored = load_arrays(path)
     if not stored:
         found = find_standing_out(scene, StandingOutConfig()).clusters

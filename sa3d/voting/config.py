@@ -20,8 +20,8 @@ class SelfPromptConfig:
     negative_threshold: float = 0.1
     """Rendered mask value up to which a pixel may become a background point."""
     spread: float = 0.25
-    """Distance between points at which a point's confidence is fully kept, as a share of the
-    object's own 3D size; nearer ones lose proportionally."""
+    """Distance between points from which a point keeps its full confidence, as a share of the
+    object's own 3D size; nearer points lose confidence in proportion."""
     ring: float = 0.6
     """Background points lie within this share of the object's image size around its box."""
     box_padding: float = 0.02

@@ -1,4 +1,4 @@
-"""Extent of an object: the box around its lifted surface, and the space it cannot be in."""
+"""Extent of an object: the box around its lifted surface, and space that cannot be object."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROBUST = 0.02
 THICK = 0.1
 """A mask with a smaller share of its pixels inside its border is thin."""
 NEAREST = 0.25
-"""Parts apart from the body, at less than this share of its depth, are floaters."""
+"""Parts not connected with the body, at less than this share of its depth, are floaters."""
 STEEP = 8.0
 """Largest distance of neighbouring pixels of one surface, in pixel widths at its depth."""
 EDGE = 0.01
@@ -57,9 +57,10 @@ class Extent:
 def object_surface(view: PreparedView, mask: Tensor) -> Tensor:
     """Return surface points [n, 3] of the object under a mask [R] bool.
 
-    Left out are the mask's border, which also sees the background; parts behind the object, seen
-    through holes such as a mug's handle; and floaters. The last two are not connected with the
-    greater part of the surface, and lie behind it or far in front of it.
+    Three kinds of points are left out: those of the mask's border, which also sees the background;
+    those behind the object, seen through holes such as a mug's handle; and floaters. The last two
+    kinds are not connected with the greater part of the surface, and lie behind that part or far in
+    front of it.
     """
     claimed = mask.reshape(view.camera.height, view.camera.width)
     outside = torch.nn.functional.max_pool2d((~claimed)[None].float(), 3, 1, 1)[0]
@@ -85,7 +86,7 @@ def beyond_clear_edges(camera: Camera, mask: np.ndarray, points_world: Tensor) -
 
     Args:
         camera: of the photo.
-        mask: [H, W] bool, at the photo's size; an empty one excludes no point.
+        mask: [H, W] bool, at the photo's size; an empty mask excludes no point.
         points_world: [N, 3].
 
     Returns:

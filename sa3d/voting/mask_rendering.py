@@ -18,8 +18,8 @@ MIN_ACCUMULATION = 0.05
 """The rendered mask of a ray with less accumulation than this is 0."""
 
 AGREEMENT_POWER = 4
-"""A view's own mask has this power of its agreement as weight, beside 1 of the rendered mask: where
-the segmenter erred, the other views decide (measured, docs/robustness.md)."""
+"""A view's own mask has the weight ``agreement ** AGREEMENT_POWER``, the rendered mask weight 1. So
+the other views decide where the segmenter erred (measured, docs/robustness.md)."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class RenderedMask:
 def render_share(operator: ViewOperator, values: Tensor) -> Tensor:
     """Render the weighted mean of element values [N] or [N, K] along each ray: [R] or [R, K].
 
-    ``W v / W 1``: weights that were pruned do not darken the mask.
+    The result is ``W v / W 1``, so weights that were pruned do not darken the mask.
     """
     return _mean_along_rays(operator, values[operator.element_ids])
 
@@ -85,8 +85,8 @@ def agreement(mask: Tensor, rendered: RenderedMask) -> float:
     """Return the IoU of a view's mask [R] with the mask rendered from the other views' votes.
 
     Each pixel has the weight ``rendered.known``: a view that is the first to see an object's back
-    does not disagree with other views. The agreement is 1 if both masks are empty and anything
-    has evidence there.
+    does not disagree with other views. If both masks are empty, the agreement is 1 if any pixel
+    has evidence, else 0.
     """
     mine, theirs = mask > 0.5, rendered.probability > 0.5
     if not (mine | theirs).any():
@@ -108,7 +108,7 @@ def at_photo_size(scene: Scene, view_index: int, values: Tensor) -> np.ndarray:
 
 
 def with_own_mask(rendered: np.ndarray, record: ViewRecord | None) -> np.ndarray:
-    """Return the mean of a rendered mask [H, W] in [0, 1] and the view's own mask, if it voted.
+    """Return the mean of a rendered mask [H, W] in [0, 1] and the own mask of a view that voted.
 
     The own mask has the weight ``agreement ** AGREEMENT_POWER``: 1 for a prompted view, almost 0
     for a mask that the other views contradict.

@@ -20,13 +20,13 @@ from sa3d.scene.view_operator import unproject
 from sa3d.segmenters.protocol import PromptableSegmenter
 
 _SEEN = 0.04
-"""A photo shows a point if its surface is as far away, up to this share of the distance."""
+"""A photo shows a point if its depth there is the point's distance, up to this share of it."""
 _EDGE = 0.02
-"""Border of a photo, as a share of its size; it counts only if no other photo shows a point."""
+"""Border of a photo, as a share of its size; it is used only if no other photo shows a point."""
 _STAY = 0.3
 """A photo that was used before is used again unless another one is better by this."""
 _SAME_PLACE = 0.03
-"""Two cameras this near to each other, as a share of the distance to the surface, see the same."""
+"""Cameras nearer to each other than this share of the distance to the surface see the same."""
 _SIDE = 160
 """Pixels along the longer side of the render in which a box in a free view is segmented."""
 
@@ -65,7 +65,7 @@ def surface_point(scene: Scene, camera: Camera, xy_px: tuple[float, float]) -> T
 def photo_point(
     scene: Scene, camera: Camera, point_world: Tensor, used: Sequence[int] = ()
 ) -> PhotoPoint:
-    """Move a surface point [3] (world) to the photo that sees it most as ``camera`` does.
+    """Move a surface point [3] (world) to the photo whose view of it is most like ``camera``'s.
 
     Args:
         scene: the prepared scene.
@@ -99,9 +99,10 @@ def photo_box(
 ) -> PhotoBox:
     """Move a box in any camera's image to a photo.
 
-    If a photo was taken from the same place, the box's corners are moved to it. From elsewhere the
-    box would mean another part of space. Then the object in it is segmented in a small render, and
-    its surface gets a box in the photo that shows most of it.
+    If a photo was taken from the same place, the box's corners are moved to that photo. Seen from
+    elsewhere, the box would mark another part of space. So otherwise the object in the box is
+    segmented in a small render, and the box of its surface is returned, in the photo that shows
+    most of the surface.
 
     Raises:
         SA3DError: nothing solid is in the box, or no photo shows it.

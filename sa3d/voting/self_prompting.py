@@ -1,7 +1,7 @@
 """Cross-view self-prompting: a rendered mask becomes points, a box and a mask for the segmenter.
 
-SA3D (Cen et al. 2023, sec. 3.3): take the most certain pixel, lower the confidence of the others by
-their *3D* distance, take the next. Here with positive and negative points, a box and a
+SA3D (Cen et al. 2023, sec. 3.3) takes the most certain pixel, lowers the confidence of the others
+by their *3D* distance, and takes the next. Here, there are also negative points, a box and a
 low-resolution mask, and the distance is metric: pixels are lifted with the field's depth.
 """
 
@@ -113,7 +113,7 @@ def _interior(inside: Tensor) -> Tensor:
     """Return the depth of each pixel inside a mask, in [0, 1], by averaging the mask twice."""
     side = max(3, int(inside.sum().sqrt() * 0.4) // 2 * 2 + 1)
     y, x = torch.nonzero(inside, as_tuple=True)
-    near = (  # only here are the averages not zero
+    near = (  # the averages are zero everywhere else
         slice(max(0, int(y.min()) - side), int(y.max()) + side + 1),
         slice(max(0, int(x.min()) - side), int(x.max()) + side + 1),
     )
@@ -136,7 +136,7 @@ def _ring(inside: Tensor, share: float) -> Tensor:
 
 
 def _spread_points(confidence: Tensor, points_world: Tensor, distance: float, count: int) -> Tensor:
-    """Choose up to ``count`` pixels (x, y), one after the other, each the most confident one left.
+    """Choose up to ``count`` pixels (x, y), always the most confident of the remaining ones.
 
     A pixel at 3D distance ``d`` from a chosen point keeps ``min(1, d / distance)`` of its
     confidence, so that points spread over the object's surface, not over the image.

@@ -16,11 +16,11 @@ from sa3d.voting.self_prompting import probability_to_logits
 _LARGE = 0.1
 """A click farther than this from the mask, in units of the root of its area, adds a large part."""
 _ROOM = 1.3
-"""Missing parts reach this far around such a click, in units of its distance to the mask."""
+"""A missing part is assumed to reach this far around its click, in distances to the mask."""
 _PLAUSIBLE = 0.8
-"""If the mask shrinks to less than this share, the segmenter took something else."""
+"""If the mask shrinks to less than this share, the segmenter found something else."""
 _DISCS = 8.0
-"""Largest added area, in discs around the click that reach to the mask."""
+"""Largest added area, in units of the disc around the click that reaches to the mask."""
 MUCH_LARGER = 4.0
 """A mask from clicks that grew by more than this factor needs the other views' agreement."""
 
@@ -43,8 +43,8 @@ def segment_user_prompts(
         segmenter: its current image is the view.
         view: the prompted view.
         prompts: all prompts in the view, the newest last.
-        before: [H, W] in [0, 1], the mask shown so far; points given last correct it, and a mask
-            given last replaces it.
+        before: [H, W] in [0, 1], the mask shown so far. If the last prompt has points, they
+            correct this mask; if the last prompt is a mask, it replaces this mask.
         cautious: accept no mask from clicks that is much larger than ``before``.
 
     Raises:
@@ -148,8 +148,8 @@ def _corrected(
 def _box_with_missing(mask: np.ndarray, last: Prompt) -> tuple[np.ndarray | None, float]:
     """Return the box [4] of a mask [H, W] bool with its missing part, and the click's depth in it.
 
-    The deepest click is assumed to lie in the middle of the missing part. There is no box if that
-    part is small.
+    The deepest click is assumed to lie in the middle of the missing part. If that part is small,
+    there is no box.
     """
     from scipy.ndimage import distance_transform_edt
 
@@ -170,8 +170,8 @@ def _box_with_missing(mask: np.ndarray, last: Prompt) -> tuple[np.ndarray | None
 def corrected_parts(before: np.ndarray, mask: np.ndarray, prompts: Sequence[Prompt]) -> np.ndarray:
     """Return where a correction of a view changes its mask, bool [H, W].
 
-    Clicks change only the connected parts that they lie in, whatever else the segmenter changed. A
-    box or a mask changes the whole view.
+    Clicks change only the connected parts that they lie in; other changes of the segmenter do not
+    count. A box or a mask changes the whole view.
 
     Args:
         before: [H, W] bool, the mask shown so far.

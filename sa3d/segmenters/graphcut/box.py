@@ -33,10 +33,10 @@ COLOR = 1.2
 """Weight of the color ratio in the guess, by logistic regression on half of GrabCut's photos."""
 
 GEODESIC = 0.7
-"""Weight of the geodesic distance in the guess, by the same regression."""
+"""Weight of the geodesic distance in the guess, by the regression of ``COLOR``."""
 
 GUESS_BIAS = -2.2
-"""Constant term of the guess (nats), by the same regression."""
+"""Constant term of the guess (nats), by the regression of ``COLOR``."""
 
 MIDDLE = 3.5
 """Evidence (nats) lost per squared radius; radius 1 is the ellipse inscribed in the box."""
@@ -96,7 +96,7 @@ def cut_box(
             spread_clicks(labels, *clicks)
             stamp_clicks(labels, *clicks[1:])
     models = grab_cut(rgb, trimap, ITERATIONS, appearance)[1]
-    if not models.object.any():  # One class only: the box fills the image, or holds one pixel.
+    if not models.object.any():  # only one class: the box fills the image, or has one pixel
         whole = (trimap == MAYBE_OBJECT) | (trimap == OBJECT)
         return [whole] * 3
     evidence = color_evidence(rgb, models) + GUESS_SHARE * guess - DOUBT

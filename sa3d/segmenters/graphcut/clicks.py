@@ -23,16 +23,16 @@ AREA_BANDS = ((0.002, 0.02), (0.02, 0.08), (0.08, 0.25), (0.25, 0.75))
 """Ranges of a region's share of the image; the best region in each is proposed."""
 
 GAP_WEIGHT = 0.35
-"""Weight of the gap in geodesic distance behind a region in its merit."""
+"""Weight, in a region's merit, of the gap in geodesic distance behind the region."""
 
 FRAME_WEIGHT = 0.5
-"""Weight of a region's contact with the image's frame in its merit."""
+"""Weight, in a region's merit, of the region's contact with the image's frame."""
 
 HULL_FROM_CLICKS = 3
 """Number of positive points from which their convex hull is proposed too."""
 
 HULL_GROWTH = (0.15, 0.4)
-"""Dilations of that hull, as shares of its size."""
+"""Dilations of the hull of the positive points, as shares of its size."""
 
 
 def spread_clicks(

@@ -1,9 +1,9 @@
 """Minimum cuts with OpenCV's GrabCut (Rother et al. 2004), and the color evidence they use.
 
 ``grab_cut`` learns color mixtures and cuts. ``soft_cut`` cuts by evidence of any kind: GrabCut's
-solver is fast but takes its evidence from color mixtures only, so the evidence is written into one
-channel of the image, and two Gaussians whose log ratio is linear in that channel read it. The other
-two channels hold the image's two main color axes, for the smoothness.
+solver is fast but takes its evidence from color mixtures only. So the evidence is written into one
+channel of the image, and the mixtures are two Gaussians whose log ratio is linear in that channel.
+The other two channels hold the image's two main color axes, for the smoothness.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ COLOR_LIMIT = 6.0
 """Largest evidence (nats) of a color in the mixtures."""
 
 NEARBY_LIMIT = 3.0
-"""Largest evidence (nats) of a color beside the colors nearby."""
+"""Largest evidence (nats) of a color in comparison with the colors nearby."""
 
 MIN_VARIANCE = 9.0
 """Variance (Lab) added to that of the colors nearby: 3 units, about the noise of a photo."""
 
 SAMPLES = 256
-"""Number of colors sampled of the object and of its surroundings; more teach little more."""
+"""Number of colors sampled of the object and of its surroundings; more samples hardly help."""
 
 SURROUNDINGS = 0.35
 """Width of the ring around the mask that is sampled, as a share of the mask's size."""
@@ -121,7 +121,7 @@ def grab_cut(
         iterations,
         cv2.GC_INIT_WITH_MASK,
     )
-    if appearance is not None:  # The added rows touch the image's last one: cut without them.
+    if appearance is not None:  # the added rows touch the image's last row: cut without them
         return cut_again(colors, trimap, models), models
     return (labels & 1).astype(bool), models
 
@@ -160,7 +160,7 @@ def _with_appearance_rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Append rows of colors with certain labels to an image, so that the mixtures learn them too.
 
-    Their number is at most APPEARANCE_SHARE of the object's pixels in the image.
+    The number of colors is at most APPEARANCE_SHARE of the object's pixels in the image.
     """
     width = labels.shape[1]
     shown = int((labels & 1).sum())
@@ -283,7 +283,7 @@ def _log_likelihood(flat: np.ndarray, model: np.ndarray) -> np.ndarray:
 def nearby_evidence(
     lab: np.ndarray, mask: np.ndarray, decided: np.ndarray, radius: int
 ) -> np.ndarray:
-    """Return the evidence of each color beside the colors in a window around its pixel.
+    """Return the evidence of each color in comparison with the colors in a window around it.
 
     Object and background have one Gaussian each in every window.
 
@@ -294,7 +294,7 @@ def nearby_evidence(
         radius: half the window's side, pixels.
 
     Returns:
-        [h, w] float32, nats, clipped; 0 where the window does not hold both.
+        [h, w] float32, nats, clipped; 0 where the window lacks object or background.
     """
     inside, seen_inside = _window_misfit(lab, mask & decided, radius)
     outside, seen_outside = _window_misfit(lab, ~mask & decided, radius)
@@ -303,7 +303,7 @@ def nearby_evidence(
 
 
 def _window_misfit(lab: np.ndarray, mask: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the negative log density [h, w] of colors among the mask's in their windows.
+    """Return the negative log density [h, w] of each color among the mask's colors around it.
 
     Also return where the windows hold enough of the mask: [h, w] bool.
     """
@@ -329,8 +329,8 @@ def sample_colors(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         mask: [H, W] bool, not empty.
 
     Returns:
-        [2, SAMPLES, 3] uint8, object first. If the mask fills the image, both are the object's
-        colors, which is no evidence.
+        [2, SAMPLES, 3] uint8, object first. If the mask fills the image, both samples are the
+        object's colors, so they give no evidence.
     """
     size = float(np.sqrt(mask.sum()))
     inner = _grown(mask, -SKIPPED_PX) if size > 8 * SKIPPED_PX else mask
@@ -345,7 +345,7 @@ def _evenly(colors: np.ndarray) -> np.ndarray:
 
 
 def _grown(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """Return the pixels within a distance of the mask, or, if negative, that deep inside it."""
+    """Return the pixels within a distance of the mask; if negative, those deeper inside."""
     import cv2
 
     away = (~mask if pixels > 0 else mask).astype(np.uint8)

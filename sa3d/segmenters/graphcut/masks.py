@@ -13,7 +13,7 @@ WORK_SIDE_PX = 512
 """Longest side of the mask on which distances are measured: twice the logits' side."""
 
 KEPT_COMPONENT = 0.25
-"""Components without a point are kept from this share of the largest one's area."""
+"""Components without a point are kept from this share of the largest component's area."""
 
 FILLED_HOLE = 0.03
 """Holes up to this share of the mask's area are filled."""
@@ -28,16 +28,17 @@ CLICKS_SLOPE = 1.4
 """Predicted IoU per score, for points alone."""
 
 AMBIGUITY = 0.78
-"""Predicted IoU subtracted for points alone, as they leave open which part is meant."""
+"""Predicted IoU subtracted for points alone, since they do not show which part is meant."""
 
 AMBIGUITY_BY_CLICK = 0.08
-"""Part of that which each point gives back."""
+"""Decrease of ``AMBIGUITY`` with each point."""
 
 
 def signed_distance(mask: np.ndarray) -> np.ndarray:
     """Return the distance to the border of a mask [H, W] bool: [H, W] float32, pixels.
 
-    It is positive inside. The border lies between pixels, so the pixels next to it have +-0.5.
+    The distance is positive inside. The border lies between pixels, so pixels next to the border
+    have +-0.5.
     """
     import cv2
 
@@ -62,7 +63,7 @@ def logits_from_mask(mask: np.ndarray) -> np.ndarray:
         mask = cv2.resize(mask.astype(np.float32), small, interpolation=cv2.INTER_AREA) > 0.5
     cells_per_px = LOGITS_SIZE / np.sqrt(mask.shape[0] * mask.shape[1])
     distance = signed_distance(mask) * np.float32(cells_per_px)
-    # Clipped only afterwards, since averages of clipped distances are flatter at the border.
+    # Clip after resizing, since averages of clipped distances are flatter at the border.
     logits = cv2.resize(distance, (LOGITS_SIZE, LOGITS_SIZE), interpolation=cv2.INTER_LINEAR)
     return np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT)
 
@@ -175,13 +176,14 @@ def score(
 def predicted_iou(quality: float, clicks: int, *, has_mask: bool, has_box: bool) -> float:
     """Return the mean true IoU of masks with a ``score``, which depends on the kind of prompt.
 
-    These are straight lines through scores and true IoUs of the tuning half of the photos and of
-    the demo scenes. For a box the score itself fits. The order of candidates never changes.
+    For each kind, the mean is a straight line fitted to scores and true IoUs of the tuning half of
+    the photos and of the demo scenes. For a box, the score itself fits. The order of candidates
+    never changes.
 
     Args:
         quality: from ``score``; 0 (no mask) stays 0.
         clicks: number of points.
-        has_mask, has_box: whether the prompt holds a mask or a box; a mask decides.
+        has_mask, has_box: whether the prompt has a mask or a box; with both, the mask decides.
     """
     if quality <= 0 or (has_box and not has_mask):
         return quality

@@ -1,4 +1,4 @@
-"""Refines an earlier mask in an image: the step that the loop repeats in every view."""
+"""Refines an earlier mask in an image, as the loop asks for in every view."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ CLICK_SUPERPIXELS = 700
 """Number of superpixels over which a correction spreads."""
 
 FREED_DISC = 0.22
-"""Radius of the disc that a point frees if it contradicts the mask, as a share of its size."""
+"""Radius of the disc freed by a point that contradicts the mask, as a share of the mask's size."""
 
 FREED_REACH = 0.35
 """Distance over which such a point spreads, as a share of the mask's size."""
@@ -147,8 +147,8 @@ def undecided_area(soft_mask: np.ndarray, distance: np.ndarray, size: float) -> 
 def relative_depth(distance: np.ndarray, depth: float) -> np.ndarray:
     """Return the relative depth of pixels in a mask, from -1 (far outside) to 1: [h, w] float32.
 
-    Where the mask is thinner than ``depth``, its middle counts as deep too, so that thin parts have
-    as much evidence as thick ones.
+    The middle of a part thinner than ``depth`` counts as deep too, so that thin parts have as much
+    evidence as thick ones.
 
     Args:
         distance: [h, w] signed distance to the mask's border, pixels.
@@ -168,7 +168,7 @@ class Corrections:
 
     Attributes:
         positive, negative: points on and beside the object.
-        wrong: those of both that the mask contradicts.
+        wrong: the points of both kinds that the mask contradicts.
     """
 
     positive: np.ndarray
@@ -200,7 +200,7 @@ def refine(
         rgb: [h, w, 3] uint8.
         lab: [h, w, 3] float32, the same image.
         soft: [h, w] in [0, 1], the earlier mask.
-        clicks: points that correct it.
+        clicks: points that correct the earlier mask.
         appearance: [2, M, 3] uint8, colors of object and background in other views, or None.
         multimask: return three nested candidates by growing area instead of one.
 
@@ -232,7 +232,8 @@ def refine(
 def _without(rgb: np.ndarray, undecided: np.ndarray, trimap: np.ndarray) -> np.ndarray:
     """Return the image with undecided pixels painted in colors of certain background.
 
-    So parts of the object that no other view has seen do not teach the background's colors.
+    Otherwise GrabCut would learn colors of the background from parts of the object that no other
+    view has seen.
     """
     background = np.flatnonzero((trimap == BACKGROUND) & ~undecided)
     count = int(undecided.sum())

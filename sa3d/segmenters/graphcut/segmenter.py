@@ -59,8 +59,8 @@ CLICK_ITERATIONS = 3
 class GraphCutSegmenter:
     """A promptable segmenter without weights: GrabCut, with points that spread geodesically.
 
-    It is strong with an earlier mask or with a box and a few points, and weak with a single point.
-    It fills ``PromptableSegmenter`` and ``LearnsAppearance``.
+    The segmenter is strong with an earlier mask or with a box and a few points, and weak with a
+    single point. It implements ``PromptableSegmenter`` and ``LearnsAppearance``.
 
     Example:
         >>> segmenter = GraphCutSegmenter()
@@ -79,7 +79,7 @@ class GraphCutSegmenter:
         return "graphcut"
 
     def set_image(self, image: np.ndarray) -> None:
-        """Make an image [H, W, 3] uint8 RGB the current one; all work is done for the prompt."""
+        """Make an image [H, W, 3] uint8 RGB the current one; ``predict`` does all the work."""
         self._image = checked_image(image).copy()
         self._image_superpixels = None
 
@@ -258,7 +258,7 @@ def _prediction(masks: list[np.ndarray], scores: list[float]) -> MaskPrediction:
 def _cleaned(
     cuts: list[np.ndarray], positive: np.ndarray, negative: np.ndarray
 ) -> list[np.ndarray]:
-    """Clean masks, and nest three of them again, since each is cleaned by itself."""
+    """Clean each mask by itself; if there are three, nest them again."""
     cuts = [clean(cut, positive, negative) for cut in cuts]
     return nested([cuts[1], cuts[0], cuts[2]]) if len(cuts) == 3 else cuts
 

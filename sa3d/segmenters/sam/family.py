@@ -1,8 +1,8 @@
 """SAM and its relatives behind the segmenter protocol.
 
 The large encoder runs once for each image, the small decoder once for each prompt. The encoder may
-compute in half precision. All else computes in float32, since bfloat16 would round a point by
-several pixels.
+compute in half precision. Everything else computes in float32, since bfloat16 would round a point
+by several pixels.
 """
 
 from __future__ import annotations
@@ -283,7 +283,7 @@ class EdgeTamSegmenter(Sam2Segmenter):
 
 
 class Sam3TrackerSegmenter(Sam2Segmenter):
-    """SAM 3's tracker, which takes points, boxes and masks; it is built like SAM 2.
+    """SAM 3's tracker: takes points, boxes and masks, and is built like SAM 2.
 
     Its mask prompts and logits are 288 x 288. Words need SAM 3's detector, another model in the
     same weights file: ``sa3d.detectors.hub_detectors.Sam3TextDetector``.

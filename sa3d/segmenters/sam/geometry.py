@@ -48,7 +48,7 @@ def resample(maps: Tensor, size: tuple[int, int], extent: tuple[float, float]) -
         maps: [K, 1, h, w].
         size: height and width of the result.
         extent: height and width of the sampled part as shares of the map, from its top left corner.
-            Above 1 it reaches beyond the map; there the result is OUTSIDE_LOGIT.
+            With shares above 1, the part reaches beyond the map; there the result is OUTSIDE_LOGIT.
 
     Returns:
         [K, 1, *size]; ``maps`` itself if it would not change.
@@ -67,7 +67,7 @@ def resample(maps: Tensor, size: tuple[int, int], extent: tuple[float, float]) -
 
 def masks_in_image(low_res: Tensor, geometry: Geometry) -> Tensor:
     """Return masks [K, H, W] bool of the image from logits [K, 1, h, w] of the model's input."""
-    # As in SAM's own post-processing: up to the model's input first, then to the image.
+    # As in SAM's own post-processing: first resize to the model's input, then to the image.
     at_input = functional.interpolate(low_res, geometry.model, mode="bilinear", align_corners=False)
     content = at_input[..., : geometry.content[0], : geometry.content[1]]
     masks = functional.interpolate(content, geometry.image, mode="bilinear", align_corners=False)
