@@ -132,7 +132,7 @@ def _writing_failed(path: Path, error: OSError) -> SA3DError:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON atomically; values that JSON does not know are written as text.
+    """Write JSON atomically; values that JSON cannot represent are written as text.
 
     Raises:
         SA3DError: the disk is full or the folder not writable.

@@ -62,7 +62,7 @@ class HubDetector:
             self._model = model.to(self._device).eval().requires_grad_(False)
 
     def detect(self, image: np.ndarray, text: str) -> Detections:
-        """Detect what words name in an image; see ``TextDetector``."""
+        """Detect the objects in an image that words name; see ``TextDetector``."""
         from PIL import Image
 
         words, image = checked_words(text), checked_image(image)

@@ -36,7 +36,7 @@ def load_detector(name: str, device: str = "cpu") -> TextDetector:
 
 
 def check_detector(name: str) -> None:
-    """Check that ``load_detector`` knows a name, without loading anything.
+    """Check that ``load_detector`` accepts a name, without loading anything.
 
     Raises:
         SA3DError: the name is unknown.

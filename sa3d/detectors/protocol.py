@@ -12,7 +12,7 @@ from sa3d.base.errors import SA3DError
 
 @dataclass(frozen=True)
 class Detections:
-    """K detections of what words name, best first, including those below the threshold.
+    """K detections of the objects that words name, best first, also those below the threshold.
 
     Attributes:
         boxes: [K, 4] float32 x0, y0, x1, y1 in pixels of the image; they are edges, so the whole
@@ -55,7 +55,7 @@ class TextDetector(Protocol):
         ...
 
     def detect(self, image: np.ndarray, text: str) -> Detections:
-        """Detect what words name in an image.
+        """Detect the objects in an image that words name.
 
         Args:
             image: [H, W, 3] uint8 RGB.
@@ -72,7 +72,7 @@ def checked_words(text: str) -> str:
     """Return words with single spaces between them.
 
     Raises:
-        SA3DError: the text holds no letters or digits.
+        SA3DError: the text has no letters or digits.
     """
     words = " ".join(text.split())
     if not any(character.isalnum() for character in words):

@@ -36,7 +36,7 @@ def original_single_pass(
         points: largest number of points per view.
 
     Returns:
-        The mask grid, [N]; the object is where it renders to more than 0.
+        The mask grid, [N]; a pixel is object where the grid renders to more than 0.
     """
     prepared = scene.prepared(prompted)
     values = sa3d_gradient_step(prepared.operator, prepared.mask_to_rays(mask), lam)

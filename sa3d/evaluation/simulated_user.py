@@ -1,4 +1,4 @@
-"""Simulated user, who clicks where a mask is most wrong."""
+"""Simulated user, who sets points where a mask is most wrong."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class PhotoMasks:
         scene: prepared, of the segmentation.
         segmentation: with the objects.
         names: of the objects.
-        refinement: settings for moving edges to those of the photo; None leaves them.
+        refinement: settings for moving edges to those of the photo; None moves no edges.
 
     Raises:
         SA3DError: an object is unknown or empty.
@@ -207,7 +207,7 @@ def image_paths(views: Sequence[View]) -> list[PurePosixPath]:
 def mask_names(views: Sequence[View]) -> list[PurePosixPath]:
     """Return the path of each view's mask: the photo's path with the suffix ``.png``.
 
-    ``a/1.jpg`` becomes ``a/1.png``; beside an ``a/1.jpeg`` it becomes ``a/1.jpg.png``.
+    ``a/1.jpg`` becomes ``a/1.png``; if there is also an ``a/1.jpeg``, it becomes ``a/1.jpg.png``.
     """
     paths = image_paths(views)
     short = [path.with_suffix(".png") for path in paths]

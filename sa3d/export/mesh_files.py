@@ -85,7 +85,7 @@ def holds_texture(path: Path) -> bool:
 
 
 def mesh_files(path: Path, *, textured: bool) -> list[Path]:
-    """Return all files of a mesh at ``path``; those of two objects in a folder never clash.
+    """Return all files of a mesh at ``path``; two objects in a folder share no file.
 
     Raises:
         SA3DError: there is no such mesh format.

@@ -38,8 +38,8 @@ def surface_points(
 ) -> SurfacePoints:
     """Return the points that all views see of an object, one for each pixel of its masks.
 
-    A point counts only if it is in the object's volume, too: at the edge of a mask, the depth may
-    be that of the wall behind.
+    A point counts only if it is in the object's volume, too, since at the edge of a mask the depth
+    may be that of the background.
 
     Raises:
         SA3DError: no view sees the object.

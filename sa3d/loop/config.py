@@ -34,7 +34,7 @@ class ConvergenceConfig:
         """Check all values.
 
         Raises:
-            SA3DError: naming the value, and what it may be.
+            SA3DError: a value is out of range; the message names it and its range.
         """
         check_ranges(
             "loop.convergence",
@@ -90,7 +90,7 @@ class LoopConfig:
         """Check all values.
 
         Raises:
-            SA3DError: naming the value, and what it may be.
+            SA3DError: a value is out of range; the message names it and its range.
         """
         check_ranges(
             "loop",

@@ -228,7 +228,7 @@ def _part_mask(
 
 
 def _clicked(prompts: Sequence[Prompt], mask: np.ndarray) -> bool:
-    """Return whether a click on the object hits a mask [H, W], or there is no such click."""
+    """Return whether a point on the object is in a mask [H, W], or there is no such point."""
     on = [point for prompt in prompts for point, label in prompt.labeled_points if label]
     return not on or any(mask[int(y), int(x)] for x, y in on)
 

@@ -222,8 +222,9 @@ class ObjectLoop:
     ) -> tuple[np.ndarray, float, np.ndarray | None]:
         """Segment a view by prompts, without changing the state.
 
-        A segmenter without weights cannot tell from clicks how large the object is. Its clicks
-        are completed with the surface that stands out there, see ``sa3d.voting.clicked_surface``.
+        A segmenter without weights cannot find out from points how large the object is. So its
+        points are completed with the surface that stands out there, see
+        ``sa3d.voting.clicked_surface``.
 
         Args:
             index: the view.

@@ -167,7 +167,7 @@ class ObjectState:
         self.evidence.add(self.scene.prepared(index).operator, vote)
 
     def retract_vote(self, index: int) -> Vote | None:
-        """Retract a view's vote, and return it; None if it has none."""
+        """Retract and return a view's vote; None if the view has no vote."""
         vote = self.votes.pop(index, None)
         if vote is not None:
             self.evidence.add(self.scene.prepared(index).operator, vote, sign=-1)
@@ -232,7 +232,7 @@ class ObjectState:
     def measure_extent(self) -> None:
         """Measure the object's extent in the prompted views, and find the elements out of reach.
 
-        A box or a drawn mask shows where the object ends; clicks do not. The votes of the prompted
+        A box or a drawn mask shows where the object ends; points do not. The votes of the prompted
         views are cast again, without pixels that show something behind the object through a hole
         in the object, such as a handle.
         """

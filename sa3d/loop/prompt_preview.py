@@ -23,7 +23,7 @@ class PromptPreview:
         mask: [H, W] bool.
         score: the mask's predicted IoU.
         candidates: the segmenter's three candidates, to choose from by ``Prompt.candidate``; None
-            if there is no choice (the prompt is a mask, or a click that corrects one).
+            if there is no choice (the prompt is a mask, or points that correct a mask).
         uncertain: whether the mask is so much larger than the shown one that the nearest views
             decide; if they disagree, a smaller mask is used.
     """

@@ -40,10 +40,10 @@ def segment_object(loop: ObjectLoop) -> Iterator[Event]:
 def run_rounds(loops: Sequence[ObjectLoop]) -> Iterator[Event]:
     """Run the rounds that ``ObjectLoop.begin_rounds`` began, for all objects side by side.
 
-    In each step, every object visits the next view of its own outward order. Objects that have the
-    same next view visit that view together; this is so if they were prompted in the same views. The
-    result is, bit for bit, that of segmenting one object after the other. A call after a stop
-    continues the rounds.
+    In each step, every object visits the next view of its own outward order. Objects with the same
+    next view visit that view together; for example, objects prompted in the same views. The result
+    is, bit for bit, that of segmenting one object after the other. A call after a stop continues
+    the rounds.
 
     Each object keeps the round with the most trust, or the lifted object if no round is trusted.
     """

@@ -361,7 +361,7 @@ class Session:
             self._colors[name] = color or free_color(self._colors.values())
 
     def _remove(self, name: str) -> None:
-        """Remove an object; a part that was being split off it becomes an ordinary object."""
+        """Remove an object; a part being split off from it becomes an ordinary object."""
         del self._loops[name], self._colors[name]
         for loop in self._loops.values():
             if loop.state.split_from == name:

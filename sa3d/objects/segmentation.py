@@ -32,7 +32,7 @@ class ViewRecord:
         confidence: of the view's vote; 0 if there is no vote.
         mask: [H, W] bool, the segmenter's mask at the photo's size; None without a self-prompt.
         corrected: [H, W] bool, where the user's correction overrules all other views; None if
-            nowhere.
+            there is no such place.
         reason: the reason for the outcome, in words.
     """
 
@@ -57,7 +57,7 @@ class ObjectResult:
         rounds: the reports of all rounds.
         converged, verdict: see ``Finished``.
         kept_round: see ``Finished.chosen_round``.
-        color: None for the color of its place, see ``Segmentation.colors``.
+        color: None for the color of the object's place, see ``Segmentation.colors``.
         held_out: indices of the views that never vote.
     """
 

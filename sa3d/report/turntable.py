@@ -82,7 +82,7 @@ def _angles(seen: Tensor, frames: int) -> list[float]:
 
 
 def _looking_back(back: Tensor, target: Tensor) -> Tensor:
-    """Return the pose [3, 4] of a camera at ``target + back`` that looks at ``target``, z up."""
+    """Return ``c2w`` [3, 4] of a camera at ``target + back`` that looks at ``target``, z up."""
     z = torch.nn.functional.normalize(back, dim=0)
     x = torch.stack([-z[1], z[0], torch.zeros(())])
     x = torch.nn.functional.normalize(x, dim=0)

@@ -97,7 +97,7 @@ def next_views(
     distances = camera_distances([view.camera for view in scene.views])
     nearest = distances.fill_diagonal_(torch.inf).argsort(dim=1, stable=True)
     near = nearest[:, : min(AROUND, len(nearest) - 1)]
-    around = wrong[near].mean(dim=1).nan_to_num(0.0)  # a lone view has none around
+    around = wrong[near].mean(dim=1).nan_to_num(0.0)  # a single view has no views around it
     ranked = [
         _next_view(scene, index, records.get(index), (*row, float(beside)), prompts[index])
         for index, (row, beside) in enumerate(zip(shares.tolist(), around, strict=True))

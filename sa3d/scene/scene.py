@@ -62,8 +62,8 @@ class PreparedView:
 class EncodingMemory:
     """Image encodings of one segmenter in memory: the first ones used, up to a number of bytes.
 
-    Rounds visit all views in turn. If not all encodings fit, dropping the oldest would drop each
-    one just before it is needed again.
+    Rounds visit all views in turn. If not all encodings fit, dropping the oldest would drop every
+    encoding just before it is needed again.
     """
 
     def __init__(self, max_bytes: int = 1 << 29) -> None:

@@ -27,8 +27,8 @@ from sa3d.scene.elements import OUTSIDE, MaskGrid
 class ViewOperator:
     """A sparse matrix [R, N] in compressed rows that stores only the n columns its view reaches.
 
-    A new operator knows its columns by voxel key. ``bind`` connects them with the N elements of a
-    scene; ``render`` and ``splat`` need that.
+    The columns of a new operator are voxel keys. ``bind`` assigns them to the N elements of a
+    scene, which ``render`` and ``splat`` require.
 
     Attributes:
         crow: int64 [R + 1], the start of each ray's entries.
@@ -148,8 +148,8 @@ def _product(matrix: Tensor, values: Tensor) -> Tensor:
     """Multiply a sparse matrix with values [n] or [n, K], column by column.
 
     On a CPU this is ten times as fast as torch's product with all columns at once: an element is in
-    few rays, and reading its K values costs more than reading the matrix again. It is fastest if
-    each column is contiguous in memory, as in the result.
+    few rays, and reading its K values costs more than reading the matrix again. The product is
+    fastest if each column is contiguous in memory, as in the result.
     """
     if values.ndim == 1:
         return matrix @ values

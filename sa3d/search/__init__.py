@@ -1,1 +1,1 @@
-"""Search for objects without a click: all objects of a scene, or the object that words name."""
+"""Search for objects: all objects of a scene, or the object that words name."""

@@ -46,7 +46,7 @@ def load_segmenter(name: str, device: str = "cpu") -> PromptableSegmenter:
 
 
 def check_segmenter(name: str) -> None:
-    """Check that ``load_segmenter`` knows a name, without loading anything.
+    """Check that ``load_segmenter`` accepts a name, without loading anything.
 
     Raises:
         SA3DError: the name is unknown.

@@ -10,7 +10,7 @@ from sa3d.detectors.protocol import Detections, checked_words
 
 
 class OracleDetector:
-    """A detector that knows the boxes of named objects; other words have low scores.
+    """A detector with the boxes of named objects; for other words, scores are low.
 
     Args:
         images: [H, W, 3] uint8 each, by view.

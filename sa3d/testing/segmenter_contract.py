@@ -26,7 +26,7 @@ def check_segmenter(make: Callable[[], PromptableSegmenter], image: np.ndarray) 
         image: [H, W, 3] uint8, H and W different, with something in the middle.
 
     Raises:
-        AssertionError: the segmenter breaks the contract; the message says in which point.
+        AssertionError: the segmenter breaks the contract; the message names the broken rule.
 
     Example:
         >>> check_segmenter(GraphCutSegmenter, image)

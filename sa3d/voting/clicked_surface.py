@@ -1,6 +1,6 @@
-"""Surface that stands out in 3D where a user clicked.
+"""Surface that stands out in 3D under a user's points.
 
-A click does not show how large the object is, and a segmenter without weights only has colors: of a
+A point does not show how large the object is, and a segmenter without weights only has colors: of a
 ball in four colors, it finds the part in one color. In 3D, an object on a table ends where its
 surface ends.
 """
@@ -28,7 +28,7 @@ _TOO_LARGE = 0.5
 
 
 def clicked_surface(scene: Scene, index: int, prompts: Sequence[Prompt]) -> np.ndarray | None:
-    """Return the surface that stands out under a view's clicks, float32 [H, W] in [0, 1].
+    """Return the surface that stands out under a view's points, float32 [H, W] in [0, 1].
 
     The surfaces that stand out are found once for a scene, in seconds, and kept in its cache. The
     field is not evaluated.
@@ -54,7 +54,8 @@ def clicked_surface(scene: Scene, index: int, prompts: Sequence[Prompt]) -> np.n
         for (x, y), label in prompt.labeled_points:
             row, column = int(y * height / photo.height), int(x * width / photo.width)
             beside = clusters[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
-            # A click at the edge of a surface clicked before is on that surface, not its neighbour.
+            # At the edge of a surface that already has a point, a new point is on that surface,
+            # not on the neighbouring one.
             if label == 1 and clicked.isdisjoint(set(beside.flatten().tolist()) - {_NOTHING}):
                 clicked.add(int(clusters[row, column]))
     mask = torch.isin(clusters, torch.tensor(sorted(clicked - {_NOTHING}), dtype=clusters.dtype))

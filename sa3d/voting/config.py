@@ -31,7 +31,7 @@ class SelfPromptConfig:
         """Check all values.
 
         Raises:
-            SA3DError: naming the value, and what it may be.
+            SA3DError: a value is out of range; the message names it and its range.
         """
         check_ranges(
             "loop.prompting",

@@ -72,7 +72,7 @@ def photo_point(
         camera: the free camera.
         point_world: the point.
         used: views that were prompted before; one of them is used again unless another is clearly
-            better, so that clicks that belong together end in one photo.
+            better, so that points that belong together are in one photo.
 
     Raises:
         SA3DError: no photo shows the point.

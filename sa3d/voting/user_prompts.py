@@ -14,15 +14,15 @@ from sa3d.segmenters.protocol import MaskPrediction, PromptableSegmenter
 from sa3d.voting.self_prompting import probability_to_logits
 
 _LARGE = 0.1
-"""A click farther than this from the mask, in units of the root of its area, adds a large part."""
+"""A point farther than this from the mask, in units of the root of its area, adds a large part."""
 _ROOM = 1.3
-"""A missing part is assumed to reach this far around its click, in distances to the mask."""
+"""A missing part is assumed to reach this far around its point, in distances to the mask."""
 _PLAUSIBLE = 0.8
 """If the mask shrinks to less than this share, the segmenter found something else."""
 _DISCS = 8.0
-"""Largest added area, in units of the disc around the click that reaches to the mask."""
+"""Largest added area, in units of the disc around the point that reaches to the mask."""
 MUCH_LARGER = 4.0
-"""A mask from clicks that grew by more than this factor needs the other views' agreement."""
+"""A mask from points that grew by more than this factor needs the other views' agreement."""
 
 
 def segment_user_prompts(
@@ -35,9 +35,9 @@ def segment_user_prompts(
 ) -> tuple[np.ndarray, float]:
     """Segment a view by its prompts: return a mask [H, W] bool and its predicted IoU.
 
-    If the last prompt is a mask, the masks are used as they are; clicks after a mask correct it.
+    If the last prompt is a mask, the masks are used as they are; points after a mask correct it.
     Points and the last box go to the segmenter, whose current image must be ``view``. A single
-    click is ambiguous, so the best of three candidates is used.
+    point is ambiguous, so the best of three candidates is used.
 
     Args:
         segmenter: its current image is the view.
@@ -45,7 +45,7 @@ def segment_user_prompts(
         prompts: all prompts in the view, the newest last.
         before: [H, W] in [0, 1], the mask shown so far. If the last prompt has points, they
             correct this mask; if the last prompt is a mask, it replaces this mask.
-        cautious: accept no mask from clicks that is much larger than ``before``.
+        cautious: accept no mask from points that is much larger than ``before``.
 
     Raises:
         SA3DError: a prompt lies outside the photo, or the segmenter finds nothing.
@@ -126,10 +126,10 @@ def _corrected(
     last: Prompt,
     cautious: bool,
 ) -> MaskPrediction:
-    """Correct a mask [H, W] by the clicks of ``last``; all clicks so far are ``points`` [P, 2].
+    """Correct a mask [H, W] by the points of ``last``; ``points`` [P, 2] are all points so far.
 
-    A small error is best corrected from the mask itself. A click deep inside a large missing part
-    is segmented with a box around the mask and the space around the click.
+    A small error is best corrected from the mask itself. A point deep inside a large missing part
+    is segmented with a box around the mask and the space around the point.
     """
     old = before > 0.5
     box, depth = _box_with_missing(old, last)
@@ -146,9 +146,9 @@ def _corrected(
 
 
 def _box_with_missing(mask: np.ndarray, last: Prompt) -> tuple[np.ndarray | None, float]:
-    """Return the box [4] of a mask [H, W] bool with its missing part, and the click's depth in it.
+    """Return the box [4] of a mask [H, W] bool and its missing part, and the depth of the part.
 
-    The deepest click is assumed to lie in the middle of the missing part. If that part is small,
+    The deepest point is assumed to lie in the middle of the missing part. If that part is small,
     there is no box.
     """
     from scipy.ndimage import distance_transform_edt
@@ -170,7 +170,7 @@ def _box_with_missing(mask: np.ndarray, last: Prompt) -> tuple[np.ndarray | None
 def corrected_parts(before: np.ndarray, mask: np.ndarray, prompts: Sequence[Prompt]) -> np.ndarray:
     """Return where a correction of a view changes its mask, bool [H, W].
 
-    Clicks change only the connected parts that they lie in; other changes of the segmenter do not
+    Points change only the connected parts that they lie in; other changes of the segmenter do not
     count. A box or a mask changes the whole view.
 
     Args:
