@@ -78,7 +78,7 @@ __all__ = [
     "load_segmenter",
 ]
 
-# Imported when they are first asked for: importing sa3d loads neither torch nor Nerfstudio.
+# Imported at their first use, so that importing sa3d loads neither torch nor Nerfstudio.
 _MODULES = {
     "nerfstudio_plugin.api.open_scene": ("OpenScene", "SegmentedObject"),
     "nerfstudio_plugin.api.opening": ("load", "open"),

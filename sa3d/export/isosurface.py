@@ -76,7 +76,7 @@ def _marching_cubes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _edge_keys(local: np.ndarray, start: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    """Return a number [V] for the lattice edge, or cell inside, that each vertex [V, 3] is on."""
+    """Return a number [V] for the lattice edge, or the cell, that each vertex [V, 3] is on."""
     between = np.abs(local - np.rint(local)) > _ON_LATTICE
     lower = np.where(between, np.floor(local), np.rint(local)).astype(np.int64) + start
     kind = np.where(between.sum(axis=1) == 1, between.argmax(axis=1), 3)

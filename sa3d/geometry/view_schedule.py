@@ -25,7 +25,7 @@ def camera_distances(cameras: Sequence[Camera]) -> Tensor:
 
 
 def outward_order(cameras: Sequence[Camera], start: Sequence[int]) -> list[int]:
-    """Order the views other than ``start``; each is the nearest to any view before it.
+    """Order the views other than ``start``; the next is always the nearest to the views before.
 
     A mask changes little between neighbouring views, so errors stay small from step to step. This
     is the order of Prim's algorithm on the graph of camera distances. Ties go to the lower index.

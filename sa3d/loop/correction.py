@@ -37,12 +37,12 @@ def correct(loop: ObjectLoop) -> Iterator[Event]:
     yield RoundStarted(loop.name, number, len(loop.scene.views))
     before = state.evidence.labels(config.lam)
     prompted = set(state.prompted)
-    go_on = state.finished is not None and state.finished.chosen_round > 0
-    for index in sorted(prompted - state.records.keys()) if go_on else ():
+    rounds_kept = state.finished is not None and state.finished.chosen_round > 0
+    for index in sorted(prompted - state.records.keys()) if rounds_kept else ():
         visit([loop], index)  # a prompt of this view was removed, and the record with it
     yield from _cast_corrections(loop, [i for i in views if i in prompted], number)
     state = loop.state
-    if not go_on:
+    if not rounds_kept:
         # Rounds were stopped, or only the lifted object was kept: visit all views again.
         loop.begin_rounds()
         yield from run_rounds([loop])

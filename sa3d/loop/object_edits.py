@@ -1,8 +1,8 @@
-"""Merging of objects, and splitting of a part off an object.
+"""Merges of objects, and splits of a part off an object.
 
-The views' records are kept: a merged object's mask in a view is the union of the objects' masks,
-and after a split the rest is the object's mask without the part's. Every view still has one vote
-per object, so evidence stays a share. The segmenter is used only in the prompted views of a split.
+The views' records are kept. In every view, the mask of a merged object is the union of the objects'
+masks, and a split removes the part's mask from the object's mask. Every view still has one vote per
+object, so no view counts twice. The segmenter is used only in the prompted views of a split.
 """
 
 from __future__ import annotations

@@ -275,12 +275,12 @@ class ObjectLoop:
         return max(0.1, share)
 
     def encode(self, index: int) -> None:
-        """Make a view the segmenter's image, and show it the object's appearance in near views."""
+        """Make a view the segmenter's image; give it the object's appearance in near views."""
         self.scene.encode(index, self.segmenter)
         self.show_appearance(index)
 
     def show_appearance(self, index: int) -> None:
-        """Show the segmenter the object's appearance in the views nearest to view ``index``."""
+        """Give the segmenter the object's appearance in the views nearest to view ``index``."""
         prompted, distances = self.state.prompted, self.distances[index].tolist()
         voters = sorted(
             (i for i in self.state.votes if i != index),

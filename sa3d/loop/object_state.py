@@ -53,7 +53,7 @@ class Progress:
         return self.order[self.position]
 
     def copy(self) -> Progress:
-        """Return a copy that shares nothing that is changed in place."""
+        """Return a copy; changes of one do not affect the other."""
         return replace(self, snapshots=list(self.snapshots))
 
 
@@ -65,16 +65,16 @@ class ObjectState:
         prompts: the user's prompts.
         evidence: all votes, and the doubt about elements out of reach.
         appearance: samples of the object's appearance in the views that voted.
-        extent: where the prompted views lifted the object.
+        extent: extent of the lifted object, from the prompted views.
         out_of_reach: bool [N], elements out of the object's reach, or beyond an edge of a photo
             that its mask does not touch.
         held_out: indices of the held-out views.
         records: a record of each visited view, by index.
-        votes: by view index; a view has at most one vote.
+        votes: the votes, by view index; a view has at most one.
         rounds: the reports of all rounds.
         finished: the outcome; None until the loop has finished.
         pending_views: views whose prompts changed since the loop finished; None before that.
-        progress: of the rounds; None before the first and after the last.
+        progress: progress of the rounds; None before the first round and after the last.
         split_from: name of the object that this object is being split off from; otherwise None.
     """
 
@@ -108,7 +108,7 @@ class ObjectState:
         )
 
     def copy(self) -> ObjectState:
-        """Return a copy that shares nothing that is changed in place."""
+        """Return a copy; changes of one do not affect the other."""
         return replace(
             self,
             prompts=list(self.prompts),

@@ -1,8 +1,8 @@
 """Rounds: visits of all views that are not prompted, until each object has converged.
 
-All objects are segmented in one pass. A view's encoding is loaded once. The masks of all
-objects are rendered by one sparse product, and so are their votes cast. Only the segmenter's
-decoder runs once for each object.
+All objects are segmented in one pass. A view's encoding is loaded once. One sparse product renders
+the masks of all objects, and one product casts all their votes. Only the segmenter's decoder runs
+for each object.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sa3d.voting.self_prompting import SelfPrompt, self_prompt
 def segment_object(loop: ObjectLoop) -> Iterator[Event]:
     """Segment one object alone: lift it, then run rounds until it has converged.
 
-    May be stopped between any two events; the next call continues from there.
+    The call may be stopped between any two events; the next call continues from there.
 
     Raises:
         SA3DError: see ``ObjectLoop.lift``.

@@ -22,7 +22,7 @@ class RoundStarted:
     """A round over the views begins.
 
     Attributes:
-        round: counts from 1; round 0 is that of the prompted views.
+        round: number of the round, from 1; 0 for the visit of the prompted views.
         views: number of views still to visit in this round.
     """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass
 class PrepareConfig:
-    """Settings of a prepared scene; a scene with other settings is prepared anew."""
+    """Settings of a prepared scene; a scene with other settings is prepared again."""
 
     resolution: int = 256
     """Voxels along each side of the mask grid; only voxels that rays reach are stored."""

@@ -88,8 +88,8 @@ def nothing_found_error(
 
 def mask_to_correct(before: np.ndarray | None, last: Prompt) -> np.ndarray | None:
     """Return ``before`` if the last prompt corrects it; None if it asks for a new mask."""
-    asks_anew = before is None or last.box is not None or not (before > 0.5).any()
-    return None if asks_anew else before
+    is_new = before is None or last.box is not None or not (before > 0.5).any()
+    return None if is_new else before
 
 
 def predict_from_prompts(

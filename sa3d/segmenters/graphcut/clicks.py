@@ -155,7 +155,7 @@ def _prefix_merits(superpixels: Superpixels, order: np.ndarray, distance: np.nda
     a, b = superpixels.edges.T
     step = np.linalg.norm(superpixels.colors[a] - superpixels.colors[b], axis=1)
     border = superpixels.border.astype(float)
-    # An edge is on the border of the prefixes that hold its lower but not its higher rank.
+    # An edge is on the border of the prefixes that contain only the lower of its two ranks.
     contrast = _sum_over_ranks(low, high, border * step, len(order))
     length = _sum_over_ranks(low, high, border, len(order))
     labels = superpixels.labels
