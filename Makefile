@@ -1,4 +1,4 @@
-# `make demo` and `make test` set everything up by themselves: Python 3.10+, make and a network.
+# `make demo` and `make test` set everything up by themselves: Python 3.11, make and a network.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
