@@ -418,7 +418,7 @@ def test_real_run_prepares_and_survives_ctrl_c(tiny_run):
     )
     cache = tiny_run.parent / "sa3d_cache"
     deadline = time.monotonic() + 400
-    while not list(cache.glob("*/views/*.npz")) and process.poll() is None:
+    while not list(cache.glob("*/views/[0-9]*.npz")) and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
