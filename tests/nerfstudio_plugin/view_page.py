@@ -17,7 +17,7 @@ from typing import Any
 from nerfstudio_plugin.runs.cameras import Camera
 
 SECOND = 1000
-LONG = 240 * SECOND
+LONG = 600 * SECOND
 """A slow machine may take this long, in milliseconds; a quick one is not kept waiting."""
 
 WEBGL = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--ignore-gpu-blocklist")
