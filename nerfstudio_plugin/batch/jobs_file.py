@@ -12,6 +12,7 @@ from typing import Any
 
 from nerfstudio_plugin.exports import ExportOptions, export_class
 from sa3d.base.errors import SA3DError
+from sa3d.base.json_files import read_json
 from sa3d.detectors.loading import check_detector
 from sa3d.export.manifest import MANIFEST_SUFFIX
 from sa3d.loop.settings import Settings, load_settings, with_values
@@ -113,12 +114,7 @@ def read_batch(path: Path) -> Batch:
         SA3DError: the file cannot be read, or an entry is invalid; the message names the place and
             what is expected there.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
-    except OSError as error:
-        raise SA3DError(f"cannot read {str(path)!r}: {error.strerror}") from error
-    except ValueError as error:
-        raise SA3DError(f"{str(path)!r} is not valid JSON: {error}") from error
+    content = read_json(path)
     _check(content, path)
     folder = path.resolve().parent
     scenes = {
@@ -149,11 +145,6 @@ def _errors_name(origin: str) -> Iterator[None]:
         yield
     except SA3DError as error:
         raise SA3DError(f"{origin}: {error}") from error
-
-
-def _no_number(name: str) -> None:
-    """Refuse NaN and infinities, which Python reads although JSON does not have them."""
-    raise ValueError(f"{name} is not a number")
 
 
 def _job(entry: Mapping[str, Any], folder: Path, origin: str, key: str) -> Job:
@@ -236,7 +227,7 @@ def _check(content: Any, path: Path) -> None:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
 
-    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    schema = read_json(SCHEMA)
     error = best_match(Draft202012Validator(schema).iter_errors(content))
     if error is None:
         return

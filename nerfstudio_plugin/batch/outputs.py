@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from sa3d.base.json_files import read_json
 from sa3d.export.manifest import manifest_path
 
 
@@ -18,7 +18,7 @@ def written_places(place: Path, folder: Path) -> list[str]:
         folder: the job's own; the paths are relative to it.
     """
     manifest = manifest_path(place)
-    files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+    files = read_json(manifest)["files"]
     places = dict.fromkeys([place, *(place.parent / name for name in files), manifest])
     return [path.relative_to(folder).as_posix() for path in places]
 

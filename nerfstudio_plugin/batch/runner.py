@@ -26,6 +26,7 @@ from nerfstudio_plugin.api.opening import open as open_run
 from nerfstudio_plugin.batch.jobs_file import RESULTS, SEGMENTATION, Batch, Job
 from nerfstudio_plugin.batch.outputs import remove_partial, remove_places, written_places
 from sa3d.base.errors import SA3DError
+from sa3d.base.json_files import parse_json
 
 _LOCKS = ".locks"
 _TRACEBACK_LINES = 12
@@ -86,7 +87,7 @@ def _lines(output: Path) -> Iterator[dict[str, Any]]:
     path = output / RESULTS
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
-            result = json.loads(line)
+            result = parse_json(line)
             hash(result["job"])
         except (ValueError, LookupError, TypeError):
             continue

@@ -14,6 +14,7 @@ from nerfstudio_plugin.cli.options import ReportOptions, SettingsOptions, run
 from nerfstudio_plugin.cli.terminal import ERR, OUT, prepare_with_progress
 from nerfstudio_plugin.runs.devices import torch_device
 from sa3d.base.errors import SA3DError
+from sa3d.base.json_files import read_json
 from sa3d.base.storage import atomic_path, write_json
 from sa3d.base.version import program_version
 from sa3d.segmenters.choice import resolve_segmenter
@@ -191,10 +192,10 @@ def _known_rows(command: Benchmark) -> dict[tuple[str, str, str], Measured]:
     from nerfstudio_plugin.benchmark.protocols import Measured
 
     try:
-        report = json.loads((command.output / _RESULTS).read_text(encoding="utf-8"))
+        report = read_json(command.output / _RESULTS)
         other = [key for key, value in _conditions(command).items() if report[key] != value]
         rows = [Measured(**row) for row in report["rows"]]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (SA3DError, LookupError, TypeError):
         return {}
     if other:
         raise SA3DError(

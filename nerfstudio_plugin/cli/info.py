@@ -5,7 +5,6 @@ A segmentation is read without torch, so that the answer comes at once.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import tyro
 from nerfstudio_plugin.cli.options import ReportOptions, run
 from nerfstudio_plugin.cli.terminal import OUT, rounds_table
 from sa3d.base.errors import SA3DError
+from sa3d.base.json_files import read_json
 from sa3d.objects.folder import is_segmentation, read_summary
 
 _HELP = """Describe a run, a scene cache or a segmentation.
@@ -79,10 +79,10 @@ def _segmentation(folder: Path) -> dict[str, Any]:
 
 def _cache(folder: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((folder / "scene.json").read_text(encoding="utf-8"))
+        manifest = read_json(folder / "scene.json")
         views, config = len(manifest["views"]), manifest["config"]
         key = manifest["key"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (SA3DError, LookupError, TypeError) as error:
         raise SA3DError(f"the scene cache {folder} is damaged: delete it") from error
     prepared = len(list(folder.glob("views/*.npz")))
     files = [file for file in folder.rglob("*") if file.is_file()]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.json_files import parse_json
 from sa3d.geometry.bounds import Bounds
 from sa3d.results.object_volume import ObjectVolume
 from sa3d.scene.elements import MaskGrid
@@ -117,7 +118,7 @@ def unpack(
     }
     if "about" not in named:
         raise SA3DError(absent)
-    about = json.loads(bytes(named.pop("about").tolist()))
+    about = parse_json(bytes(named.pop("about").tolist()))
     if about["version"] != FORMAT_VERSION:
         raise SA3DError(
             f"the checkpoint has format {about['version']}, this program reads {FORMAT_VERSION}: "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nerfstudio_plugin.saved.overlay import overlay_sheet
+from sa3d.base.errors import SA3DError
+from sa3d.base.json_files import read_json
 from sa3d.base.storage import atomic_path, write_json
 from sa3d.base.version import program_version
 from sa3d.export.config import Frame
@@ -93,13 +94,13 @@ def write_renamed(
         SA3DError: the folder exists and may not be replaced, or the disk is full.
     """
     try:
-        old = json.loads((old_folder / _REPORT).read_text(encoding="utf-8"))
+        old = read_json(old_folder / _REPORT)
         sheet = (old_folder / _SHEET).read_bytes()
         views = [one["views"] for one in old["objects"]]
         report = {key: old[key] for key in ("scene_key", "elements", "views")}
         objects = changed.segmentation.objects.values()
         report["objects"] = [_object_entry(one, v) for one, v in zip(objects, views, strict=True)]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (SA3DError, OSError, ValueError, LookupError, TypeError):
         return None
     save_segmentation(changed.segmentation, folder, changed.provenance, overwrite=overwrite)
     write_json(folder / _REPORT, report)

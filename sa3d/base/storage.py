@@ -8,15 +8,11 @@ import json
 import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sa3d.base.errors import SA3DError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _OR_OVERWRITE = "or set overwrite=True to replace it"
 
@@ -139,30 +135,3 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
-
-
-def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compress: bool = False) -> None:
-    """Write an ``.npz`` file atomically; uncompressed by default, which is faster to read."""
-    import numpy as np
-
-    # np.savez leaves its archive open when it is interrupted, which warns at exit.
-    kind = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", kind) as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
-
-
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read all arrays of an ``.npz`` file.
-
-    Raises:
-        SA3DError: the file is missing, truncated, or not an ``.npz`` file.
-    """
-    import numpy as np
-
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise SA3DError(f"cannot read {path}: {error}") from error

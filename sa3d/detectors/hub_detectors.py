@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.json_files import read_json
 from sa3d.detectors.protocol import Detections, checked_words
 from sa3d.detectors.registry import REGISTRY
 from sa3d.hub.download import download, quiet_loading
@@ -204,8 +204,8 @@ def _detector_class(folder: Path, again: str) -> type[HubDetector]:
             f" interrupted: {again}"
         )
     try:
-        kind = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        kind = read_json(folder / CONFIG)["model_type"]
+    except (SA3DError, KeyError, TypeError) as error:
         raise _damaged(folder, f"{CONFIG}: {error}", again) from error
     if kind not in DETECTOR_OF_TYPE:
         raise SA3DError(

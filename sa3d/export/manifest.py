@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from sa3d.base.errors import SA3DError
+from sa3d.base.json_files import read_json
 from sa3d.base.storage import atomic_path
 from sa3d.export.frames import Placement
 from sa3d.objects.segmentation import Segmentation
@@ -151,7 +153,7 @@ def find_exports(segmentation: Path, folders: Iterable[Path]) -> list[FoundExpor
 
 def _read(path: Path, segmentation: Path) -> FoundExport | None:
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
         if Path(manifest["source"]["segmentation"]) != segmentation or manifest["kind"] == "report":
             return None
         output = path.with_name(path.name.removesuffix(".manifest.json"))
@@ -164,7 +166,7 @@ def _read(path: Path, segmentation: Path) -> FoundExport | None:
             frame=manifest.get("frame", {}).get("name", ""),
             numbers=manifest.get("result") or {},
         )
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (SA3DError, OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 

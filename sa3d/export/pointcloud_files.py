@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sa3d.base.array_files import save_arrays
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import atomic_path, save_arrays
+from sa3d.base.storage import atomic_path
 from sa3d.export.config import POINTCLOUD_SUFFIXES, Frame
 from sa3d.export.frames import Placement
 

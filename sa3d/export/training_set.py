@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.json_files import read_json
 from sa3d.export.frames import Placement
 from sa3d.export.masks import PhotoMasks, mask_names, only_png, photo_folder, write_bits
 from sa3d.geometry.camera import Camera
@@ -85,11 +86,11 @@ def data_set_transforms(data: Path, views: Sequence[View]) -> dict[str, Any] | N
     """
     file = data if data.suffix == ".json" else data / "transforms.json"
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
         frames = content["frames"]
         listed = {os.path.realpath(file.parent / frame["file_path"]) for frame in frames}
         complete = all("fl_x" in content or "fl_x" in frame for frame in frames)
-    except (OSError, ValueError, LookupError, TypeError):
+    except (SA3DError, LookupError, TypeError):
         return None
     if not complete or not {os.path.realpath(view.image_path) for view in views} <= listed:
         return None

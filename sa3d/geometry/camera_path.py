@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.json_files import read_json
 from sa3d.geometry.camera import Camera
 
 
@@ -37,12 +37,7 @@ def load_camera_path(path: Path) -> CameraPath:
         SA3DError: the file is missing or damaged, its cameras are not perspective, or it holds no
             frames.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SA3DError(f"cannot read camera path {str(path)!r}: {error.strerror}") from error
-    except ValueError as error:
-        raise SA3DError(f"camera path {str(path)!r} is not valid JSON: {error}") from error
+    content = read_json(path, "camera path")
     try:
         kind = str(content.get("camera_type", "perspective")).lower()
         width, height = int(content["render_width"]), int(content["render_height"])

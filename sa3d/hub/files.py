@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+from sa3d.base.errors import SA3DError
+from sa3d.base.json_files import read_json
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -23,9 +25,9 @@ def _missing_weights(folder: Path) -> list[str]:
     if (folder / WEIGHTS).is_file():
         return []
     try:
-        index = json.loads((folder / WEIGHTS_INDEX).read_text(encoding="utf-8"))
+        index = read_json(folder / WEIGHTS_INDEX)
         shards = sorted(set(index["weight_map"].values()))
-    except (OSError, ValueError, KeyError):
+    except (SA3DError, LookupError, TypeError, AttributeError):
         return [WEIGHTS]
     return [name for name in shards if not (folder / name).is_file()]
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from sa3d.base.array_files import load_arrays, save_arrays
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import atomic_folder, load_arrays, save_arrays
+from sa3d.base.storage import atomic_folder
 from sa3d.geometry.bounds import Bounds
 from sa3d.objects.events import RoundDone
 from sa3d.objects.folder import (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sa3d.base.array_files import load_arrays
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import check_new_folder, load_arrays
+from sa3d.base.json_files import read_json
+from sa3d.base.storage import check_new_folder
 from sa3d.objects.colors import Color, object_color, object_colors
 from sa3d.objects.events import RoundDone
 
@@ -74,12 +75,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         SA3DError: the file is missing, damaged, or has a format that this version does not read.
     """
     path = folder / MANIFEST
+    if not path.exists():
+        raise SA3DError(f"no segmentation in {folder}: {MANIFEST} is missing")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SA3DError(f"no segmentation in {folder}: {MANIFEST} is missing") from error
-    except (OSError, ValueError) as error:
-        raise SA3DError(f"the segmentation in {folder} is damaged: {error}") from error
+        manifest = read_json(path)
+    except SA3DError as error:
+        raise SA3DError(
+            f"the segmentation in {folder} is damaged ({error}): segment again"
+        ) from error
     version = manifest.get("version") if isinstance(manifest, dict) else None
     if version not in _READABLE:
         raise SA3DError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.json_files import read_json
 from sa3d.objects.names import DEFAULT_OBJECT, check_object_name
 from sa3d.scene.views import View, find_view
 
@@ -277,12 +277,7 @@ def load_prompts(path: Path) -> list[Prompt]:
     Raises:
         SA3DError: the file is missing, is not JSON, or has no prompts.
     """
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise SA3DError(f"cannot read prompts file {str(path)!r}: {error.strerror}") from error
-    except ValueError as error:
-        raise SA3DError(f"prompts file {str(path)!r} is not valid JSON: {error}") from error
+    content = read_json(path, "prompts file")
     entries = content.get("prompts") if isinstance(content, Mapping) else None
     if not isinstance(entries, list) or not entries:
         raise SA3DError(

@@ -18,8 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sa3d.base.array_files import load_arrays, save_arrays
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import atomic_path, load_arrays, save_arrays
+from sa3d.base.json_files import read_json
+from sa3d.base.storage import atomic_path
 from sa3d.fields.radiance_field import RadianceField
 from sa3d.geometry.camera import Camera
 from sa3d.scene.config import PrepareConfig
@@ -288,9 +290,9 @@ class Scene:
         }
         if path.exists():
             try:
-                if json.loads(path.read_text()) == manifest:
+                if read_json(path) == manifest:
                     return
-            except (OSError, ValueError):
+            except SA3DError:
                 pass
             raise SA3DError(
                 f"the scene cache {self.cache} was made from something else: delete it, or set "

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sa3d.base.array_files import load_arrays, save_arrays
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import load_arrays, save_arrays
 from sa3d.objects.prompts import Prompt
 from sa3d.scene.scene import Scene
 from sa3d.surfaces.config import StandingOutConfig

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sa3d.base.storage import atomic_path, save_arrays
+from sa3d.base.array_files import save_arrays
+from sa3d.base.storage import atomic_path
 from sa3d.segmenters.protocol import PromptableSegmenter
 from sa3d.segmenters.registry import EMBEDDED, REGISTRY
 

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import errno
-import gc
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import sa3d.base.storage
@@ -14,8 +12,6 @@ from sa3d.base.storage import (
     atomic_folder,
     atomic_path,
     check_new_file,
-    load_arrays,
-    save_arrays,
     write_json,
 )
 
@@ -52,49 +48,10 @@ def test_a_failed_write_changes_nothing(tmp_path: Path, failure: type[BaseExcept
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_arrays(tmp_path / "a.npz", {"x": np.zeros(3)})
-
-    def full(file, array: np.ndarray, **_: object) -> None:
-        file.write(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(np.lib.format, "write_array", full)
-    with pytest.raises(SA3DError, match="the disk is full"):
-        save_arrays(tmp_path / "a.npz", {"x": np.ones(3)})
-    assert names(tmp_path) == ["a.npz"]
-    assert load_arrays(tmp_path / "a.npz")["x"].tolist() == [0, 0, 0]
-
-
 def test_a_folder_without_write_permission(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(SA3DError, match="cannot write"), atomic_path(tmp_path / "file" / "a.txt"):
         pass
-
-
-def test_arrays_round_trip(tmp_path: Path) -> None:
-    arrays = {"a": np.arange(6, dtype=np.int32).reshape(2, 3), "b": np.float16([0.5])}
-    save_arrays(tmp_path / "a.npz", arrays)
-    loaded = load_arrays(tmp_path / "a.npz")
-    assert loaded.keys() == arrays.keys()
-    for name, values in arrays.items():
-        assert loaded[name].dtype == values.dtype
-        np.testing.assert_array_equal(loaded[name], values)
-
-
-@pytest.mark.parametrize("content", [b"", b"no archive", None])
-def test_damaged_arrays(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "a.npz"
-    save_arrays(path, {"x": np.zeros(1000)})
-    path.write_bytes(path.read_bytes()[:900] if content is None else content)
-    with pytest.raises(SA3DError, match="cannot read"):
-        load_arrays(path)
-
-
-def test_pickles_are_not_loaded(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", x=np.array([print], dtype=object))
-    with pytest.raises(SA3DError, match="cannot read"):
-        load_arrays(tmp_path / "a.npz")
 
 
 def test_a_folder_is_replaced_completely(tmp_path: Path) -> None:
@@ -176,22 +133,6 @@ def test_existing_files_need_overwrite(tmp_path: Path) -> None:
         check_new_file(tmp_path / "a.ply", overwrite=False)
     with pytest.raises(SA3DError, match="is a folder"):
         check_new_file(tmp_path, overwrite=True)
-
-
-def test_an_interrupted_write_leaves_no_file_and_no_warning(tmp_path: Path) -> None:
-    class Interrupted:
-        def __array__(self, *_: object, **__: object) -> np.ndarray:
-            raise KeyboardInterrupt
-
-    arrays: dict = {"one": np.arange(3), "two": Interrupted()}
-    for compress in (False, True):
-        with pytest.raises(KeyboardInterrupt):
-            save_arrays(tmp_path / "x.npz", arrays, compress=compress)
-    gc.collect()  # an archive left open would warn now, and warnings are errors
-    assert list(tmp_path.iterdir()) == []
-    save_arrays(tmp_path / "x.npz", {"one": np.arange(3)}, compress=True)
-    with np.load(tmp_path / "x.npz") as stored:
-        np.testing.assert_array_equal(stored["one"], [0, 1, 2])
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_prompts_file(tmp_path: Path) -> None:
         ('{"prompts": [{"view": "a", "point": [[1, 2]]}]}', "unknown key 'point'"),
         ('{"prompts": [{"view": "a", "points": [1, 2]}]}', '"points" must be'),
         ('{"prompts": [{"view": "a", "box": [1, 2, 3]}]}', '"box" must be'),
-        ('{"prompts": [{"view": "a", "box": [NaN, 1, 2, 3]}]}', "is empty"),
+        ('{"prompts": [{"view": "a", "box": [NaN, 1, 2, 3]}]}', "NaN is not a number"),
         ('{"prompts": [{"view": "a", "points": [[1, 2]], "labels": [0.7]}]}', "labels must be"),
         ('{"prompts": [{"view": "a", "points": [[1, 2]], "labels": ["1"]}]}', "labels must be"),
         ('{"prompts": [{"view": "a", "mask": 5}]}', 'the "mask" of a prompt is'),

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sa3d.base.storage import load_arrays, save_arrays
+from sa3d.base.array_files import load_arrays, save_arrays
 from sa3d.fields.radiance_field import FieldRender
 from sa3d.geometry.bounds import Bounds
 from sa3d.geometry.camera import Rays

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.json_files import read_json
 from sa3d.hub.download import download, quiet_loading
 from sa3d.hub.files import CONFIG, WEIGHTS, cached_folder, is_hub_id, missing_files
 from sa3d.hub.memory import enough_memory
@@ -140,8 +140,8 @@ def _segmenter_class(source: _Source) -> type[SamFamilySegmenter]:
             f" interrupted: {source.again}"
         )
     try:
-        kind = json.loads((source.folder / CONFIG).read_text(encoding="utf-8"))["model_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        kind = read_json(source.folder / CONFIG)["model_type"]
+    except (SA3DError, KeyError, TypeError) as error:
         raise _damaged(source, f"{CONFIG}: {error}") from error
     if kind not in SEGMENTER_OF_TYPE:
         raise SA3DError(

@@ -20,9 +20,9 @@ from nerfstudio_plugin.batch.jobs_file import SCHEMA, read_batch
 from nerfstudio_plugin.batch.outputs import remove_places
 from nerfstudio_plugin.batch.runner import run_batch
 from nerfstudio_plugin.cli import batch as cli_batch
+from sa3d.base.array_files import load_arrays
 from sa3d.base.errors import SA3DError
 from sa3d.base.mask_overlap import iou
-from sa3d.base.storage import load_arrays
 from sa3d.testing.oracle_detector import OracleDetector
 
 CLICK = {"object": "ball", "view": "frame_00000", "points": [[52, 34]]}
