@@ -16,6 +16,7 @@ from sa3d.base.json_files import read_json
 from sa3d.detectors.loading import check_detector
 from sa3d.export.manifest import MANIFEST_SUFFIX
 from sa3d.loop.settings import Settings, load_settings, with_values
+from sa3d.objects.names import check_names_apart
 from sa3d.objects.prompts import Prompt, check_marks_object, check_together, prompt_from_json
 from sa3d.search.text_prompts import needs_words
 from sa3d.segmenters.loading import check_segmenter
@@ -186,6 +187,7 @@ def _job(entry: Mapping[str, Any], folder: Path, origin: str, key: str) -> Job:
 
 def _check_prompts(prompts: Sequence[Prompt]) -> None:
     """Check the prompts for each object in each view, as far as is possible without the view."""
+    check_names_apart(dict.fromkeys(prompt.object for prompt in prompts))
     by_words = {prompt.object for prompt in prompts if needs_words(prompt)}
     together: dict[tuple[str, str], list[Prompt]] = {}
     for prompt in prompts:

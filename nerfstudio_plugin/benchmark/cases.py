@@ -25,6 +25,7 @@ import numpy as np
 from nerfstudio_plugin.benchmark.config import Layout
 from nerfstudio_plugin.demo.data import open_demo
 from sa3d.base.errors import SA3DError
+from sa3d.base.image_files import read_image
 from sa3d.evaluation.simulated_user import box_of
 from sa3d.objects.prompts import Prompt
 from sa3d.scene.views import View
@@ -262,9 +263,5 @@ def _read_grey(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """Read an image in grey, uint8 [H, W], at its own size or resized to (W, H)."""
     from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            grey = image.convert("L")
-            return np.asarray(grey.resize(size, Image.Resampling.NEAREST) if size else grey)
-    except OSError as error:
-        raise SA3DError(f"cannot read the mask {path}: {error}") from error
+    grey = read_image(path, "the mask").convert("L")
+    return np.asarray(grey.resize(size, Image.Resampling.NEAREST) if size else grey)

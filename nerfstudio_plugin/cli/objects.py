@@ -25,6 +25,7 @@ from nerfstudio_plugin.runs.devices import torch_device
 from sa3d.base.errors import SA3DError
 from sa3d.objects.colors import free_color, hex_color, parse_color
 from sa3d.objects.folder import read_summary
+from sa3d.objects.names import check_new_name
 
 if TYPE_CHECKING:
     from nerfstudio_plugin.api.open_scene import OpenScene
@@ -262,7 +263,8 @@ class Merge(_Edit):
         for name in self.names:
             segmentation.object(name)
         if self.into not in self.names:
-            segmentation.check_free(self.into)
+            kept = [one for one in segmentation.objects if one not in self.names]
+            check_new_name(self.into, kept)
         return segmentation
 
     def change_in_scene(self, opened: OpenScene) -> Segmentation:

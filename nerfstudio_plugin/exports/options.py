@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import check_new_file
 from sa3d.export.config import Frame
+from sa3d.objects.names import check_names_apart
 
 if TYPE_CHECKING:
     from nerfstudio_plugin.saved.segmentation_folder import ExportSource
@@ -128,6 +129,7 @@ class Export3DOptions(ExportOptions):
             SA3DError: one file for several objects, or a file exists and ``overwrite`` is False.
         """
         if self.output.suffix.lower() not in self.suffixes:
+            check_names_apart(names)
             places = {name: self.output / f"{name}{suffix}" for name in names}
         elif len(names) == 1:
             places = {names[0]: self.output}

@@ -29,7 +29,7 @@ from sa3d.geometry.camera import Camera
 from sa3d.loop.session import Session
 from sa3d.objects.colors import Color, free_color, object_color
 from sa3d.objects.events import Event, Finished, RoundStarted, ViewDone
-from sa3d.objects.names import check_object_name
+from sa3d.objects.names import check_new_name
 from sa3d.objects.prompts import Prompt
 from sa3d.scene.scene import Scene
 from sa3d.voting.photo_prompts import PhotoBox, photo_box, photo_point, surface_point
@@ -270,7 +270,7 @@ class Studio:
             self._check_known(name)
             if new == name:
                 return
-            self._check_free(new)
+            self._check_free(new, [name])
             draft = self._draft
             empty = {new if one == name else one: rgb for one, rgb in draft.empty.items()}
             selected = new if draft.selected == name else draft.selected
@@ -290,7 +290,7 @@ class Studio:
             if missing:
                 raise SA3DError(f"object {missing[0]!r} is not segmented yet")
             if into not in names:
-                self._check_free(into)
+                self._check_free(into, names)
             with self._action(f"merge {' and '.join(names)}"):
                 self.session.merge_objects(names, into)
                 self._draft = Draft(into, self._draft.empty)
@@ -500,10 +500,8 @@ class Studio:
                 there = ", ".join(self.state.colors)
                 raise SA3DError(f"no object {name!r} here; there are: {there}")
 
-    def _check_free(self, name: str) -> None:
-        check_object_name(name)
-        if name in self.state.colors:
-            raise SA3DError(f"there is an object {name!r} already: choose another name")
+    def _check_free(self, name: str, replaced: Sequence[str] = ()) -> None:
+        check_new_name(name, [other for other in self.state.colors if other not in replaced])
 
     # State and history ---------------------------------------------------------------------------
 

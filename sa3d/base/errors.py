@@ -14,6 +14,8 @@ becomes ``--prepare.ray-side``, ``overwrite=True`` becomes ``--overwrite``, and
 
 from __future__ import annotations
 
+import reprlib
+
 
 class SA3DError(Exception):
     """A problem that the user can solve: bad input, a missing file, an outdated cache.
@@ -26,3 +28,13 @@ class SA3DError(Exception):
         ... except SA3DError as error:
         ...     print(error)
     """
+
+
+def shown(value: object) -> str:
+    """Return a value as messages show it: its ``repr``, shortened."""
+    return _SHORT.repr(value)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
+_SHORT.maxlevel = 4

@@ -16,6 +16,7 @@ import numpy as np
 
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import atomic_folder, atomic_path, check_new_file
+from sa3d.objects.names import check_names_apart
 from sa3d.objects.segmentation import Segmentation
 from sa3d.results.config import RefinementConfig
 from sa3d.results.mask_refinement import refined_masks
@@ -233,6 +234,7 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
 def _object_folders(
     stack: ExitStack, masks: PhotoMasks, folder: Path, overwrite: bool
 ) -> dict[str, Path]:
+    check_names_apart(masks.names)
     return {
         name: stack.enter_context(photo_folder(masks, folder / name, overwrite=overwrite))
         for name in masks.names

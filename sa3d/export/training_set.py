@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.image_files import read_image
 from sa3d.base.json_files import read_json
 from sa3d.export.frames import Placement
 from sa3d.export.masks import PhotoMasks, mask_names, only_png, photo_folder, write_bits
@@ -177,19 +178,13 @@ def _linked(link: Path, target: str) -> bool:
 def _read_mask(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     from PIL import Image
 
-    try:
-        with Image.open(path) as file:
-            same_size = file.convert("L").resize((shape[1], shape[0]), Image.Resampling.NEAREST)
-            return np.asarray(same_size) > 0
-    except OSError as error:
-        raise SA3DError(f"cannot read the data set's mask {path} ({error}); restore it") from error
+    mask = read_image(path, "the data set's mask", remedy="restore it").convert("L")
+    same_size = mask.resize((shape[1], shape[0]), Image.Resampling.NEAREST)
+    return np.asarray(same_size) > 0
 
 
 def _size(path: Path) -> tuple[int, int]:
-    from PIL import Image
-
-    with Image.open(path) as file:
-        return file.size
+    return read_image(path, "the photo", remedy="restore the file").size
 
 
 def _shrunk(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -172,7 +172,7 @@ class Session:
             SA3DError: there is no such object, or the new name is invalid or taken.
         """
         self._loop(name)
-        check_new_name(new, self._loops)
+        check_new_name(new, [other for other in self._loops if other != name])
         parts = [one for one, loop in self._loops.items() if loop.state.split_from == name]
         self.history.remember(self._change([name, new]))
         order = [new if one == name else one for one in self._loops]
@@ -210,7 +210,7 @@ class Session:
         if len(loops) < 2:
             raise SA3DError("cannot merge fewer than two objects: name at least two")
         if into not in names:
-            check_new_name(into, self._loops)
+            check_new_name(into, [other for other in self._loops if other not in names])
         merged = merge(loops, into)
         self.history.remember(self._change([*names, into]))
         order = [into if one == names[0] else one for one in self._loops if one not in names[1:]]
@@ -325,6 +325,8 @@ class Session:
         prompts = prompts_in_views(prompts, self.scene.views)
         changed: dict[str, list[Prompt]] = {}
         for name in dict.fromkeys(prompt.object for prompt in prompts):
+            if name not in self._loops:
+                check_new_name(name, [*self._loops, *changed])
             merged = [*self.prompts(name), *(p for p in prompts if p.object == name)]
             for view in dict.fromkeys(prompt.view for prompt in merged):
                 here = [prompt for prompt in merged if prompt.view == view]

@@ -13,6 +13,7 @@ import torch
 
 from sa3d.base.array_files import load_arrays, save_arrays
 from sa3d.base.errors import SA3DError
+from sa3d.base.image_files import read_image
 from sa3d.base.storage import atomic_folder
 from sa3d.geometry.bounds import Bounds
 from sa3d.objects.events import RoundDone
@@ -106,15 +107,9 @@ def read_bitmap(path: Path) -> np.ndarray:
     """Read a 1-bit PNG, bool [H, W].
 
     Raises:
-        ValueError: the file is missing or damaged.
+        SA3DError: the file is missing or damaged.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.array(image.convert("1"), dtype=bool)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"cannot read {path.name}: {error}") from error
+    return np.array(read_image(path, "mask").convert("1"), dtype=bool)
 
 
 def _bitmap_path(folder: Path, name: str, index: int, kind: str) -> Path:
@@ -136,23 +131,9 @@ def _arrays(segmentation: Segmentation) -> dict[str, np.ndarray]:
         arrays[f"object_{i}"] = one.evidence.object.cpu().numpy()
         arrays[f"total_{i}"] = one.evidence.total.cpu().numpy()
         for j, prompt in enumerate(one.prompts):
-            if prompt.mask is not None:
-                arrays[f"prompt_{i}_{j}"] = _prompt_mask(prompt)
+            if (mask := prompt.drawn_mask()) is not None:  # the folder then needs no other file
+                arrays[f"prompt_{i}_{j}"] = mask
     return arrays
-
-
-def _prompt_mask(prompt: Prompt) -> np.ndarray:
-    """Return the pixels of a mask prompt, so that the saved folder needs no other file."""
-    if isinstance(prompt.mask, np.ndarray):
-        return prompt.mask
-    from PIL import Image
-
-    assert prompt.mask is not None
-    try:
-        with Image.open(prompt.mask) as image:
-            return np.array(image.convert("L"))
-    except OSError as error:
-        raise SA3DError(f"cannot read mask {str(prompt.mask)!r}: {error}") from error
 
 
 def _to_json(segmentation: Segmentation, provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from sa3d.base.errors import SA3DError
+from sa3d.base.errors import SA3DError, shown
+from sa3d.base.image_files import read_image
 from sa3d.base.json_files import read_json
 from sa3d.objects.names import DEFAULT_OBJECT, check_object_name
 from sa3d.scene.views import View, find_view
@@ -76,25 +78,37 @@ class Prompt:
     candidate: int | None = None
 
     def __post_init__(self) -> None:
-        """Fill in labels, and check the values.
+        """Fill in labels, and check the values, also their types.
 
         Raises:
             SA3DError: nothing is marked, or a value is invalid.
         """
+        check_object_name(self.object)
+        if not isinstance(self.view, str):
+            raise SA3DError(f"'view' must be the name of a view, not {shown(self.view)}")
+        if not isinstance(self.text, str | None):
+            raise SA3DError(f"'text' must be words, not {shown(self.text)}")
+        points = _numbers("points", self.points, "[(x, y), ...]", (-1, 2))
+        object.__setattr__(self, "points", tuple((x, y) for x, y in points))
+        labels = _labels(self.labels) or (1,) * len(points)
+        object.__setattr__(self, "labels", labels)
+        if self.box is not None:
+            corners = _numbers("box", self.box, "(x0, y0, x1, y1)", (4,))
+            object.__setattr__(self, "box", tuple(corners))
+        object.__setattr__(self, "mask", _mask(self.mask))
         where = f"prompt for {self.object!r} in {self.view!r}"
-        if not self.labels:
-            object.__setattr__(self, "labels", (1,) * len(self.points))
         if not self.points and self.box is None and self.mask is None and not self.text:
             raise SA3DError(f"{where} is empty: give points, a box, a mask or a text")
         if len(self.points) != len(self.labels):
             raise SA3DError(f"{where}: {len(self.points)} points but {len(self.labels)} labels")
-        if any(label not in (0, 1) for label in self.labels):
-            raise SA3DError(f"{where}: labels must be 1 (object) or 0 (background)")
         if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
             raise SA3DError(f"{where}: box {_listed(self.box)} is empty: give x0 y0 x1 y1")
-        if self.candidate not in (None, 0, 1, 2):
-            raise SA3DError(f"{where}: 'candidate' must be 0, 1 or 2, not {self.candidate!r}")
-        check_object_name(self.object)
+        if self.candidate is not None:
+            if not _is_number(self.candidate) or self.candidate not in (0, 1, 2):
+                raise SA3DError(
+                    f"{where}: 'candidate' must be 0, 1 or 2, not {shown(self.candidate)}"
+                )
+            object.__setattr__(self, "candidate", int(self.candidate))
         check_together([self])
 
     def __eq__(self, other: object) -> bool:
@@ -141,29 +155,12 @@ class Prompt:
         """
         if unknown := set(keywords) - PromptKeywords.__optional_keys__:
             raise TypeError(f"a prompt has no keyword {min(unknown)!r}")
-        points = _array("points", keywords.get("points", ()), "[(x, y), ...]", (-1, 2))
-        labels, box = keywords.get("labels"), keywords.get("box")
-        mask, text = keywords.get("mask"), keywords.get("text")
-        if not isinstance(text, str | None):
-            raise SA3DError(f"'text' must be words, not {text!r}")
-        if view is None and (points or labels is not None or box is not None or mask is not None):
+        given: Any = {key: value for key, value in keywords.items() if value is not None}
+        points = _numbers("points", given.pop("points", ()), "[(x, y), ...]", (-1, 2))
+        if view is None and (points or {"labels", "box", "mask"} & given.keys()):
             raise SA3DError("'view' is missing: name the view that the prompt is in")
-        if not isinstance(view, str | Path | None):
-            raise SA3DError(f"'view' must be the name of a view, not {view!r}")
-        corners = None
-        if box is not None:
-            x0, y0, x1, y1 = _array("box", box, "(x0, y0, x1, y1)", (4,))
-            corners = (x0, y0, x1, y1)
-        return cls(
-            view=str(view or ""),
-            object=object,
-            points=tuple((x, y) for x, y in points),
-            labels=() if labels is None else _labels(labels),
-            box=corners,
-            mask=_mask(mask),
-            text=text,
-            candidate=keywords.get("candidate"),
-        )
+        name: Any = str(view or "") if isinstance(view, str | Path | None) else view
+        return cls(name, object, tuple((x, y) for x, y in points), **given)
 
     @property
     def labeled_points(self) -> list[tuple[tuple[float, float], int]]:
@@ -195,31 +192,45 @@ class Prompt:
         Raises:
             SA3DError: the mask is unreadable, of another size, or empty.
         """
-        if self.mask is None:
-            return None
-        name = "mask prompt" if isinstance(self.mask, np.ndarray) else f"mask {str(self.mask)!r}"
-        if isinstance(self.mask, np.ndarray):
-            values = self.mask
-        else:
-            import PIL.Image
+        name = self._mask_name
 
-            try:
-                with PIL.Image.open(self.mask) as image:
-                    values = _mask_values(image)
-            except OSError as error:
-                raise SA3DError(f"cannot read {name}: {error}") from error
-        mask = values > (127 if values.dtype == np.uint8 and values.max(initial=0) > 127 else 0)
-        if mask.shape != (height, width):
-            raise SA3DError(
-                f"{name} is {mask.shape[1]} x {mask.shape[0]} px, "
-                f"but view {self.view!r} is {width} x {height} px"
-            )
-        if not mask.any():
+        def check_size(mask_width: int, mask_height: int) -> None:
+            if (mask_width, mask_height) != (width, height):
+                raise SA3DError(
+                    f"{name} is {mask_width} x {mask_height} px, "
+                    f"but view {self.view!r} is {width} x {height} px"
+                )
+
+        if isinstance(self.mask, np.ndarray):
+            check_size(self.mask.shape[1], self.mask.shape[0])
+        mask = self.drawn_mask(check_size)
+        if mask is not None and not mask.any():
             raise SA3DError(
                 f"{name} is empty: paint the object; to mark what is beside it, give points with "
                 "label 0"
             )
         return mask
+
+    def drawn_mask(self, check_size: Callable[[int, int], None] | None = None) -> np.ndarray | None:
+        """Return the mask, bool [H, W], of any size; None if there is no mask.
+
+        Args:
+            check_size: called with width and height of a mask file before it is decoded.
+
+        Raises:
+            SA3DError: the mask is unreadable.
+        """
+        if self.mask is None:
+            return None
+        if isinstance(self.mask, np.ndarray):
+            values = self.mask
+        else:
+            values = _mask_values(read_image(self.mask, "mask", check_size=check_size))
+        return values > (127 if values.dtype == np.uint8 and values.max(initial=0) > 127 else 0)
+
+    @property
+    def _mask_name(self) -> str:
+        return f"mask {str(self.mask)!r}" if isinstance(self.mask, Path) else "mask prompt"
 
     def to_json(self) -> dict[str, Any]:
         """Return the prompt as an entry of ``prompts.json``. Mask arrays are left out."""
@@ -252,7 +263,7 @@ def prompt_from_json(entry: Mapping[str, Any], folder: Path) -> Prompt:
         )
     for key, kind in (("text", "words"), ("mask", "an image's file name"), ("object", "a name")):
         if not isinstance(entry.get(key), str | None):
-            raise SA3DError(f'the "{key}" of a prompt is {kind} in quotes, not {entry[key]!r}')
+            raise SA3DError(f'the "{key}" of a prompt is {kind} in quotes, not {shown(entry[key])}')
     words_alone = bool(entry.get("text")) and not {"points", "box", "mask"} & set(entry)
     view = entry.get("view", "" if words_alone else None)
     if not isinstance(view, str):
@@ -359,37 +370,49 @@ def _check_on_mask(prompt: Prompt, mask: np.ndarray | None) -> None:
             )
 
 
-def _array(name: str, given: Any, example: str, shape: tuple[int, ...]) -> list[Any]:
-    """Convert a caller's value to nested lists of floats of a shape; -1 allows any length.
+def _numbers(name: str, given: Any, example: str, shape: tuple[int, ...]) -> list[Any]:
+    """Convert a caller's numbers to nested lists of floats of a shape; -1 allows any length.
 
     Raises:
-        SA3DError: the value has another shape, or is not of numbers.
+        SA3DError: the value has another shape, or is not of finite numbers.
     """
     try:
-        numbers = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError):
+        values = given if isinstance(given, np.ndarray) else np.array(given, dtype=object)
+        # In an array of objects, text and truth values are still what they were.
+        plain = values.dtype.kind in "iuf" or all(map(_is_number, values.flat))
+        numbers = values.astype(np.float64) if plain else np.empty(())
+    except (TypeError, ValueError, OverflowError):
         numbers = np.empty(())
     if numbers.shape == (0,) and shape[0] < 0:
         return []
     fits = [wanted in (-1, found) for wanted, found in zip(shape, numbers.shape, strict=False)]
     if numbers.ndim != len(shape) or not all(fits):
-        raise SA3DError(f"'{name}' must be {example}, not {given!r}")
+        raise SA3DError(f"'{name}' must be {example}, not {shown(given)}")
+    if not np.isfinite(numbers).all():
+        raise SA3DError(f"'{name}' must be {example}, finite numbers, not {shown(given)}")
     return numbers.tolist()
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _labels(given: Any) -> tuple[int, ...]:
-    """Return labels 1 and 0 as integers; keep other values, which ``Prompt`` refuses.
+    """Return labels as integers.
 
     Raises:
-        SA3DError: the labels are not a flat list.
+        SA3DError: the labels are not a flat list of 1 and 0.
     """
-    if np.ndim(given) != 1:
-        raise SA3DError(f"'labels' must be [1, 0, ...], not {given!r}")
-    return tuple(int(label) if label in (0, 1) else label for label in given)
+    if isinstance(given, np.ndarray) and given.dtype == bool:  # such as mask[rows, columns]
+        given = given.astype(int)
+    found = _numbers("labels", given, "[1, 0, ...]", (-1,))
+    if any(label not in (0, 1) for label in found):
+        raise SA3DError(f"labels must be 1 (object) or 0 (background), not {shown(given)}")
+    return tuple(map(int, found))
 
 
 def _mask(given: Any) -> Path | np.ndarray | None:
-    """Return a mask as ``Prompt`` takes it.
+    """Return a mask as ``Prompt`` keeps it.
 
     Raises:
         SA3DError: the mask is neither a file nor an array [H, W].
@@ -404,6 +427,8 @@ def _mask(given: Any) -> Path | np.ndarray | None:
             f"'mask' has the shape {array.shape}: give one value per pixel, [H, W], non-zero on "
             "the object, or the file of such an image"
         )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise SA3DError("'mask' has values that are not finite: give 1 on the object, 0 beside it")
     return array
 
 

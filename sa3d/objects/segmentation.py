@@ -163,7 +163,7 @@ class Segmentation:
             SA3DError: there is no such object, or the new name is invalid or taken.
         """
         one = self.object(name)
-        self.check_free(new)
+        check_new_name(new, [other for other in self.objects if other != name])
         one = one.renamed(new)
         items = [(new, one) if key == name else (key, o) for key, o in self.objects.items()]
         return replace(self, objects=dict(items))

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.image_files import read_image
 from sa3d.geometry.camera import Camera
 
 
@@ -43,22 +44,20 @@ class View:
         Raises:
             SA3DError: the file is missing or unreadable, or its size is not the camera's.
         """
-        from PIL import Image
 
-        try:
-            with Image.open(self.image_path) as file:
-                transparent = "A" in file.getbands() or "transparency" in file.info
-                pixels = np.asarray(file.convert("RGBA" if transparent else "RGB"))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise SA3DError(
-                f"cannot read the photo {self.image_path} ({error}): restore the file"
-            ) from error
-        expected = (self.camera.height, self.camera.width)
-        if pixels.shape[:2] != expected:
-            raise SA3DError(
-                f"{self.image_path} has {pixels.shape[1]}x{pixels.shape[0]} pixels, but its camera "
-                f"{expected[1]}x{expected[0]}: restore the photo that the cameras were made for"
-            )
+        def check_size(width: int, height: int) -> None:
+            if (width, height) != (self.camera.width, self.camera.height):
+                raise SA3DError(
+                    f"{self.image_path} has {width}x{height} pixels, but its camera "
+                    f"{self.camera.width}x{self.camera.height}: restore the photo that the cameras "
+                    "were made for"
+                )
+
+        image = read_image(
+            self.image_path, "the photo", check_size=check_size, remedy="restore the file"
+        )
+        transparent = "A" in image.getbands() or "transparency" in image.info
+        pixels = np.asarray(image.convert("RGBA" if transparent else "RGB"))
         if not transparent:
             return pixels
         alpha = pixels[..., 3:].astype(np.float32) / 255

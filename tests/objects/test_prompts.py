@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import math
+import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.PngImagePlugin
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -38,7 +42,7 @@ from sa3d.testing.analytic_scene import AnalyticScene
         ({"points": ((1, 2),), "labels": (0.7,)}, "labels must be"),
         ({"box": (5.0, 1.0, 2.0, 3.0)}, r"box \(5, 1, 2, 3\) is empty"),
         ({"box": (1.0, 3.0, 2.0, 3.0)}, "is empty"),
-        ({"box": (1.0, 1.0, float("nan"), 3.0)}, "is empty"),
+        ({"box": (1.0, 1.0, float("nan"), 3.0)}, "'box' must be .*finite"),
     ],
 )
 def test_invalid_values_are_refused(values: dict[str, Any], message: str) -> None:
@@ -51,7 +55,6 @@ def test_invalid_values_are_refused(values: dict[str, Any], message: str) -> Non
     [
         ({"points": ((10.0, 0.0),), "labels": (1,)}, r"point \(10, 0\) lies outside the image"),
         ({"points": ((-1.0, 0.0),), "labels": (1,)}, "outside the image"),
-        ({"box": (1.0, 1.0, float("inf"), 3.0)}, "outside the image"),
         ({"box": (1.0, 1.0, 11.0, 3.0)}, "outside the image"),
         ({"box": (1.0, 1.0, 4.0, 4.0), "points": ((6.0, 6.0),), "labels": (1,)}, "outside the box"),
     ],
@@ -152,6 +155,103 @@ def test_points_may_not_contradict_their_own_mask(
     prompts_in_views([drawn, Prompt(views[0].name, points=(point,), labels=(label,))], views)
 
 
+NO_NUMBERS = [True, "9", {}, [], None, float("nan"), float("inf"), 10**400, 1j, np.array([1, 2])]
+
+
+@pytest.mark.parametrize("wrong", NO_NUMBERS, ids=repr)
+def test_what_is_no_number_is_no_coordinate_label_or_candidate(wrong: Any) -> None:
+    for values in (
+        {"points": ((1, wrong),)},
+        {"points": ((1, 2),), "labels": (wrong,)},
+        {"box": (1, 2, wrong, 4)},
+        {"points": ((1, 2),), "candidate": wrong if wrong is not None else "1"},
+        {"points": wrong if wrong is not None else 1},
+        {"mask": np.array([[wrong]], dtype=object)},
+    ):
+        with pytest.raises(SA3DError):
+            Prompt("a.png", **values)
+        with pytest.raises(SA3DError):
+            Prompt.from_keywords("a.png", **values)
+
+
+@pytest.mark.parametrize("values", [{"view": 5}, {"view": None}, {"text": 5}, {"mask": 5}])
+def test_values_of_another_type_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(SA3DError):
+        Prompt(**{"view": "a.png", "box": (1, 2, 3, 4), **values})
+    with pytest.raises(SA3DError):
+        Prompt.from_keywords(**{"view": "a.png", "box": (1, 2, 3, 4), **values})
+
+
+def test_numpy_values_become_plain_ones() -> None:
+    prompt = Prompt(
+        "a.png",
+        points=np.array([[1, 2]], np.int16),
+        labels=np.array([1.0]),
+        box=[np.float32(0), np.int8(1), 3, 4.5],
+        candidate=np.int64(2),
+    )  # pyright: ignore[reportArgumentType]
+    entry = {"view": "a.png", "object": "object", "points": [[1, 2]], "labels": [1]}
+    assert json.loads(json.dumps(prompt.to_json())) == entry | {
+        "box": [0, 1, 3, 4.5],
+        "candidate": 2,
+    }
+
+
+def test_a_long_value_is_shortened_in_messages() -> None:
+    with pytest.raises(SA3DError) as error:
+        Prompt("a.png", points=tuple((i, "x") for i in range(1000)))  # pyright: ignore
+    assert len(str(error.value)) < 300
+
+
+def test_a_mask_of_900_megapixels_is_not_decoded(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 1, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    content = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+    (tmp_path / "m.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    with pytest.raises(SA3DError, match="has more than 178 megapixels"):
+        Prompt("a.png", mask=tmp_path / "m.png").load_mask(30_000, 30_000)
+
+
+def test_a_mask_of_another_size_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(np.ones((4, 6), dtype=bool)).save(tmp_path / "m.png")
+    monkeypatch.setattr(PIL.PngImagePlugin.PngImageFile, "load", None)
+    with pytest.raises(SA3DError, match=r"6 x 4 px, but view 'a.png' is 5 x 4"):
+        Prompt("a.png", mask=tmp_path / "m.png").load_mask(5, 4)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+fields_of_prompts = st.sampled_from(
+    ["view", "object", "points", "labels", "box", "mask", "text", "candidate", "other"]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(entry=st.dictionaries(fields_of_prompts, json_values), with_points=st.booleans())
+def test_any_json_is_a_prompt_or_one_clear_error(entry: dict[str, Any], with_points: bool) -> None:
+    if with_points:
+        entry = {"view": "a", "points": [[1, 2]], **entry}
+    try:
+        prompt = prompt_from_json(entry, Path())
+    except SA3DError:
+        return
+    numbers = [*(x for point in prompt.points for x in point), *(prompt.box or ())]
+    assert all(type(one) is float and math.isfinite(one) for one in numbers)
+    assert all(type(label) is int and label in (0, 1) for label in prompt.labels)
+    assert prompt.candidate in (None, 0, 1, 2)
+    assert type(prompt.candidate) is not bool
+    again = prompt_from_json(json.loads(json.dumps(prompt.to_json())), Path())
+    assert again == prompt
+
+
 def test_bad_masks(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 6), dtype=np.uint8)).save(tmp_path / "empty.png")
     (tmp_path / "text.png").write_text("no image")
@@ -194,7 +294,7 @@ def test_prompts_file(tmp_path: Path) -> None:
         ('{"prompts": [{"view": "a", "box": [1, 2, 3]}]}', '"box" must be'),
         ('{"prompts": [{"view": "a", "box": [NaN, 1, 2, 3]}]}', "NaN is not a number"),
         ('{"prompts": [{"view": "a", "points": [[1, 2]], "labels": [0.7]}]}', "labels must be"),
-        ('{"prompts": [{"view": "a", "points": [[1, 2]], "labels": ["1"]}]}', "labels must be"),
+        ('{"prompts": [{"view": "a", "points": [[1, 2]], "labels": ["1"]}]}', '"labels" must be'),
         ('{"prompts": [{"view": "a", "mask": 5}]}', 'the "mask" of a prompt is'),
         ('{"prompts": [{"view": "a", "mask": ""}]}', "is empty"),
         ('{"prompts": [{"view": "a", "text": "cup", "object": 5}]}', 'the "object" of a prompt is'),
