@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import (
@@ -23,20 +23,7 @@ from typing import (
 )
 
 from sa3d.base.errors import shown
-
-
-@dataclass(frozen=True)
-class Within:
-    """Range of a number, or of the length of a list, for ``Annotated`` types."""
-
-    least: float
-    most: float = math.inf
-
-    def __str__(self) -> str:
-        """Return the range in words."""
-        if self.most == math.inf:
-            return f"at least {self.least}"
-        return f"between {self.least} and {self.most}"
+from sa3d.base.ranges import Within
 
 
 def check_value(value: Any, hint: Any, place: str = "") -> None:
@@ -64,7 +51,7 @@ def check_value(value: Any, hint: Any, place: str = "") -> None:
         check_value(value, inner, place)
         for one in ranges:
             number = len(value) if isinstance(value, list) else value
-            if not one.least <= number <= one.most:
+            if isinstance(one, Within) and number not in one:
                 kind = "have a length of" if isinstance(value, list) else "be"
                 raise ValueError(f"{place} must {kind} {one}, is {shown(number)}")
         return
@@ -80,6 +67,8 @@ def check_value(value: Any, hint: Any, place: str = "") -> None:
     elif get_origin(hint) is list:
         for i, one in enumerate(value):
             check_value(one, types[0], f"{place}[{i}]")
+    elif get_origin(hint) is tuple and Ellipsis in types:
+        check_value(list(value), list[types[0]], place)
     elif get_origin(hint) is tuple:
         for i, (one, kind) in enumerate(zip(value, types, strict=True)):
             check_value(one, kind, f"{place}[{i}]")
@@ -104,7 +93,8 @@ def fits(value: Any, hint: Any) -> bool:
     if kind is float:
         return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
     if kind is tuple:
-        return isinstance(value, list | tuple) and len(value) == len(get_args(hint))
+        inner = get_args(hint)
+        return isinstance(value, list | tuple) and (Ellipsis in inner or len(value) == len(inner))
     if kind is dict or is_typeddict(kind) or is_dataclass(kind):
         return isinstance(value, Mapping)
     return isinstance(value, NoneType if kind is None else kind)
@@ -119,6 +109,8 @@ def type_in_words(hint: Any) -> str:
         return "one of " + ", ".join(map(str, get_args(hint)))
     if kind in (Union, UnionType):
         return " or ".join(dict.fromkeys(type_in_words(one) for one in get_args(hint)))
+    if kind is tuple and Ellipsis in get_args(hint):
+        return "a list"
     if kind is tuple:
         return f"a list of {len(get_args(hint))}"
     if kind is dict or is_typeddict(kind) or is_dataclass(kind):

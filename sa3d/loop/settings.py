@@ -1,7 +1,6 @@
 """Settings, and presets: TOML files with values for the dataclasses of the settings.
 
-``with_values`` puts values into dataclasses. ``cattrs`` is not used, since the core depends on
-torch and NumPy only, and since errors must name the key in the file and its possible values.
+``with_values`` puts values into dataclasses.
 """
 
 from __future__ import annotations
@@ -11,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.typed_values import check_value
 from sa3d.loop.config import LoopConfig
 from sa3d.scene.config import PrepareConfig
 from sa3d.segmenters.registry import AUTO
@@ -79,7 +78,7 @@ def load_settings(name_or_file: str) -> Settings:
         raise SA3DError(
             f"no config {name_or_file!r}: give one of {', '.join(presets)}, or a .toml file"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise SA3DError(f"config {str(path)!r} is not valid TOML: {error}") from error
     return settings_from_dict(values, str(path))
 
@@ -131,27 +130,16 @@ def with_values(
             if not isinstance(value, Mapping):
                 raise SA3DError(f"config {origin!r}: {name!r} must be a table: write [{name}]")
             changes[key] = with_values(current, value, origin, name + ".")
-        elif not _fits(value, hints[key]):
-            wanted = getattr(hints[key], "__name__", str(hints[key]))
-            if get_origin(hints[key]) is Literal:
-                wanted = "one of " + ", ".join(map(str, get_args(hints[key])))
-            raise SA3DError(f"config {origin!r}: {name!r} must be {wanted}, is {value!r}")
         else:
+            try:
+                check_value(value, hints[key], repr(name))
+            except ValueError as error:
+                raise SA3DError(f"config {origin!r}: {error}") from error
             changes[key] = value
     try:
         return replace(config, **changes)  # pyright: ignore[reportArgumentType]
     except SA3DError as error:
         raise SA3DError(f"config {origin!r}: {error}") from error
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    if get_origin(hint) in (Union, UnionType):
-        return any(_fits(value, choice) for choice in get_args(hint))
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if isinstance(value, bool):
-        return hint is bool
-    return isinstance(value, (int, float) if hint is float else hint)
 
 
 def _installed() -> list[Path]:

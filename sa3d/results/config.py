@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from sa3d.base.ranges import NOT_NEGATIVE, SHARE, Checked
 
 Keep = Literal["object", "rest"]
 """The part that a field or a training set keeps: the objects, or everything but them."""
@@ -16,12 +18,12 @@ _MIN_RADIUS_PX = 3
 
 
 @dataclass
-class RefinementConfig:
+class RefinementConfig(Checked, place="refinement"):
     """Settings for moving the edges of a mask to those of the photo."""
 
-    reach: float = 0.01
+    reach: Annotated[float, SHARE] = 0.01
     """Distance an edge may move, as a share of the photo's longer side; at least six pixels."""
-    contrast: float = 0.01
+    contrast: Annotated[float, NOT_NEGATIVE] = 0.01
     """Color steps smaller than this do not count as edges (colors are in [0, 1])."""
 
     def radius_px(self, height: int, width: int) -> int:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sa3d.base.typed_values import Within, check_value
+from sa3d.base.ranges import Within
+from sa3d.base.typed_values import check_value
 
 
 class Needed(TypedDict):

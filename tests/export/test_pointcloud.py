@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -216,17 +217,17 @@ def test_ply_header(both: PointCloud, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (PointCloudConfig(count=5, spacing=0.1), "are both given: give one"),
-        (PointCloudConfig(count=0), "'pointcloud.count' must be positive"),
-        (PointCloudConfig(spacing=-0.1), "'pointcloud.spacing' must be positive"),
-        (PointCloudConfig(neighbours=0), "'pointcloud.neighbours' must be at least 1"),
+        ({"count": 5, "spacing": 0.1}, "are both given: give one"),
+        ({"count": 0}, "'pointcloud.count' must be at least 1"),
+        ({"spacing": -0.1}, "'pointcloud.spacing' must be above 0"),
+        ({"neighbours": 0}, "'pointcloud.neighbours' must be at least 1"),
     ],
 )
 def test_invalid_settings(
-    still_life: AnalyticScene, voted: Segmentation, config: PointCloudConfig, words: str
+    still_life: AnalyticScene, voted: Segmentation, config: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(SA3DError, match=words):
-        object_pointcloud(still_life.scene, voted, "ball", config)
+        object_pointcloud(still_life.scene, voted, "ball", PointCloudConfig(**config))
 
 
 def test_refusals(still_life: AnalyticScene, voted: Segmentation, tmp_path: Path) -> None:

@@ -11,6 +11,10 @@ from sa3d.voting.config import SelfPromptConfig
     ("kind", "name", "value", "words"),
     [
         (LoopConfig, "lam", 0.0, "^'loop.lam' must be above 0, is 0.0$"),
+        (LoopConfig, "reach", math.inf, "must be at least 0, is inf"),
+        (LoopConfig, "inertia", 5, "must be between -1 and 1, is 5"),
+        (LoopConfig, "neighbours", 1.5, "must be a whole number, at least 0, is 1.5"),
+        (ConvergenceConfig, "flip_tolerance", 5.0, "between -1 and 1, is 5.0"),
         (LoopConfig, "lam", math.nan, "must be above 0, is nan"),
         (LoopConfig, "neighbours", -4, "^'loop.neighbours' must be at least 0, is -4$"),
         (LoopConfig, "held_out", 1.5, "^'loop.held_out' must be between 0 and 1, is 1.5$"),
@@ -32,5 +36,5 @@ def test_values_that_make_no_sense_are_refused(kind, name, value, words):
 
 
 def test_values_at_the_limits_are_taken():
-    limits = {"lam": 1e-9, "neighbours": 0, "held_out": 1.0, "reach": math.inf}
+    limits = {"lam": 1e-9, "neighbours": 0, "held_out": 1.0, "inertia": -1.0}
     LoopConfig(**limits, convergence=ConvergenceConfig(max_rounds=0, warn_agreement=0.0))

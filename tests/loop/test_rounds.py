@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sa3d.loop.config import ConvergenceConfig, LoopConfig
+from sa3d.loop.config import LoopConfig
 from sa3d.loop.session import Session
 from sa3d.objects.events import Event, Finished, RoundDone, RoundStarted, ViewDone
 from sa3d.objects.prompts import Prompt
@@ -202,7 +202,8 @@ def test_a_correction_that_was_stopped_is_made_again(still_life: AnalyticScene) 
 
 
 def test_a_round_that_was_kept_is_not_changed_by_what_follows(still_life: AnalyticScene) -> None:
-    only_lifted = LoopConfig(convergence=ConvergenceConfig(min_best_agreement=1.1))
+    only_lifted = LoopConfig()
+    only_lifted.convergence.min_best_agreement = 1.1  # out of range, and so never reached
     segmenter = session_in(still_life).segmenter
     session = Session(still_life.scene, segmenter, only_lifted)
     session.add_prompts([prompt(still_life, "ball", 0)])

@@ -25,13 +25,21 @@ def test_presets_are_there_and_load():
         ("[lop]\nlam = 1.0", "unknown key 'lop'"),
         ("[loop.convergence]\nrounds = 3", "unknown key 'loop.convergence.rounds'"),
         ("loop = 3", "'loop' must be a table"),
-        ("[prepare]\nresolution = 'fine'", "'prepare.resolution' must be int, is 'fine'"),
-        ("[prepare]\nresolution = true", "'prepare.resolution' must be int"),
+        (
+            "[prepare]\nresolution = 'fine'",
+            "'prepare.resolution' must be a whole number, is 'f",
+        ),
+        ("[prepare]\nresolution = true", "'prepare.resolution' must be a whole number"),
         ("[loop]\nlam = 0", "mine.toml': 'loop.lam' must be above 0, is 0"),
         (
             "[loop.convergence]\nmax_rounds = -4",
             "mine.toml': 'loop.convergence.max_rounds' must be",
         ),
+        ("[loop]\nlam = nan", "'loop.lam' must be a number, is nan"),
+        ("[loop]\nreach = inf", "'loop.reach' must be a number, is inf"),
+        ("[loop]\nneighbours = 1" + "0" * 400, "'loop.neighbours' must be at least 0, is 1000"),
+        ("[loop]\nneighbours = 1" + "0" * 5000, "not valid TOML"),
+        ("a = " + "[" * 10_000, "not valid TOML"),
         ("[prepare\n", "not valid TOML"),
     ],
 )

@@ -117,7 +117,7 @@ def goes_in_a_circle(states: Sequence[State]) -> bool:
 
 
 def test_without_inertia_a_loop_goes_in_a_circle_to_the_limit(still_life: AnalyticScene) -> None:
-    config = LoopConfig(inertia=-2.0, held_out=0.0, min_agreement=0.0, convergence=limits_of(6))
+    config = LoopConfig(inertia=-1.0, held_out=0.0, min_agreement=0.0, convergence=limits_of(6))
     loop = loop_of(still_life, config, _Fickle)
     states = states_after_rounds(loop)
     assert goes_in_a_circle(states)
@@ -181,7 +181,7 @@ class _Learning(_Fickle):
 def test_the_appearance_is_that_of_the_round_that_was_kept(still_life: AnalyticScene) -> None:
     limits = ConvergenceConfig(max_rounds=2, min_best_agreement=0.0, min_prompt_agreement=0.0)
     config = LoopConfig(
-        inertia=-2.0, held_out=0.0, min_agreement=0.0, appearance_views=99, convergence=limits
+        inertia=-1.0, held_out=0.0, min_agreement=0.0, appearance_views=99, convergence=limits
     )
     loop = loop_of(still_life, config, _Learning)
     *_, last = segment_object(loop)
