@@ -18,6 +18,9 @@ from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene, voted_seg
 os.environ["HF_HUB_CACHE"] = tempfile.mkdtemp(prefix="sa3d-no-hub-")
 os.environ["HF_HUB_OFFLINE"] = "1"
 atexit.register(shutil.rmtree, os.environ["HF_HUB_CACHE"], ignore_errors=True)
+# The user's list of runs is not theirs to write.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="sa3d-state-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # Open3D, which ns-export imports as well, wants a libusb that bare machines lack.
 os.environ["LD_PRELOAD"] = str(libusb_package.get_library_path())

@@ -12,12 +12,13 @@ from typing import Literal
 from nerfstudio_plugin.api.models import Models
 from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.runs.devices import torch_device
+from nerfstudio_plugin.runs.known_runs import check_known, remember_run
 from sa3d.base.errors import SA3DError
 from sa3d.detectors.loading import check_detector
 from sa3d.detectors.protocol import TextDetector
 from sa3d.loop.settings import Settings, load_settings, settings_from_dict
 from sa3d.objects.checkpoint import SavedSegmentation, load_segmentation
-from sa3d.scene.scene import Scene
+from sa3d.scene.scene import Scene, scene_cache
 from sa3d.segmenters.loading import check_segmenter
 from sa3d.segmenters.protocol import PromptableSegmenter
 from sa3d.segmenters.registry import AUTO
@@ -100,17 +101,20 @@ def load(
         folder: written by ``OpenScene.save`` or ``sa3d segment``.
         segmenter: used instead of the one that made the segmentation.
         detector: finds objects in words, as in ``open``.
-        load_config: the run's ``config.yml``, only if it was moved since.
+        load_config: the run's ``config.yml``, if it was moved since, or if you have not opened it
+            on this computer yet.
         data: the photos and cameras, only if they were moved since.
-        cache_dir: the scene caches, only if they were moved since.
+        cache_dir: where scene caches lie; by default where they were when the segmentation was
+            made, if they are still there, else ``sa3d_cache`` beside ``config.yml``.
         device: where to compute; "auto" takes a GPU if there is one.
         saved: the content of the folder, if it was read (and perhaps changed) before.
 
     Raises:
         SA3DError: the segmentation is damaged, or was made from another checkpoint or other
             cameras than its run has now.
+        UnknownRunError: the segmentation names a run that you have not opened on this computer.
     """
-    folder = Path(folder)
+    folder, named = Path(folder), load_config is not None
     if isinstance(detector, str):
         check_detector(detector)
     saved = saved or load_segmentation(folder, torch_device(device))
@@ -118,13 +122,17 @@ def load(
     try:
         load_config = Path(load_config or notes["load_config"])
         data = Path(data or notes["data"])
-        cache_dir = cache_dir or notes["cache_dir"]
+        stored_cache = notes["cache_dir"]
         settings = settings_from_dict(notes["settings"], str(folder))
     except (LookupError, TypeError, AttributeError) as error:
         raise SA3DError(
             f"the segmentation in {folder} does not say which run it came from: segment again "
             "with sa3d segment"
         ) from error
+    if not named:
+        check_known(load_config, folder)
+    if cache_dir is None and _holds_scene(stored_cache, saved.segmentation.scene_key):
+        cache_dir = stored_cache
     opened = _open_scene(
         load_config,
         settings,
@@ -142,6 +150,11 @@ def load(
             f"{load_config} has now: segment again, or name the run it was made from: 'load_config'"
         )
     return opened
+
+
+def _holds_scene(cache_dir: object, scene_key: str) -> bool:
+    """Return whether a stored cache folder has the scene; it may have been moved, or never was."""
+    return isinstance(cache_dir, str) and scene_cache(Path(cache_dir), scene_key).is_dir()
 
 
 def _open_scene(
@@ -162,6 +175,7 @@ def _open_scene(
     from nerfstudio_plugin.runs.opening import open_run  # imports Nerfstudio
 
     run = open_run(load_config, data=data, device=device)
+    remember_run(load_config)
     cache_root = default_cache_root(load_config) if cache_dir is None else cache_dir
     scene = Scene(run.field, run.views, cache_root, settings.prepare, run.device)
     return OpenScene(

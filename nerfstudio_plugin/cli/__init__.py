@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.printable import one_line
 from sa3d.base.version import program_version
 
 COMMANDS = {
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         module = importlib.import_module(f"nerfstudio_plugin.cli.{arguments[0].replace('-', '_')}")
         return module.main(arguments[1:]) or 0
     except SA3DError as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; what was finished is kept", file=sys.stderr)

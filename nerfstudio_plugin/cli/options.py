@@ -105,7 +105,7 @@ class SavedOptions:
     objects: tuple[str, ...] = ()
     """Only these objects; all by default."""
     load_config: Path | None = None
-    """The run's config.yml, if it was moved since."""
+    """The run's config.yml, if it was moved since, or not opened on this computer before."""
     data: Path | None = None
     """The scene's photos and cameras, if they were moved since."""
     cache_dir: Path | None = None
@@ -137,18 +137,30 @@ class SavedOptions:
                 made from another checkpoint or other data than its run has now.
         """
         from nerfstudio_plugin.api import opening
-        from nerfstudio_plugin.cli.terminal import opening_bar, prepare_with_progress
+        from nerfstudio_plugin.cli.terminal import confirmed, opening_bar, prepare_with_progress
+        from nerfstudio_plugin.runs.known_runs import UnknownRunError
+
+        def load(load_config: Path | None) -> OpenScene:
+            with opening_bar():
+                return opening.load(
+                    self.segmentation,
+                    load_config=load_config,
+                    data=self.data,
+                    cache_dir=self.cache_dir,
+                    device=self.device,
+                    saved=saved,
+                )
 
         saved = saved or self.load()
-        with opening_bar():
-            opened = opening.load(
-                self.segmentation,
-                load_config=self.load_config,
-                data=self.data,
-                cache_dir=self.cache_dir,
-                device=self.device,
-                saved=saved,
-            )
+        try:
+            opened = load(self.load_config)
+        except UnknownRunError as unknown:
+            if not confirmed(
+                f"{self.segmentation} was made in a run that you have not opened on this computer "
+                f"before: {unknown.load_config}. Open it?"
+            ):
+                raise
+            opened = load(unknown.load_config)
         prepare_with_progress(opened.scene)
         return opened
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,12 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.prompt import Confirm
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from sa3d.base.printable import printable
 from sa3d.objects.events import Finished, RoundDone, RoundStarted, ViewDone
 from sa3d.scene.events import ViewPrepared
 from sa3d.search.events import MasksProposed, ViewSearched
@@ -29,10 +32,29 @@ if TYPE_CHECKING:
     from sa3d.scene.scene import Scene
     from sa3d.search.text_prompts import WordsChoice
 
-OUT = Console(highlight=False, soft_wrap=True, markup=False)
+
+class _Terminal(Console):
+    """A console that prints text as it is: nothing in it is a command to the terminal or to rich.
+
+    Names of objects, views and files come from anybody.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make text of a string, with escapes made visible."""
+        return super().render_str(printable(text), **options)
+
+
+OUT = _Terminal(highlight=False, soft_wrap=True, markup=False, emoji=False)
 """Results go to stdout."""
-ERR = Console(stderr=True, highlight=False, markup=False)
+ERR = _Terminal(stderr=True, highlight=False, markup=False, emoji=False)
 """Progress goes to stderr."""
+
+
+def confirmed(question: str) -> bool:
+    """Ask a question on the terminal; return False if there is none to ask on."""
+    if not (sys.stdin.isatty() and ERR.is_terminal):
+        return False
+    return Confirm.ask(Text(printable(question)), console=ERR, default=False)
 
 
 def progress_bar() -> Progress:
@@ -116,7 +138,7 @@ class EventBar:
         if work != self._work:
             self._bar.reset(self._task)
             self._work = work
-        description = self._title + (description or work)
+        description = printable(self._title + (description or work))
         self._bar.update(self._task, completed=done, total=total, description=description)
 
 

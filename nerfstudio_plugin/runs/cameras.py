@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from sa3d.base.errors import SA3DError
 from sa3d.geometry.camera import Camera
+
+_LONGEST_SIDE = 1 << 16
+"""Pixels; JPEG holds no more."""
 
 
 def from_nerfstudio(cameras: Cameras, position: int, *, index: int = -1) -> Camera:
@@ -21,7 +25,7 @@ def from_nerfstudio(cameras: Cameras, position: int, *, index: int = -1) -> Came
         index: the ``index`` of the returned ``Camera``.
 
     Raises:
-        SA3DError: the camera is not a perspective camera.
+        SA3DError: the camera is not a perspective camera, or its numbers make none.
     """
     kind = CameraType(int(cameras.camera_type[position].item()))
     if kind is not CameraType.PERSPECTIVE:
@@ -34,7 +38,7 @@ def from_nerfstudio(cameras: Cameras, position: int, *, index: int = -1) -> Came
         k1, k2, k3, k4, p1, p2 = cameras.distortion_params[position].tolist()
         if any((k1, k2, k3, k4, p1, p2)):
             distortion = (k1, k2, k3, k4, p1, p2)
-    return Camera(
+    camera = Camera(
         c2w=cameras.camera_to_worlds[position].detach().cpu().to(torch.float32),
         fx=float(cameras.fx[position].item()),
         fy=float(cameras.fy[position].item()),
@@ -45,6 +49,28 @@ def from_nerfstudio(cameras: Cameras, position: int, *, index: int = -1) -> Came
         index=index,
         distortion=distortion,
     )
+    _check(camera, position)
+    return camera
+
+
+def _check(camera: Camera, position: int) -> None:
+    """Check that a camera can have taken a photo.
+
+    Raises:
+        SA3DError: it cannot.
+    """
+    numbers = (camera.fx, camera.fy, camera.cx, camera.cy, *(camera.distortion or ()))
+    if not (torch.isfinite(camera.c2w).all() and all(map(math.isfinite, numbers))):
+        problem = "holds NaN or infinity"
+    elif min(camera.fx, camera.fy) <= 0:
+        problem = f"has the focal lengths {camera.fx:g} and {camera.fy:g}"
+    elif not (0 < camera.width <= _LONGEST_SIDE and 0 < camera.height <= _LONGEST_SIDE):
+        problem = f"has {camera.width} x {camera.height} pixels"
+    elif not 1e-6 < abs(torch.linalg.det(camera.c2w[:, :3].double()).item()) < 1e6:
+        problem = "has a pose without three axes"
+    else:
+        return
+    raise SA3DError(f"camera {position} of the data {problem}: restore the file of the cameras")
 
 
 def to_nerfstudio(camera: Camera) -> Cameras:

@@ -7,7 +7,6 @@ state with torch >= 2.6, and loads weights that do not fit without an error.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +32,8 @@ from nerfstudio_plugin.runs.config_file import read_run_config
 from nerfstudio_plugin.runs.devices import torch_device
 from nerfstudio_plugin.runs.views import RunData, locate_data, make_views, parse_data
 from sa3d.base.errors import SA3DError
+from sa3d.base.json_files import read_json
+from sa3d.hub.memory import enough_memory
 from sa3d.scene.views import View
 
 SUPPORTED_METHODS = ("nerfacto", "nerfacto-big", "nerfacto-huge", "depth-nerfacto", "phototourism")
@@ -143,9 +144,9 @@ def _check_frame(train: DataparserOutputs, load_config: Path, data: Path) -> Non
     if not saved.is_file():
         return
     try:
-        frame = json.loads(saved.read_text("utf8"))
+        frame = read_json(saved, remedy="restore or remove it")
         transform, scale = torch.tensor(frame["transform"]), float(frame["scale"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RuntimeError) as error:
         raise SA3DError(f"{saved} cannot be read ({error}); restore or remove it") from error
     same = transform.shape == train.dataparser_transform.shape and torch.allclose(
         transform, train.dataparser_transform.to(transform), rtol=1e-3, atol=1e-4
@@ -201,7 +202,7 @@ def _load_model(
             "on; give 'data': the data set of the training"
         )
     try:
-        with without_lpips():
+        with enough_memory("to open the run", "close other programs"), without_lpips():
             model = model_config.setup(
                 scene_box=parsed.train.scene_box,
                 num_train_data=photos,
@@ -210,7 +211,8 @@ def _load_model(
                 grad_scaler=None,
                 seed_points=None,
             )
-        model.load_state_dict(weights, strict=True)
+            model.load_state_dict(weights, strict=True)
+            model = model.to(device)
     except (RuntimeError, AttributeError, AssertionError, LookupError, TypeError) as error:
         reason = " ".join(str(error).split())[:600]
         raise SA3DError(
@@ -218,7 +220,7 @@ def _load_model(
             "Nerfstudio version the run was trained with"
         ) from error
     assert isinstance(model, NerfactoModel)
-    return model.to(device).eval().requires_grad_(False)
+    return model.eval().requires_grad_(False)
 
 
 def _number_of_training_photos(weights: dict[str, Tensor]) -> int | None:

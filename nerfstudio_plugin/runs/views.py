@@ -8,7 +8,9 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from nerfstudio.data.dataparsers.base_dataparser import DataParserConfig, DataparserOutputs
+from nerfstudio.data.dataparsers.minimal_dataparser import MinimalDataParserConfig
 from nerfstudio.engine.trainer import TrainerConfig
 from PIL import Image
 from torch import Tensor
@@ -18,7 +20,6 @@ from sa3d.base.errors import SA3DError
 from sa3d.geometry.camera import Camera
 from sa3d.scene.views import View
 
-_PARSER_ERRORS = (AssertionError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 _ANCESTORS = 7
 
 
@@ -60,6 +61,11 @@ def _parser_config(config: TrainerConfig) -> DataParserConfig:
     parser_config = getattr(config.pipeline.datamanager, "dataparser", None)
     if not isinstance(parser_config, DataParserConfig):
         raise SA3DError("the run's data manager has no dataparser, so its cameras cannot be read")
+    if isinstance(parser_config, MinimalDataParserConfig):
+        raise SA3DError(
+            "the run's dataparser, minimal-data, reads pickles, which can run code: save the "
+            "cameras as transforms.json, and train again"
+        )
     return parser_config
 
 
@@ -86,23 +92,28 @@ def _parse(config: TrainerConfig, data: Path, *, full_size: bool) -> RunData:
     parser_config.data = data
     if hasattr(parser_config, "load_3D_points"):
         parser_config.load_3D_points = False  # pyright: ignore[reportAttributeAccessIssue]
-    parser = parser_config.setup()
-    if full_size:
-        for name in ("downscale_factor", "_downscale_factor"):
-            if hasattr(parser, name):
-                setattr(parser, name, 1)
     try:
+        parser = parser_config.setup()
+        if full_size:
+            for name in ("downscale_factor", "_downscale_factor"):
+                if hasattr(parser, name):
+                    setattr(parser, name, 1)
         train = parser.get_dataparser_outputs(split="train")
-    except _PARSER_ERRORS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise SA3DError(f"the cameras of {data} cannot be read: {reason}; give 'data'") from error
+        if not torch.isfinite(train.cameras.camera_to_worlds).all():
+            raise ValueError("a pose is not finite")
+    except Exception as error:  # a dataparser may be anybody's, and raise anything
+        reason = " ".join(str(error).split())[:300]
+        raise SA3DError(
+            f"the cameras of {data} cannot be read by {type(parser_config).__name__} "
+            f"({type(error).__name__}: {reason}); give 'data'"
+        ) from error
     if not train.image_filenames:
         raise SA3DError(f"{data} has no training photos; give 'data'")
     others = []
     for split in ("val", "test"):
         try:
             others.append(parser.get_dataparser_outputs(split=split))
-        except _PARSER_ERRORS:
+        except Exception:
             continue  # a scene may have no such split; every one has photos to train on
     return RunData(data, train, tuple(others))
 

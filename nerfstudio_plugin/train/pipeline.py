@@ -38,6 +38,7 @@ from nerfstudio_plugin.viewer.panel import (
 )
 from nerfstudio_plugin.viewer.state import Listeners
 from sa3d.base.errors import SA3DError
+from sa3d.base.printable import printable
 from sa3d.loop.object_loop import LoopConfig
 from sa3d.loop.settings import Settings
 from sa3d.scene.config import PrepareConfig
@@ -265,4 +266,4 @@ def _device(device: str | torch.device) -> Literal["cpu", "cuda"]:
 
 def _print_line(line: str) -> None:
     """Print a line without markup, as names of files may look like it."""
-    CONSOLE.print(line, markup=False, highlight=False, soft_wrap=True)
+    CONSOLE.print(printable(line), markup=False, highlight=False, soft_wrap=True)

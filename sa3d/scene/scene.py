@@ -135,7 +135,7 @@ class Scene:
         self.device = torch.device(device)
         self.grid = MaskGrid(field.bounds, self.config.resolution)
         self.key = _scene_key(field.fingerprint, self.views, self.config)
-        self.cache = cache_root / self.key[:16]
+        self.cache = scene_cache(cache_root, self.key)
         self.elements = Elements(self.grid, torch.empty(0, dtype=torch.int64))
         self._prepared: list[PreparedView] = []
         self._encodings = EncodingMemory()
@@ -309,6 +309,11 @@ class Scene:
             _prepared_view(view.camera.fitted(self.config.ray_side), operator, arrays, self)
             for view, operator, arrays in zip(self.views, operators, stored, strict=True)
         ]
+
+
+def scene_cache(cache_root: Path, key: str) -> Path:
+    """Return the cache folder of the scene with a key."""
+    return cache_root / key[:16]
 
 
 def _prepared_view(

@@ -218,9 +218,9 @@ def test_truncated_config(tiny_run):
         ("just: words", "found dict"),
         ("!!python/object:nerfstudio.engine.trainer.NoSuchConfig {}", "NoSuchConfig"),
         ("!!python/object:nowhere.Config {}", "nowhere.Config"),
-        ("!!python/object/apply:os.system [exit 3]", "is not of Nerfstudio or a plugin"),
+        ("!!python/object/apply:os.system [exit 3]", "not of Nerfstudio or a plugin"),
         ("!!python/object/apply:nerfstudio.utils.scripts.run_command [id]", "not a config class"),
-        ("!!python/object/apply:torch.hub.load [a, b]", "not a config class"),
+        ("!!python/object/apply:torch.hub.load [a, b]", "not of Nerfstudio or a plugin"),
         ("!!python/module:os ''", "may not name the module 'os'"),
         ("!!python/object:nerfstudio.engine.trainer.TrainerConfig 3", "expected a mapping"),
     ],
@@ -352,3 +352,84 @@ def test_opens_real_runs(shared_run):
     view = find_view(run.views, frames[3]["file_path"])
     assert view.image().shape == (view.camera.height, view.camera.width, 3)
     assert len(run.field.fingerprint) == 64
+
+
+# Files of a run that others may have made.
+
+
+def flip_a_bit(path, share):
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * share)] ^= 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.6, 0.8])
+def test_a_flipped_bit_in_a_checkpoint_is_noticed(tiny_run, share):
+    flip_a_bit(checkpoint_of(tiny_run), share)
+    assert "damaged or cut short" in refusal(tiny_run)
+
+
+def test_a_compressed_checkpoint_is_refused(tiny_run):
+    path = checkpoint_of(tiny_run)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    assert "compressed" in refusal(tiny_run)
+
+
+def test_weights_that_are_not_finite_are_named(tiny_run):
+    name = "_model.field.mlp_head.layers.0.weight"
+    edit_checkpoint(tiny_run, lambda content: content["pipeline"][name].fill_(float("nan")))
+    assert "'field.mlp_head.layers.0.weight' hold NaN" in refusal(tiny_run)
+
+
+def test_short_memory_is_told_as_such(tiny_run, monkeypatch):
+    def fail(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr("nerfstudio.models.nerfacto.NerfactoModel.load_state_dict", fail)
+    assert "too little memory to open the run" in refusal(tiny_run)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("[]", '"x"', "3", "{}", '{"frames": []}', '{"frames": 3}', "[" * 9999 + "]" * 9999),
+        *('{"frames": [{}]}', '{"frames": [[]]}', '{"frames": [{"file_path": 3}]}', "\udcff"),
+    ],
+)
+def test_transforms_of_another_shape(tiny_run, tmp_path, content):
+    (tmp_path / "data/transforms.json").write_bytes(content.encode("utf8", "surrogateescape"))
+    assert "cameras of" in refusal(tiny_run)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("fl_x", 0), ("fl_x", float("nan")), ("w", 0), ("w", 10**9), ("h", -3), ("k1", "x")),
+        *(("fl_x", "1" * 400), ("cx", None), ("transform_matrix", [[1]])),
+        *(("transform_matrix", [[0, 0, 0, 0]] * 4), ("transform_matrix", [[1e400] * 4] * 4)),
+    ],
+)
+def test_cameras_that_cannot_be(tiny_run, tmp_path, key, value):
+    def change(content):
+        for one in (content, *content["frames"]):
+            if key in one or (one is content and key != "transform_matrix"):
+                one[key] = value
+
+    edit_json(tmp_path / "data/transforms.json", change)
+    assert "camera" in refusal(tiny_run)
+
+
+def test_a_dataparser_that_unpickles_is_refused(tiny_run):
+    import yaml
+    from nerfstudio.data.dataparsers.minimal_dataparser import MinimalDataParserConfig
+
+    from nerfstudio_plugin.runs.config_file import read_run_config
+
+    config = read_run_config(tiny_run)
+    config.pipeline.datamanager.dataparser = MinimalDataParserConfig()
+    tiny_run.write_text(yaml.dump(config))
+    assert "can run code" in refusal(tiny_run)
