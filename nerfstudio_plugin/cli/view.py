@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import secrets
 import sys
 import threading
 import webbrowser
@@ -20,8 +22,9 @@ from sa3d.segmenters.loading import check_segmenter
 _HELP = """Open a trained scene in Nerfstudio's viewer, click objects, and get them in 3D.
 
 Any nerfacto run works; nothing has to be prepared or trained first. The page listens on this
-computer only: to reach it from another one, forward the port (ssh -L 7007:127.0.0.1:7007 HOST) or,
-in a network you trust, give --host 0.0.0.0.
+computer only: to reach it from another one, forward the port (ssh -L 7007:127.0.0.1:7007 HOST) or
+give --host 0.0.0.0: then whoever has the URL that is printed, with its token, can use it. The panel
+saves and exports to --output-dir only.
 
 examples:
   sa3d view --load-config outputs/room/nerfacto/RUN/config.yml
@@ -39,13 +42,17 @@ class View(SettingsOptions, RunOptions):
     """The run's config.yml, as written by ns-train, or the folder it lies in."""
     demo: Literal["room", "garden"] | None = None
     """Instead of a run: a scene that comes with the program, room or garden."""
-    segmentation: Path = Path("segmentations/viewer")
-    """Folder of the session: opened if it exists, and written by Save."""
+    segmentation: Path | None = None
+    """Folder of the session: opened if it exists, and written by Save; segmentations/viewer in
+    --output-dir by default."""
+    output_dir: Path | None = None
+    """The panel saves and exports below this folder only, and --segmentation; the run's folder by
+    default."""
     detector: str = "auto"
     """The detector that finds objects named in words; auto takes one whose weights are on this
     machine, if any."""
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 lets other computers in."""
+    """Address to listen on; 0.0.0.0 lets other computers in, with the URL that is printed."""
     port: int = 7007
     """Port to listen on; the next free one if it is taken."""
     open_browser: bool = True
@@ -75,24 +82,40 @@ def _run(command: View) -> None:
         demo = open_demo(command.demo)
         load_config, data = demo.load_config, demo.folder
         command.cache_dir = command.cache_dir or Path("demo_output/cache")
+        command.output_dir = command.output_dir or Path("demo_output")
     from nerfstudio.configs.base_config import ViewerConfig
 
     from nerfstudio_plugin.train.serving import serve
+    from nerfstudio_plugin.viewer.panel import DEFAULT_FOLDER
+    from nerfstudio_plugin.viewer.server_guard import TOKEN_KEY
 
     assert load_config is not None
+    session = command.segmentation
+    token = "" if _is_loopback(command.host) else secrets.token_urlsafe(24)
     viewer = serve(
         load_config,
         data,
         device,
         command.settings,
         command.cache_dir,
-        command.segmentation,
+        DEFAULT_FOLDER if session is None else session.resolve(),
+        command.output_dir,
         command.detector,
         ViewerConfig(websocket_host=command.host, websocket_port_default=command.port),
+        token,
     )
     url = f"http://{command.host}:{viewer.viser_server.get_port()}"
+    if token:
+        url += f"/?{TOKEN_KEY}={token}"
     OUT.print(f"viewer: {url}   (Ctrl-C ends it)")
     sys.stdout.flush()
     if command.open_browser:
         webbrowser.open(url)
     threading.Event().wait()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

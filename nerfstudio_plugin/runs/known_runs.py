@@ -52,6 +52,8 @@ def remember_run(load_config: Path) -> None:
 def check_known(load_config: Path, folder: Path) -> None:
     """Check that the user has opened a run before, and that its ``config.yml`` is the same.
 
+    A run that is not there passes: it cannot be opened.
+
     Args:
         load_config: the run that a segmentation names.
         folder: of the segmentation, for the message.
@@ -60,7 +62,7 @@ def check_known(load_config: Path, folder: Path) -> None:
         UnknownRunError: the user has not.
     """
     path, digest = _identity(load_config)
-    if _read().get(path) != digest:
+    if digest and _read().get(path) != digest:
         raise UnknownRunError(folder, load_config)
 
 
@@ -70,7 +72,7 @@ def _identity(load_config: Path) -> tuple[str, str]:
         path = load_config.resolve()
         path = path / "config.yml" if path.is_dir() else path
         return str(path), hashlib.sha256(path.read_bytes()).hexdigest()
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):
         return str(load_config), ""
 
 

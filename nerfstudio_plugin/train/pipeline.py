@@ -36,6 +36,7 @@ from nerfstudio_plugin.viewer.panel import (
     training_backend,
     viewing_backend,
 )
+from nerfstudio_plugin.viewer.server_guard import guard_viewers
 from nerfstudio_plugin.viewer.state import Listeners
 from sa3d.base.errors import SA3DError
 from sa3d.base.printable import printable
@@ -70,6 +71,8 @@ class SA3DPipelineConfig(PromptOptions, VanillaPipelineConfig):
     loop: LoopConfig = field(default_factory=LoopConfig)
     segmentation: Path = DEFAULT_FOLDER
     """Folder of the viewer's session: opened if it exists, and saved to. ns-train sets its own."""
+    output_dir: Path | None = None
+    """The viewer's panel reads and writes below this folder only; the base run's by default."""
 
 
 class SA3DPipeline(VanillaPipeline):
@@ -92,6 +95,7 @@ class SA3DPipeline(VanillaPipeline):
             SA3DError: the run or the prompts have a problem that the user can solve.
         """
         torch.nn.Module.__init__(self)
+        guard_viewers()  # Nerfstudio starts its viewer after the pipeline
         if world_size > 1:
             raise SA3DError("ns-train sa3d runs on one GPU: give --machine.num-devices 1")
         if config.base_config is None:
@@ -131,13 +135,14 @@ class SA3DPipeline(VanillaPipeline):
 
     def _open_panel(self, listeners: Listeners) -> PanelBackend:
         """Open the panel's backend, once a viewer shows the panel."""
-        folder = self.config.segmentation
+        output_dir = self.config.output_dir or self.opened.run.load_config.resolve().parent
+        folder = output_dir / self.config.segmentation  # unless that is absolute
         if self._steps is not None:
-            backend = training_backend(self.opened, folder, listeners)
+            backend = training_backend(self.opened, folder, output_dir, listeners)
             self._steps.attach_panel(backend.studio)
             return backend
         self._print_segmenter()
-        return viewing_backend(self.opened, folder, self.config.detector, listeners)
+        return viewing_backend(self.opened, folder, output_dir, self.config.detector, listeners)
 
     def _print_segmenter(self) -> None:
         if sentence := self.opened.chosen.sentence:
@@ -204,7 +209,8 @@ class SA3DPipeline(VanillaPipeline):
         assert self.config.base_config is not None
         self.config.base_config = self.config.base_config.resolve()
         trainer.config.output_dir = trainer.config.output_dir.resolve()
-        self.config.segmentation = trainer.base_dir.resolve() / SEGMENTATION_FOLDER
+        self.config.output_dir = trainer.base_dir.resolve()
+        self.config.segmentation = self.config.output_dir / SEGMENTATION_FOLDER
         if self.panel.studio is not None:  # built before the folder was known
             self.panel.studio.record_saved(self.config.segmentation)
         trainer.config.max_num_iterations = min(

@@ -12,6 +12,7 @@ from nerfstudio.viewer.viewer import Viewer
 from nerfstudio_plugin.runs.datamanager import SA3DDataManagerConfig
 from nerfstudio_plugin.train.pipeline import SA3DPipeline, SA3DPipelineConfig
 from nerfstudio_plugin.viewer.panel import hide_photos
+from nerfstudio_plugin.viewer.server_guard import guard_viewers
 from sa3d.loop.settings import Settings
 
 _PHOTOS_DRAWN = 60
@@ -25,8 +26,10 @@ def serve(
     settings: Settings,
     cache_dir: Path | None,
     segmentation: Path,
+    output_dir: Path | None,
     detector: str,
     viewer: ViewerConfig,
+    token: str = "",
 ) -> Viewer:
     """Open a run, and start the viewer in threads of its own.
 
@@ -36,12 +39,15 @@ def serve(
         settings: settings of the segmenter, the preparation and the loop.
         cache_dir: folder of scene caches; None: beside the run.
         segmentation: folder of the session.
+        output_dir: the panel reads and writes below it; None: the run's folder.
         detector: name of the detector for objects named in words.
         viewer: address, port and image quality.
+        token: needed to open the page, if it is not empty.
 
     Raises:
         SA3DError: the run has a problem that the user can solve.
     """
+    guard_viewers(token)
     config = SA3DPipelineConfig(
         datamanager=SA3DDataManagerConfig(data=data),
         base_config=load_config,
@@ -50,6 +56,7 @@ def serve(
         prepare=settings.prepare,
         loop=settings.loop,
         segmentation=segmentation,
+        output_dir=output_dir,
         detector=detector,
     )
     pipeline = SA3DPipeline(config, device, test_mode="inference")

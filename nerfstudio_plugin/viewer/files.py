@@ -26,26 +26,57 @@ _NOTES = "desk"
 class Files:
     """The commands of the panel that read or write files; the studio's worker runs them."""
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    def __init__(self, studio: Studio, output_dir: Path) -> None:
+        """Read and write below a folder: whoever reaches the page types the paths.
 
-    def save(self, folder: Path) -> None:
+        Args:
+            studio: the commands.
+            output_dir: the folder; the session's own may lie elsewhere.
+        """
+        self._studio, self.output_dir = studio, output_dir.resolve()
+        self._given = studio.state.folder.resolve()
+
+    def place(self, typed: Path | str) -> Path:
+        """Return the path that a user typed, below ``output_dir``; or the session's own folder.
+
+        Raises:
+            SA3DError: the path lies elsewhere, or is none.
+        """
+        try:
+            path = (self.output_dir / Path(typed).expanduser()).resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise SA3DError(f"{str(typed)!r} is not a path: {error}") from error
+        if path != self._given and not path.is_relative_to(self.output_dir):
+            raise SA3DError(
+                f"{path} lies outside {self.output_dir}, where the viewer reads and writes: give "
+                "a path below it, or start the viewer with another --output-dir"
+            )
+        return path
+
+    def shown(self, path: Path) -> str:
+        """Return a path as the user types it."""
+        path = path.resolve()
+        below = path.is_relative_to(self.output_dir)
+        return str(path.relative_to(self.output_dir) if below else path)
+
+    def save(self, typed: Path | str) -> None:
         """Save the session to a folder; a segmentation saved there before is replaced."""
 
         def save() -> None:
+            folder = self.place(typed)
             self._save(folder)
             self._studio.notify(Notice("done", "Saved", f"The session is in {folder}."))
 
         self._studio.submit("saving", save)
 
-    def open(self, folder: Path) -> None:
+    def open(self, typed: Path | str) -> None:
         """Open a saved session in place of this one, as an undoable action."""
-        self._studio.submit("opening", lambda: self._open(folder))
+        self._studio.submit("opening", lambda: self._open(self.place(typed)))
 
     def export(
         self,
         kind: str,
-        output: Path,
+        typed: Path | str,
         *,
         every_object: bool,
         overwrite: bool,
@@ -55,21 +86,21 @@ class Files:
 
         Args:
             kind: one of ``SUFFIXES``.
-            output: the file or folder to write.
+            typed: the file or folder to write, below ``output_dir``.
             every_object: export all objects.
-            overwrite: replace ``output`` if it exists.
+            overwrite: replace what is there.
             deliver: called with a file that holds what was written; a folder is zipped for it.
         """
 
         def write() -> None:
-            state = self._studio.state
+            state, output = self._studio.state, self.place(typed)
             names = tuple(state.verdicts) if every_object else (state.draft.selected,)
             missing = [name for name in names if name not in state.verdicts]
             if missing:
                 raise SA3DError(f"object {missing[0]!r} is not segmented yet")
             if not names:
                 raise SA3DError("no object is segmented yet")
-            source = self._save(state.folder)
+            source = self._save(self.place(state.folder))
             export = new_export(kind, output, overwrite=overwrite)
             written = list(export.write(source, names))
             self._studio.record_command(

@@ -19,6 +19,8 @@ from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.display.settings import Display
 from nerfstudio_plugin.display.shown_objects import ShownObjects
 from nerfstudio_plugin.viewer.files import Files
+from nerfstudio_plugin.viewer.markdown import escape
+from nerfstudio_plugin.viewer.server_guard import check_guarded
 from nerfstudio_plugin.viewer.state import Listeners, error_notice
 from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.viser_scene import show_notice
@@ -38,7 +40,7 @@ from sa3d.objects.folder import is_segmentation
 from sa3d.segmenters.registry import AUTO
 
 DEFAULT_FOLDER = Path("segmentations/viewer")
-"""Folder that a session is saved to by default."""
+"""Folder that a session is saved to by default, below the folder that the panel writes to."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,23 @@ OpenBackend = Callable[[Listeners], PanelBackend]
 
 
 def viewing_backend(
-    opened: OpenScene, folder: Path, detector: str, listeners: Listeners
+    opened: OpenScene, folder: Path, output_dir: Path, detector: str, listeners: Listeners
 ) -> PanelBackend:
     """Make a backend that works in a thread of its own, and opens what is saved in ``folder``.
+
+    Args:
+        opened: the scene.
+        folder: of the session.
+        output_dir: the panel reads and writes files below it, and in ``folder``.
+        detector: name of the text detector.
+        listeners: of the studio.
 
     Raises:
         SA3DError: the segmenter cannot be loaded.
     """
     load = detector_loader(detector, opened.device)
     studio = Studio(opened, folder, Worker(), listeners, load)
-    files = Files(studio)
+    files = Files(studio, output_dir)
 
     def begin() -> None:
         studio.worker.start()
@@ -79,10 +88,12 @@ def viewing_backend(
     return PanelBackend(studio, files, begin)
 
 
-def training_backend(opened: OpenScene, folder: Path, listeners: Listeners) -> PanelBackend:
+def training_backend(
+    opened: OpenScene, folder: Path, output_dir: Path, listeners: Listeners
+) -> PanelBackend:
     """Make a backend whose commands wait for the next step of ``ns-train``."""
     studio = Studio(opened, folder, Worker(), listeners)
-    return PanelBackend(studio, Files(studio), lambda: None)
+    return PanelBackend(studio, Files(studio, output_dir), lambda: None)
 
 
 def detector_loader(name: str, device: str) -> Callable[[], TextDetector] | None:
@@ -138,10 +149,11 @@ class SegmentPanel(ViewerElement[Any]):
             self._stale.set, self._show_objects, lambda notice: show_notice(server, notice)
         )
         try:
+            check_guarded(server)
             backend = self._open_backend(listeners)
         except SA3DError as error:
             with server.gui.add_folder("Segment an object", order=-1.0):
-                server.gui.add_markdown(error_notice(error).text)
+                server.gui.add_markdown(escape(error_notice(error).text))
             return
         studio = backend.studio
         with server.gui.add_folder("Segment an object", order=-1.0):

@@ -18,8 +18,10 @@ import viser
 import viser.transforms as vtf
 from nerfstudio.viewer.viewer import VISER_NERFSTUDIO_SCALE_RATIO
 
+from nerfstudio_plugin.viewer.markdown import escape
 from nerfstudio_plugin.viewer.marks import Mark
 from nerfstudio_plugin.viewer.state import Notice
+from sa3d.base.printable import printable
 from sa3d.geometry.camera import Camera
 from sa3d.objects.colors import Color
 
@@ -161,7 +163,7 @@ def image_markdown(image: np.ndarray, caption: str) -> str:
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, format="JPEG", quality=85)
     data = base64.b64encode(stream.getvalue()).decode()
-    return f"![{caption}](data:image/jpeg;base64,{data})"
+    return f"![{escape(caption)}](data:image/jpeg;base64,{data})"
 
 
 def show_notice(server: viser.ViserServer, notice: Notice) -> None:
@@ -169,8 +171,8 @@ def show_notice(server: viser.ViserServer, notice: Notice) -> None:
     failed = notice.kind == "error"
     for client in server.get_clients().values():
         client.add_notification(
-            notice.title,
-            notice.text,
+            printable(notice.title),
+            printable(notice.text),
             auto_close=30000 if failed else 12000,
             color="red" if failed else "green",
         )

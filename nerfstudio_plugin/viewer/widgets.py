@@ -9,6 +9,7 @@ import viser
 
 from nerfstudio_plugin.display.settings import MODES, Display
 from nerfstudio_plugin.viewer.files import SUFFIXES, Files
+from nerfstudio_plugin.viewer.markdown import code_block, escape
 from nerfstudio_plugin.viewer.marks import Tool, mark_description
 from nerfstudio_plugin.viewer.state import StudioState
 from nerfstudio_plugin.viewer.studio import Studio
@@ -60,7 +61,9 @@ class StatusWidgets:
 
     def refresh(self, state: StudioState) -> None:
         """Show a state."""
-        self._text.content = f"**{state.activity}…**" if state.activity else _idle_text(state)
+        self._text.content = (
+            f"**{escape(state.activity)}…**" if state.activity else _idle_text(state)
+        )
         self._bar.visible = state.progress > 0
         self._bar.value = 100 * state.progress
         segmenting = bool(state.activity) and state.ready
@@ -70,7 +73,9 @@ class StatusWidgets:
         if self._view.visible and state.last_image is not self._shown_image:
             assert state.last_image is not None
             self._shown_image = state.last_image
-            self._view.content = image_markdown(state.last_image, "") + "\n\n" + state.last_view
+            self._view.content = (
+                f"{image_markdown(state.last_image, '')}\n\n{escape(state.last_view)}"
+            )
 
 
 def _idle_text(state: StudioState) -> str:
@@ -78,8 +83,8 @@ def _idle_text(state: StudioState) -> str:
         return "Opening the scene…"
     verdict = state.verdicts.get(state.draft.selected)
     if verdict is None:
-        return f"Ready: mark **{state.draft.selected}**."
-    return f"**{state.draft.selected}**: {verdict}"
+        return f"Ready: mark **{escape(state.draft.selected)}**."
+    return f"**{escape(state.draft.selected)}**: {escape(verdict)}"
 
 
 class MarkWidgets:
@@ -198,7 +203,7 @@ class MarkWidgets:
         self._undo.disabled, self._redo.disabled = not state.undo, not state.redo
         history = [f"undo: {state.undo}"] if state.undo else []
         history += [f"redo: {state.redo}"] if state.redo else []
-        self._history.content = " · ".join(history)
+        self._history.content = escape(" · ".join(history))
         if self._color.value != state.colors[draft.selected]:
             self._color.value = state.colors[draft.selected]
         self._refresh_preview(state)
@@ -234,7 +239,7 @@ class MarkWidgets:
 
 def _preview_text(preview: Preview, candidate: int | None) -> str:
     chosen = "the best mask" if candidate is None else f"candidate {candidate + 1}"
-    text = f"In **{preview.view}**: {chosen}, predicted IoU {preview.scores[0]:.2f}."
+    text = f"In **{escape(preview.view)}**: {chosen}, predicted IoU {preview.scores[0]:.2f}."
     if len(preview.scores) > 1:
         candidates = ", ".join(f"{score:.2f}" for score in preview.scores[1:])
         text += f" Candidates 1, 2, 3: {candidates}."
@@ -352,8 +357,9 @@ class FilesWidgets:
             self._export = gui.add_button("Export", icon=viser.Icon.PACKAGE_EXPORT)
             self._download = gui.add_button("Export and download", icon=viser.Icon.DOWNLOAD)
             self._command = gui.add_markdown("", visible=False)
+            gui.add_markdown(f"Files lie below {escape(str(files.output_dir))}")
         with gui.add_folder("Session", expand_by_default=False):
-            self._folder = gui.add_text("Folder", str(studio.state.folder))
+            self._folder = gui.add_text("Folder", files.shown(studio.state.folder))
             self._save = gui.add_button("Save", icon=viser.Icon.DEVICE_FLOPPY)
             self._unsaved = gui.add_markdown("")
             self._open = gui.add_button("Open", icon=viser.Icon.FOLDER_OPEN)
@@ -363,13 +369,13 @@ class FilesWidgets:
             widget.on_update(lambda _: self._suggest_output())
         self._export.on_click(lambda _: self._on_export(None))
         self._download.on_click(lambda event: self._on_export(event.client))
-        self._save.on_click(lambda _: files.save(Path(self._folder.value).expanduser()))
-        self._open.on_click(lambda _: files.open(Path(self._folder.value).expanduser()))
+        self._save.on_click(lambda _: files.save(self._folder.value))
+        self._open.on_click(lambda _: files.open(self._folder.value))
 
     def _on_export(self, client: viser.ClientHandle | None) -> None:
         self._files.export(
             self._kind.value,
-            Path(self._output.value).expanduser(),
+            self._output.value,
             every_object=self._every_object.value,
             overwrite=self._overwrite.value,
             deliver=None if client is None else lambda file: send_file(client, file),
@@ -396,4 +402,4 @@ class FilesWidgets:
         self._unsaved.content = "Not saved yet." if unsaved else ""
         self._command.visible = bool(state.command)
         if state.command:
-            self._command.content = f"The same in a terminal:\n\n```\n{state.command}\n```"
+            self._command.content = f"The same in a terminal:\n\n{code_block(state.command)}"

@@ -170,6 +170,7 @@ def saved_ball(photographed, tmp_path_factory):
     """A folder holding ``sa3d_cache`` and ``ball``, a segmentation of the ball. Read only."""
     folder = tmp_path_factory.mktemp("saved")
     made = CommandLine(folder, photographed, None, photographed.field)
+    (folder / "config.yml").write_text("a run")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         fake = SimpleNamespace(open_run=made.open_run)

@@ -43,7 +43,7 @@ def new_panel(command_line, ball, photographed):
         opened = sa3d.open("config.yml", settings)
         folder = Path("segmentations/viewer")
         driver = StudioDriver(opened.scene, oracle_of(photographed), folder, run=opened.run)
-        return Panel(driver, Files(driver.studio))
+        return Panel(driver, Files(driver.studio, Path()))
 
     return make
 
@@ -140,7 +140,7 @@ def test_after_undoing_an_opening_the_opened_folder_is_not_written_to(panel, bal
 
 def test_a_session_of_another_scene_is_refused(ball, still_life, tmp_path):
     other = StudioDriver(still_life.scene, oracle_of(still_life), tmp_path / "other")
-    Files(other.studio).open(ball)
+    Files(other.studio, Path()).open(ball)
     assert "another scene" in other.fails()
     assert other.state.verdicts == {}
 
@@ -179,7 +179,8 @@ def test_what_exists_is_replaced_only_on_request(panel):
     (notice,) = panel.export("pointcloud", "ball.ply")
     assert (notice.kind, notice.text) == (
         "error",
-        "ball.ply exists: give another name, or set overwrite=True to replace it.",
+        f"{Path('ball.ply').resolve()} exists: give another name, or set overwrite=True to replace "
+        "it.",
     )
     assert Path("ball.ply").read_bytes() == b"mine"
     assert panel.driver.state.command == ""
@@ -220,3 +221,33 @@ def test_odd_names_are_quoted():
     assert command == (
         "sa3d export mesh --segmentation 'a b' --objects 'x y' z --output 'c;d.glb' --overwrite"
     )
+
+
+# What a page may reach.
+
+
+@pytest.mark.parametrize(
+    "typed", ["/etc/out", "../out", "a/../../out", "link/out", "~root/out", "\0"]
+)
+def test_files_outside_the_folder_are_refused(panel, tmp_path, typed):
+    (Path() / "link").symlink_to(tmp_path.parent)
+    panel.driver.studio.undo()  # nothing below depends on what is there
+    panel.driver.work()
+    for act in (panel.files.save, panel.files.open):
+        act(typed)
+        assert "outside" in (text := panel.driver.fails()) or "not a path" in text
+    panel.files.export("mesh", typed, every_object=True, overwrite=True)
+    assert panel.driver.fails()
+    assert not list(tmp_path.parent.glob("out*"))
+
+
+def test_the_sessions_own_folder_may_lie_elsewhere(panel, tmp_path, ball):
+    outside = tmp_path / "mine"
+    panel.driver.studio.record_saved(outside)
+    files = Files(panel.driver.studio, Path("exports"))
+    assert files.place(outside) == outside.resolve()
+    assert files.place(files.shown(outside)) == outside.resolve()
+    assert files.shown(files.output_dir / "a/b") == "a/b"
+    files.save(outside)
+    assert panel.driver.work()[0].title == "Saved"
+    assert (outside / "segmentation.json").is_file()

@@ -26,6 +26,7 @@ from websockets.sync.client import connect
 from nerfstudio_plugin.train.config import sa3d_method
 from nerfstudio_plugin.viewer.files import Files
 from nerfstudio_plugin.viewer.panel import PanelBackend, SegmentPanel
+from nerfstudio_plugin.viewer.server_guard import guard_viewers
 from nerfstudio_plugin.viewer.viser_scene import PointerTool, browser_camera, look_through
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -163,7 +164,7 @@ class Scenery(torch.nn.Module):
         super().__init__()
         self.datamanager = SimpleNamespace(includes_time=False)
         self.model = torch.nn.Identity()
-        files = Files(driver.studio)
+        files = Files(driver.studio, driver.folder.parent)
         self.begun = 0
         self.control = ViewerControl()
         self.panel = SegmentPanel(
@@ -179,6 +180,7 @@ def viewer(server, still_life, tmp_path, monkeypatch):
     """Nerfstudio's own viewer with the panel; its port is taken by another server already."""
     monkeypatch.setattr(RenderStateMachine, "start", lambda _: None)  # there is no model to render
     driver = StudioDriver(still_life.scene, oracle_of(still_life), tmp_path)
+    guard_viewers()
     with warnings.catch_warnings():
         # Nerfstudio leaves the sockets open that it looks for a free port with.
         warnings.simplefilter("ignore", ResourceWarning)

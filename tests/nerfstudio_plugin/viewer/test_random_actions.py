@@ -54,7 +54,7 @@ class PanelActions(RuleBasedStateMachine):
         scene = self.analytic.scene
         self.driver = StudioDriver(scene, oracle_of(self.analytic, Oracle), self.folder / "session")
         self.studio = self.driver.studio
-        self.files = Files(self.studio)
+        self.files = Files(self.studio, self.studio.state.folder.parent)
 
     def teardown(self) -> None:
         shutil.rmtree(self.folder)

@@ -73,7 +73,7 @@ def test_what_the_user_marks_meanwhile_is_segmented_too(panel, still_life):
 
 def test_what_the_user_opens_meanwhile_takes_the_place_of_what_is_trained(panel, still_life):
     steps, studio, notices = panel
-    files = Files(studio)
+    files = Files(studio, studio.state.folder.parent)
     saved = opened_scene(still_life.scene, GraphCutSegmenter(), steps.opened.run)
     saved.segment(mask=still_life.masks["crate"][0], view="frame_00000", name="crate")
     saved.save("kept")
