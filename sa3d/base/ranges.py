@@ -74,11 +74,11 @@ class Checked:
             SA3DError: a value is out of range, or no number; the message names it and its range.
         """
         for name, (allowed, whole) in ranges(type(self)).items():
-            value = getattr(self, name)
+            value: Any = getattr(self, name)
             if value is None and name in may_be_none(type(self)):
                 continue
-            number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
-            if number and value in allowed:
+            number = type(value) is not bool and isinstance(value, Integral if whole else Real)
+            if number and float(value) in allowed:
                 continue
             place = f"{self._place}.{name}" if self._place else name
             kind = "a whole number, " if whole and not number else ""
