@@ -149,6 +149,7 @@ def load(
             f"the segmentation in {folder} was made from another checkpoint or other cameras than "
             f"{load_config} has now: segment again, or name the run it was made from: 'load_config'"
         )
+    saved.segmentation.check_fits(opened.scene)
     return opened
 
 

@@ -97,7 +97,7 @@ class ExportOptions:
 
 def source(opened: ExportSource) -> dict[str, Any]:
     """Return the origin of a segmentation: its run, the checkpoint and its hash, versions."""
-    from sa3d.export.manifest import file_sha256
+    from sa3d.base.file_hash import file_sha256
 
     return {
         "segmentation": None if opened.folder is None else str(opened.folder.resolve()),

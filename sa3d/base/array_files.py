@@ -16,6 +16,10 @@ from sa3d.base.storage import atomic_path
 if TYPE_CHECKING:
     import numpy as np
 
+ArrayKind = tuple[str, tuple[int | str | None, ...]]
+"""Type and shape of an array. A type is NumPy's name, or empty for any numbers. A side is a number,
+None for any length, or a name: sides with the same name have the same length."""
+
 _MAX_BYTES = 4 << 30
 _MAX_ARRAYS = 10_000
 _SUFFIX = ".npy"
@@ -35,20 +39,32 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compress: bool 
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read all arrays of an ``.npz`` file.
+def load_arrays(
+    path: Path,
+    expected: Mapping[str, ArrayKind] | None = None,
+    optional: Mapping[str, ArrayKind] | None = None,
+) -> dict[str, np.ndarray]:
+    """Read arrays of an ``.npz`` file.
 
-    Sizes are checked before an array is decompressed. Arrays of other things than numbers are not
-    read.
+    Types and sizes are checked before an array is decompressed. Floats are finite. Arrays of other
+    things than numbers are not read.
+
+    Args:
+        path: the file.
+        expected: the arrays to read, by name; None reads all arrays, of any kind.
+        optional: arrays that are read if they are there.
 
     Raises:
-        SA3DError: the file is missing, damaged, not an ``.npz`` file, or its arrays are larger than
-            4 GiB together.
+        SA3DError: the file is missing, damaged, not an ``.npz`` file, lacks an array, has one of
+            another kind, or its arrays are larger than 4 GiB together.
+
+    Example:
+        >>> load_arrays(Path("votes.npz"), {"keys": ("int64", ("N",)), "vote": ("float32", ("N",))})
     """
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            names = _checked_names(archive)
-            return {name: _read(archive, info) for name, info in names.items()}
+            members = _checked_members(archive, expected, optional or {})
+            return {name: _read(archive, info) for name, info in members.items()}
     except (
         *(OSError, ValueError, EOFError, KeyError, RecursionError, MemoryError, RuntimeError),
         *(zipfile.BadZipFile, zlib.error, NotImplementedError),
@@ -56,40 +72,74 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         raise SA3DError(f"cannot read {path}: {error or type(error).__name__}") from error
 
 
-def _checked_names(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Return the members of an archive by the names of their arrays.
+def _checked_members(
+    archive: zipfile.ZipFile,
+    expected: Mapping[str, ArrayKind] | None,
+    optional: Mapping[str, ArrayKind],
+) -> dict[str, zipfile.ZipInfo]:
+    """Return the wanted members of an archive by the names of their arrays.
 
     Raises:
-        ValueError: a member is not an array, or they are too many or too large.
+        ValueError: one is missing, is not an array of its kind, or they are too many or too large.
     """
     members = archive.infolist()
     names = {info.filename.removesuffix(_SUFFIX): info for info in members}
     if len(names) < len(members) or len(members) > _MAX_ARRAYS:
         raise ValueError("it holds two arrays of one name, or too many arrays")
+    if expected is not None:
+        if missing := sorted(expected.keys() - names.keys()):
+            raise ValueError(f"it lacks the array {missing[0]!r}")
+        names = {name: names[name] for name in (*expected, *(optional.keys() & names.keys()))}
     for name, info in names.items():
         known = info.compress_type in _METHODS and not info.flag_bits & _ENCRYPTED
         if not info.filename.endswith(_SUFFIX) or not known:
             raise ValueError(f"{name!r} in it is not an array")
-    total = sum(info.file_size for info in members)
+    total = sum(info.file_size for info in names.values())
     if total > _MAX_BYTES:
         raise ValueError(f"its arrays have {total / 2**30:.1f} GiB, more than {_MAX_BYTES >> 30}")
+    sides: dict[str, int] = {}
+    kinds = {**(expected or {}), **optional}
+    for name, info in names.items():
+        with archive.open(info) as file:
+            shape, dtype = _header(file)
+            if file.tell() + math.prod(shape) * dtype.itemsize != info.file_size:
+                raise ValueError(f"{name!r} in it has another size than its header says")
+        if name in kinds:
+            _check_kind(name, shape, dtype, kinds[name], sides)
     return names
 
 
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    """Read an array of numbers whose header fits its declared size.
+def _check_kind(
+    name: str, shape: tuple[int, ...], dtype: np.dtype, kind: ArrayKind, sides: dict[str, int]
+) -> None:
+    """Check an array against its kind; sides that were seen before are added to ``sides``.
 
     Raises:
-        ValueError: the array is damaged, or not of numbers.
+        ValueError: the array has another type or shape.
+    """
+    wanted_type, wanted = kind
+    fits = len(shape) == len(wanted) and (not wanted_type or dtype == wanted_type)
+    for side, named in zip(shape, wanted, strict=False):
+        expected = sides.setdefault(named, side) if isinstance(named, str) else named
+        fits = fits and expected in (None, side)
+    if not fits:
+        form = ", ".join(str(sides.get(str(one), one)) for one in wanted)
+        raise ValueError(f"{name!r} in it is {dtype} {list(shape)}, not {wanted_type} [{form}]")
+
+
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    """Read an array whose header was checked.
+
+    Raises:
+        ValueError: the array is damaged, or a value is not finite.
     """
     import numpy as np
 
     with archive.open(info) as file:
-        shape, dtype = _header(file)
-        if file.tell() + math.prod(shape) * dtype.itemsize != info.file_size:
-            raise ValueError(f"{info.filename} in it has another size than its header says")
-    with archive.open(info) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+        array = np.lib.format.read_array(file, allow_pickle=False)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{info.filename.removesuffix(_SUFFIX)!r} in it has values not finite")
+    return array
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:

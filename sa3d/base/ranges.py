@@ -26,7 +26,7 @@ class Within:
     most: float = math.inf
     above: bool = False
 
-    def __contains__(self, value: float) -> bool:
+    def __contains__(self, value: Any) -> bool:
         """Return whether a number is in the range; NaN, infinity and 2**63 never are."""
         over = value > self.least if self.above else value >= self.least
         return over and value <= self.most and value <= sys.maxsize
@@ -78,7 +78,7 @@ class Checked:
             if value is None and name in may_be_none(type(self)):
                 continue
             number = type(value) is not bool and isinstance(value, Integral if whole else Real)
-            if number and float(value) in allowed:
+            if number and value in allowed:
                 continue
             place = f"{self._place}.{name}" if self._place else name
             kind = "a whole number, " if whole and not number else ""

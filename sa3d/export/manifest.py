@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
@@ -26,7 +25,6 @@ _UNITS = {
     "nerfstudio": "units of the run's world: the dataparser scaled the cameras to a unit box",
     "original": "units of the camera poses the data set came with",
 }
-_HASHED_AT_ONCE = 1 << 22
 
 
 def manifest_path(output: Path) -> Path:
@@ -89,15 +87,6 @@ def write_manifest(
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
     return path
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASHED_AT_ONCE):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _described(segmentation: Segmentation, name: str) -> dict[str, Any]:

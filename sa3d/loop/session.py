@@ -126,8 +126,7 @@ class Session:
         Raises:
             SA3DError: the segmentation belongs to another scene, or an object's name is taken.
         """
-        if segmentation.scene_key != self.scene.key:
-            raise SA3DError("this segmentation was made in another scene: open that scene")
+        segmentation.check_fits(self.scene)
         for name in segmentation.objects:
             check_new_name(name, self._loops)
         for name, one in segmentation.objects.items():

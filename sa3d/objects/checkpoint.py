@@ -11,30 +11,40 @@ from typing import Any
 import numpy as np
 import torch
 
-from sa3d.base.array_files import load_arrays, save_arrays
+from sa3d.base.array_files import save_arrays
 from sa3d.base.errors import SA3DError
+from sa3d.base.file_hash import file_sha256
 from sa3d.base.image_files import read_image
 from sa3d.base.storage import atomic_folder
 from sa3d.geometry.bounds import Bounds
-from sa3d.objects.events import RoundDone
 from sa3d.objects.folder import (
     ARRAYS,
     FORMAT_VERSION,
     MANIFEST,
     MASKS,
+    Manifest,
+    check_file,
+    damaged,
     is_part,
     own_color,
+    read_elements,
     read_manifest,
+    rounds_of,
 )
 from sa3d.objects.inverse_rendering import Evidence
-from sa3d.objects.prompts import Prompt
+from sa3d.objects.names import DEFAULT_OBJECT
+from sa3d.objects.prompts import Prompt, PromptKeywords
 from sa3d.objects.segmentation import ObjectResult, Segmentation, ViewRecord
 from sa3d.scene.elements import Elements, MaskGrid
 
-_REMOVED_FROM_RECORDS = ("fold_agreement",)
-"""Keys of views' records in segmentations saved before 2026-12; they are not read."""
 _BITMAPS = {"mask": "", "corrected": "_corrected"}
 """Bitmaps of a view's record, and the endings of their files' names."""
+_RECORD = [item.name for item in fields(ViewRecord) if item.name not in _BITMAPS]
+_SETTINGS = [
+    item.name
+    for item in fields(Segmentation)
+    if item.name not in ("scene_key", "elements", "objects")
+]
 
 
 @dataclass(frozen=True)
@@ -66,15 +76,20 @@ def save_segmentation(
     """
     if not segmentation.objects:
         raise SA3DError("no object is segmented: there is nothing to save; mark one first")
-    manifest = json.dumps(_to_json(segmentation, provenance or {}), indent=1, default=_plain)
+    manifest = _to_json(segmentation, provenance or {})
+    json.dumps(manifest, default=_plain)  # raises now if a value cannot be saved
     with atomic_folder(folder, overwrite=overwrite, may_delete=is_part) as temporary:
-        (temporary / MANIFEST).write_text(manifest, encoding="utf-8")
         save_arrays(temporary / ARRAYS, _arrays(segmentation), compress=True)
+        files = [ARRAYS]
         for name, one in segmentation.objects.items():
             for index, record in one.views.items():
                 for kind in _BITMAPS:
                     if (bitmap := getattr(record, kind)) is not None:
-                        write_bitmap(_bitmap_path(temporary, name, index, kind), bitmap)
+                        files.append(_bitmap_path(name, index, kind))
+                        write_bitmap(temporary / files[-1], bitmap)
+        manifest["files"] = {file: file_sha256(temporary / file) for file in files}
+        text = json.dumps(manifest, indent=1, default=_plain)
+        (temporary / MANIFEST).write_text(text, encoding="utf-8")
 
 
 def load_segmentation(folder: Path, device: str | torch.device = "cpu") -> SavedSegmentation:
@@ -84,15 +99,13 @@ def load_segmentation(folder: Path, device: str | torch.device = "cpu") -> Saved
         SA3DError: the segmentation is missing, damaged, or of an unknown version.
     """
     manifest = read_manifest(folder)
+    arrays = {k: torch.from_numpy(v) for k, v in read_elements(folder, manifest).items()}
     try:
-        arrays = {k: torch.from_numpy(v) for k, v in load_arrays(folder / ARRAYS).items()}
         return SavedSegmentation(
             _from_json(manifest, arrays, folder, torch.device(device)), manifest["provenance"]
         )
-    except (KeyError, TypeError, ValueError, AttributeError, SA3DError) as error:
-        raise SA3DError(
-            f"the segmentation in {folder} is damaged ({error}): segment again"
-        ) from error
+    except (ValueError, SA3DError) as error:
+        raise damaged(folder, error) from error
 
 
 def write_bitmap(path: Path, mask: np.ndarray) -> None:
@@ -112,8 +125,9 @@ def read_bitmap(path: Path) -> np.ndarray:
     return np.array(read_image(path, "mask").convert("1"), dtype=bool)
 
 
-def _bitmap_path(folder: Path, name: str, index: int, kind: str) -> Path:
-    return folder / MASKS / name / (f"{index:05d}" + _BITMAPS[kind] + ".png")
+def _bitmap_path(name: str, index: int, kind: str) -> str:
+    """Return the path of a bitmap in the segmentation's folder."""
+    return f"{MASKS}/{name}/{index:05d}{_BITMAPS[kind]}.png"
 
 
 def _plain(value: Any) -> Any:
@@ -143,11 +157,7 @@ def _to_json(segmentation: Segmentation, provenance: Mapping[str, Any]) -> dict[
         "provenance": dict(provenance),
         "scene_key": segmentation.scene_key,
         "grid": {"resolution": grid.resolution, "bounds": asdict(grid.bounds)},
-        "settings": {
-            f.name: getattr(segmentation, f.name)
-            for f in fields(Segmentation)
-            if f.name not in ("scene_key", "elements", "objects")
-        },
+        "settings": {key: getattr(segmentation, key) for key in _SETTINGS},
         "objects": [
             _object_to_json(one) | {"color": segmentation.colors[name]}
             for name, one in segmentation.objects.items()
@@ -169,52 +179,51 @@ def _object_to_json(one: ObjectResult) -> dict[str, Any]:
 
 
 def _record_to_json(index: int, record: ViewRecord) -> dict[str, Any]:
-    values = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in _BITMAPS}
+    values = {key: getattr(record, key) for key in _RECORD}
     has = {f"has_{kind}": getattr(record, kind) is not None for kind in _BITMAPS}
     return {"index": index, **has, **values}
 
 
 def _from_json(
-    manifest: dict[str, Any],
-    arrays: dict[str, torch.Tensor],
-    folder: Path,
-    device: torch.device,
+    manifest: Manifest, arrays: dict[str, torch.Tensor], folder: Path, device: torch.device
 ) -> Segmentation:
-    low, high = manifest["grid"]["bounds"]["aabb"]
-    bounds = Bounds(manifest["grid"]["bounds"]["kind"], (tuple(low), tuple(high)))
+    (x0, y0, z0), (x1, y1, z1) = manifest["grid"]["bounds"]["aabb"]
+    bounds = Bounds(manifest["grid"]["bounds"]["kind"], ((x0, y0, z0), (x1, y1, z1)))
     elements = Elements(MaskGrid(bounds, manifest["grid"]["resolution"]), arrays["keys"].to(device))
     objects = [
-        _object_from_json(entry, i, arrays, folder, device)
-        for i, entry in enumerate(manifest["objects"])
+        _object_from_json(manifest, i, arrays, folder, device)
+        for i in range(len(manifest["objects"]))
     ]
-    if any(len(one.evidence.total) != len(elements) for one in objects):
-        raise ValueError("evidence and elements differ in number")
+    settings = manifest["settings"]
     return Segmentation(
         scene_key=manifest["scene_key"],
         elements=elements,
         objects={one.name: one for one in objects},
-        **manifest["settings"],
+        **{key: settings[key] for key in _SETTINGS if key in settings},
     )
 
 
 def _object_from_json(
-    entry: dict[str, Any],
+    manifest: Manifest,
     i: int,
     arrays: dict[str, torch.Tensor],
     folder: Path,
     device: torch.device,
 ) -> ObjectResult:
-    name = entry["name"]
+    entry = manifest["objects"][i]
     seen_held_out = [v["index"] for v in entry["views"] if v["outcome"] == "held out"]
     return ObjectResult(
-        name=name,
+        name=entry["name"],
         prompts=[
             _prompt_from_json(prompt, arrays.get(f"prompt_{i}_{j}"))
             for j, prompt in enumerate(entry["prompts"])
         ],
         evidence=Evidence(arrays[f"object_{i}"].to(device), arrays[f"total_{i}"].to(device)),
-        views={view["index"]: _record_from_json(view, folder, name) for view in entry["views"]},
-        rounds=[RoundDone(**done) for done in entry["rounds"]],
+        views={
+            view["index"]: _record_from_json(manifest, folder, entry["name"], view)
+            for view in entry["views"]
+        },
+        rounds=list(rounds_of(entry)),
         converged=entry["converged"],
         verdict=entry["verdict"],
         kept_round=entry.get("kept_round", 0),
@@ -224,20 +233,26 @@ def _object_from_json(
 
 
 def _prompt_from_json(entry: dict[str, Any], mask: torch.Tensor | None) -> Prompt:
-    values: dict[str, Any] = dict(entry)
-    if "points" in values:
-        values["points"] = tuple((x, y) for x, y in values["points"])
-        values["labels"] = tuple(values["labels"])
-    if "box" in values:
-        values["box"] = tuple(values["box"])
-    values["mask"] = None if mask is None else mask.numpy()
-    return Prompt(**values)
+    """Make a saved prompt; its mask is among the arrays.
+
+    Raises:
+        SA3DError: a value is invalid.
+    """
+    keywords: Any = {key: entry[key] for key in PromptKeywords.__optional_keys__ & entry.keys()}
+    keywords["mask"] = None if mask is None else mask.numpy()
+    view = entry.get("view")
+    if not isinstance(view, str):
+        raise SA3DError("a prompt has no view")
+    return Prompt.from_keywords(view, entry.get("object", DEFAULT_OBJECT), **keywords)
 
 
-def _record_from_json(entry: dict[str, Any], folder: Path, name: str) -> ViewRecord:
-    values = {key: value for key, value in entry.items() if key not in _REMOVED_FROM_RECORDS}
-    index = values.pop("index")
+def _record_from_json(
+    manifest: Manifest, folder: Path, name: str, view: Mapping[str, Any]
+) -> ViewRecord:
+    values = {key: view[key] for key in _RECORD if key in view}
     for kind in _BITMAPS:
-        there = values.pop(f"has_{kind}", False)
-        values[kind] = read_bitmap(_bitmap_path(folder, name, index, kind)) if there else None
+        if view.get(f"has_{kind}", False):
+            file = _bitmap_path(name, view["index"], kind)
+            check_file(folder, manifest, file)
+            values[kind] = read_bitmap(folder / file)
     return ViewRecord(**values)

@@ -14,8 +14,9 @@ from sa3d.objects.colors import Color, checked_color, object_colors
 from sa3d.objects.events import Outcome, RoundDone
 from sa3d.objects.inverse_rendering import Evidence
 from sa3d.objects.names import check_new_name
-from sa3d.objects.prompts import Prompt
+from sa3d.objects.prompts import Prompt, prompts_in_views
 from sa3d.scene.elements import Elements
+from sa3d.scene.scene import Scene
 
 BACKGROUND = -1
 """Label of elements that belong to no object."""
@@ -40,7 +41,7 @@ class ViewRecord:
     agreement: float
     score: float
     confidence: float
-    mask: np.ndarray | None
+    mask: np.ndarray | None = None
     corrected: np.ndarray | None = None
     reason: str = ""
 
@@ -122,6 +123,34 @@ class Segmentation:
     prior: float
     prior_weight: float
     lam: float = 1.0
+
+    def check_fits(self, scene: Scene) -> None:
+        """Check that the segmentation, which may come from a file, belongs to a scene.
+
+        Raises:
+            SA3DError: it was made in another scene, or a grid, a view, a mask or a prompt in it
+                does not fit the scene.
+        """
+        if self.scene_key != scene.key:
+            raise SA3DError("this segmentation was made in another scene: open that scene")
+        if self.elements.grid != scene.grid:
+            raise SA3DError("the segmentation has another grid than its scene: segment again")
+        views = scene.views
+        for one in self.objects.values():
+            where = f"the segmentation does not fit its scene: object {one.name!r}"
+            for index in (*one.views, *one.held_out):
+                if index >= len(views):
+                    raise SA3DError(f"{where} has no view with index {index}: segment again")
+            for index, record in one.views.items():
+                size = (views[index].camera.height, views[index].camera.width)
+                for bitmap in (record.mask, record.corrected):
+                    if bitmap is not None and bitmap.shape != size:
+                        raise SA3DError(
+                            f"{where} has a mask of another size than view {views[index].name!r}: "
+                            "segment again"
+                        )
+            if marks := [p for p in one.prompts if p.points or p.box or p.mask is not None]:
+                prompts_in_views(marks, views)
 
     def object(self, name: str) -> ObjectResult:
         """Return an object by name.

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -8,14 +7,8 @@ import numpy as np
 
 from sa3d.export.config import MeshConfig
 from sa3d.export.frames import Placement
-from sa3d.export.manifest import file_sha256, find_exports, manifest_path, write_manifest
+from sa3d.export.manifest import find_exports, manifest_path, write_manifest
 from sa3d.objects.segmentation import Segmentation
-
-
-def test_hash_of_a_file(tmp_path: Path) -> None:
-    content = bytes(range(256)) * 40_000  # more than is read at once
-    (tmp_path / "weights").write_bytes(content)
-    assert file_sha256(tmp_path / "weights") == hashlib.sha256(content).hexdigest()
 
 
 def test_content_of_a_manifest(voted: Segmentation, tmp_path: Path) -> None:
