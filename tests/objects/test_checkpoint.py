@@ -395,7 +395,7 @@ def test_wrong_arrays_are_named(
     arrays = load_arrays(folder / "elements.npz")
     arrays[name] = change(arrays[name])
     save_arrays(folder / "elements.npz", {k: v for k, v in arrays.items() if v is not None})
-    with pytest.raises(SA3DError, match="elements.npz is not the file that was saved"):
+    with pytest.raises(SA3DError, match=r"elements\.npz is not the file that was saved"):
         load_segmentation(folder)
     content = json.loads((folder / "segmentation.json").read_text())
     del content["files"]  # as in folders of older versions
@@ -446,13 +446,11 @@ def test_a_segmentation_belongs_to_its_scene(
     def changed(**changes: Any) -> Segmentation:
         return replace(voted, objects={"ball": replace(ball, **changes)})
 
+    coarse = Elements(MaskGrid(scene.grid.bounds, 9), voted.elements.keys)
     small = replace(ball.views[2], mask=ball.views[2].mask[:-1])
     for wrong, message in (
         (replace(voted, scene_key="other"), "another scene"),
-        (
-            replace(voted, elements=Elements(MaskGrid(scene.grid.bounds, 9), voted.elements.keys)),
-            "grid",
-        ),
+        (replace(voted, elements=coarse), "another grid"),
         (changed(views={12: ball.views[2]}), "no view with index 12"),
         (changed(held_out=frozenset([99])), "no view with index 99"),
         (changed(views={2: small}), "a mask of another size than view"),

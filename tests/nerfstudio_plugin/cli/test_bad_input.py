@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from nerfstudio_plugin.cli import main
+from sa3d.objects.checkpoint import load_segmentation, save_segmentation
 from sa3d.testing.analytic_fields import AnalyticField
 
 
@@ -157,10 +158,9 @@ def test_nan_density(command_line):
 
 
 def test_an_object_that_no_view_sees(command_line, ball):
-    with np.load(ball / "elements.npz") as stored:
-        arrays = dict(stored)
-    arrays["object_0"] *= 0  # all evidence says: not the object
-    np.savez(ball / "elements.npz", **arrays)
+    saved = load_segmentation(ball)
+    saved.segmentation.object("ball").evidence.object.zero_()  # all of it says: not the object
+    save_segmentation(saved.segmentation, ball, saved.provenance, overwrite=True)
     for command in ("export masks", "export mesh", "export pointcloud", "export box", "render"):
         line = command_line.refuses(*command.split(), "--segmentation", ball, "--output", "out")
         assert "'ball' is empty" in line
