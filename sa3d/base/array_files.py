@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import warnings
 import zipfile
@@ -20,6 +21,8 @@ ArrayKind = tuple[str, tuple[int | str | None, ...]]
 """Type and shape of an array. A type is NumPy's name, or empty for any numbers. A side is a number,
 None for any length, or a name: sides with the same name have the same length."""
 
+_BELONGS_TO = "belongs_to"
+_DIGEST = 32
 _MAX_BYTES = 4 << 30
 _MAX_ARRAYS = 10_000
 _SUFFIX = ".npy"
@@ -27,10 +30,28 @@ _ENCRYPTED = 1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compress: bool = False) -> None:
-    """Write an ``.npz`` file atomically; uncompressed by default, which is faster to read."""
+def save_arrays(
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    belongs_to: str | None = None,
+    compress: bool = False,
+) -> None:
+    """Write an ``.npz`` file atomically.
+
+    Args:
+        path: the file.
+        arrays: by name.
+        belongs_to: all that the arrays depend on, as text; ``load_arrays`` compares it.
+        compress: write a smaller file, which is slower to read.
+
+    Raises:
+        SA3DError: the disk is full or the folder not writable.
+    """
     import numpy as np
 
+    if belongs_to is not None:
+        arrays = {**arrays, _BELONGS_TO: _identity(belongs_to)}
     # np.savez leaves its archive open when it is interrupted, which warns at exit.
     kind = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", kind) as archive:
@@ -43,6 +64,8 @@ def load_arrays(
     path: Path,
     expected: Mapping[str, ArrayKind] | None = None,
     optional: Mapping[str, ArrayKind] | None = None,
+    *,
+    belongs_to: str | None = None,
 ) -> dict[str, np.ndarray]:
     """Read arrays of an ``.npz`` file.
 
@@ -53,23 +76,41 @@ def load_arrays(
         path: the file.
         expected: the arrays to read, by name; None reads all arrays, of any kind.
         optional: arrays that are read if they are there.
+        belongs_to: as it was given to ``save_arrays``.
 
     Raises:
-        SA3DError: the file is missing, damaged, not an ``.npz`` file, lacks an array, has one of
-            another kind, or its arrays are larger than 4 GiB together.
+        SA3DError: the file is missing, damaged, not an ``.npz`` file, belongs to something else,
+            lacks an array, has one of another kind, or its arrays are larger than 4 GiB together.
 
     Example:
         >>> load_arrays(Path("votes.npz"), {"keys": ("int64", ("N",)), "vote": ("float32", ("N",))})
     """
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            if belongs_to is not None:
+                own = _checked_members(archive, {_BELONGS_TO: ("uint8", (_DIGEST,))}, {})
+                if (_read(archive, own[_BELONGS_TO]) != _identity(belongs_to)).any():
+                    raise ValueError("it belongs to something else")
             members = _checked_members(archive, expected, optional or {})
+            members.pop(_BELONGS_TO, None)
             return {name: _read(archive, info) for name, info in members.items()}
     except (
         *(OSError, ValueError, EOFError, KeyError, RecursionError, MemoryError, RuntimeError),
         *(zipfile.BadZipFile, zlib.error, NotImplementedError),
     ) as error:
         raise SA3DError(f"cannot read {path}: {error or type(error).__name__}") from error
+
+
+def ascending(keys: np.ndarray, end: int) -> bool:
+    """Return whether integers [N] ascend strictly, from 0 at least to ``end`` - 1 at most."""
+    return not len(keys) or bool(keys[0] >= 0 and keys[-1] < end and (keys[1:] > keys[:-1]).all())
+
+
+def _identity(belongs_to: str) -> np.ndarray:
+    import numpy as np
+
+    text = belongs_to.encode("utf-8", "surrogatepass")  # in file names that are not UTF-8
+    return np.frombuffer(hashlib.sha256(text).digest(), dtype=np.uint8)
 
 
 def _checked_members(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, cast
 
-from sa3d.base.array_files import ArrayKind, load_arrays
+from sa3d.base.array_files import ArrayKind, ascending, load_arrays
 from sa3d.base.errors import SA3DError
 from sa3d.base.file_hash import file_sha256
 from sa3d.base.json_files import read_json
@@ -217,7 +217,7 @@ def read_elements(folder: Path, manifest: Manifest) -> dict[str, np.ndarray]:
     check_file(folder, manifest, ARRAYS)
     arrays = load_arrays(folder / ARRAYS, expected, masks)
     keys, voxels = arrays["keys"], manifest["grid"]["resolution"] ** 3
-    if len(keys) and not (keys[0] >= 0 and keys[-1] < voxels and np.all(keys[1:] > keys[:-1])):
+    if not ascending(keys, voxels):
         raise damaged(folder, f"the keys in {ARRAYS} are not those of voxels, in order")
     for i in range(len(manifest["objects"])):
         claim, total = arrays[f"object_{i}"], arrays[f"total_{i}"]

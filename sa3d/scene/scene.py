@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +33,10 @@ from sa3d.scene.views import View, find_view
 from sa3d.segmenters.protocol import EncodesBatches, PromptableSegmenter
 
 CACHE_VERSION = 1
+
+_LOG = logging.getLogger(__name__)
+_Stored = tuple[ViewOperator, Mapping[str, np.ndarray]]
+"""A view's unbound operator, and the arrays in its file."""
 
 
 @dataclass(frozen=True)
@@ -153,19 +158,19 @@ class Scene:
                 renders NaN.
         """
         self._write_manifest()
-        stored = []
+        stored: list[_Stored] = []
+        problems: list[str] = []
         for index, view in enumerate(self.views):
-            arrays = self._load_view(index)
-            cached = arrays is not None
-            if arrays is None:
-                camera = view.camera.fitted(self.config.ray_side)
-                operator, render = build_view_operator(
-                    self.field, camera, self.grid, min_weight=self.config.min_weight
-                )
-                arrays = operator.arrays() | _render_arrays(render)
-                save_arrays(self._view_path(index), arrays)
-            stored.append(arrays)
-            yield ViewPrepared(index, len(self.views), view.name, cached)
+            found, problem = self._load_view(index)
+            problems += [problem] if problem else []
+            stored.append(found or self._evaluate_view(index))
+            yield ViewPrepared(index, len(self.views), view.name, found is not None)
+        if problems:
+            _LOG.warning(
+                "views in the scene cache were damaged or written by an older version; %d of %d "
+                "were evaluated again (%s)",
+                *(len(problems), len(self.views), problems[0]),
+            )
         self._assemble(stored)
 
     def is_prepared(self) -> bool:
@@ -233,15 +238,20 @@ class Scene:
             self._encode_from(index, segmenter)
         if path.exists():
             try:
-                state = load_arrays(path)
-            except SA3DError:
-                path.unlink()  # damaged: encode again
+                state = load_arrays(path, belongs_to=self._encoding_identity(path))
+                segmenter.restore_state(state)
+            except (SA3DError, LookupError, ValueError, TypeError, RuntimeError) as error:
+                state = None
+                remove_damaged(path)
+                _LOG.warning(
+                    "the encoding of a photo was damaged or written by an older version; it was "
+                    "encoded again (%s)",
+                    error,
+                )
         if state is None:
             segmenter.set_image(image)
             state = dict(segmenter.save_state())
-            save_arrays(path, state)
-        else:
-            segmenter.restore_state(state)
+            save_arrays(path, state, belongs_to=self._encoding_identity(path))
         self._encodings.add(index, segmenter.name, state)
 
     def _encode_from(self, index: int, segmenter: PromptableSegmenter) -> None:
@@ -259,7 +269,11 @@ class Scene:
             if len(images) == segmenter.batch_size:
                 break
         for path, state in zip(paths, segmenter.encode_images(images), strict=True):
-            save_arrays(path, state)
+            save_arrays(path, state, belongs_to=self._encoding_identity(path))
+
+    def _encoding_identity(self, path: Path) -> str:
+        """Return what an encoding belongs to: a segmenter, and a view's photo by its hash."""
+        return f"encoding {path.parent.name} {path.stem}"
 
     def _encoding_path(self, index: int, image: np.ndarray, segmenter: PromptableSegmenter) -> Path:
         digest = hashlib.sha256(image.tobytes()).hexdigest()[:16]
@@ -269,15 +283,38 @@ class Scene:
     def _view_path(self, index: int) -> Path:
         return self.cache / "views" / f"{index:05d}.npz"
 
-    def _load_view(self, index: int) -> dict[str, np.ndarray] | None:
-        path = self._view_path(index)
+    def _view_identity(self, index: int) -> str:
+        return f"view {index} of scene {self.key}"
+
+    def _load_view(self, index: int) -> tuple[_Stored | None, str]:
+        """Read a view from the cache; remove its file if something is wrong with it.
+
+        Returns:
+            The view, or None if it is not in the cache; and what was wrong.
+        """
+        path, camera = self._view_path(index), self.views[index].camera.fitted(self.config.ray_side)
         if not path.exists():
-            return None
+            return None, ""
+        size = (camera.height, camera.width)
+        kinds = ViewOperator.array_kinds(camera.height * camera.width)
+        kinds |= {"rgb": ("uint8", (*size, 3)), "depth": ("float32", size)}
+        kinds |= {"accumulation": ("float16", size)}
         try:
-            return load_arrays(path)
-        except SA3DError:
-            path.unlink()  # damaged: evaluate again
-            return None
+            arrays = load_arrays(path, kinds, belongs_to=self._view_identity(index))
+            return (ViewOperator.from_arrays(arrays, self.config.resolution**3), arrays), ""
+        except SA3DError as error:
+            remove_damaged(path)
+            return None, str(error)
+
+    def _evaluate_view(self, index: int) -> _Stored:
+        """Evaluate the field for a view, and write it to the cache."""
+        camera = self.views[index].camera.fitted(self.config.ray_side)
+        operator, render = build_view_operator(
+            self.field, camera, self.grid, min_weight=self.config.min_weight
+        )
+        arrays = operator.arrays() | _render_arrays(render)
+        save_arrays(self._view_path(index), arrays, belongs_to=self._view_identity(index))
+        return operator, arrays
 
     def _write_manifest(self) -> None:
         path = self.cache / "scene.json"
@@ -292,22 +329,23 @@ class Scene:
             try:
                 if read_json(path) == manifest:
                     return
-            except SA3DError:
-                pass
-            raise SA3DError(
-                f"the scene cache {self.cache} was made from something else: delete it, or set "
-                "'cache_dir' to another folder"
-            )
+            except SA3DError as error:  # the views carry what they belong to, so they can stay
+                remove_damaged(path)
+                _LOG.warning("a file of the scene cache was damaged and is made again (%s)", error)
+            else:
+                raise SA3DError(
+                    f"the scene cache {self.cache} was made from something else: delete it, or set "
+                    "'cache_dir' to another folder"
+                )
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(manifest, indent=1))
 
-    def _assemble(self, stored: list[dict[str, np.ndarray]]) -> None:
-        operators = [ViewOperator.from_arrays(arrays) for arrays in stored]
-        keys = np.unique(np.concatenate([operator.keys.numpy() for operator in operators]))
+    def _assemble(self, stored: list[_Stored]) -> None:
+        keys = np.unique(np.concatenate([operator.keys.numpy() for operator, _ in stored]))
         self.elements = Elements(self.grid, torch.from_numpy(keys).to(self.device))
         self._prepared = [
             _prepared_view(view.camera.fitted(self.config.ray_side), operator, arrays, self)
-            for view, operator, arrays in zip(self.views, operators, stored, strict=True)
+            for view, (operator, arrays) in zip(self.views, stored, strict=True)
         ]
 
 
@@ -316,8 +354,22 @@ def scene_cache(cache_root: Path, key: str) -> Path:
     return cache_root / key[:16]
 
 
+def remove_damaged(path: Path) -> None:
+    """Remove a damaged file from a cache.
+
+    Raises:
+        SA3DError: it is a folder, or cannot be removed.
+    """
+    if path.is_dir():
+        raise SA3DError(f"{path} is a folder, but a file of the cache is called so: delete it")
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise SA3DError(f"cannot remove the damaged file {path}: {error.strerror}") from error
+
+
 def _prepared_view(
-    camera: Camera, operator: ViewOperator, arrays: dict[str, np.ndarray], scene: Scene
+    camera: Camera, operator: ViewOperator, arrays: Mapping[str, np.ndarray], scene: Scene
 ) -> PreparedView:
     render = ViewRender(
         rgb=torch.from_numpy(arrays["rgb"].astype(np.float32) / 255),
@@ -346,7 +398,7 @@ def _scene_key(fingerprint: str, views: Sequence[View], config: PrepareConfig) -
     digest = hashlib.sha256(f"{CACHE_VERSION} {fingerprint} {asdict(config)}".encode())
     for view in views:
         camera = view.camera
-        digest.update(view.name.encode())
+        digest.update(view.name.encode("utf-8", "surrogateescape"))
         digest.update(camera.c2w.float().cpu().numpy().tobytes())
         intrinsics = (camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height)
         digest.update(repr((intrinsics, camera.distortion)).encode())

@@ -9,7 +9,7 @@ is linear in the mask grid, so its gradient needs no autograd.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sa3d.base.array_files import ArrayKind, ascending
 from sa3d.base.errors import SA3DError
 from sa3d.fields.radiance_field import FieldRender, RadianceField
 from sa3d.geometry.camera import Camera, Rays
@@ -127,9 +128,32 @@ class ViewOperator:
             "keys": self.keys.cpu().numpy(),
         }
 
+    @staticmethod
+    def array_kinds(num_rays: int) -> dict[str, ArrayKind]:
+        """Return types and shapes of ``arrays``, for an operator with so many rays."""
+        return {
+            "crow": ("int32", (num_rays + 1,)),
+            "col": ("int32", ("entries",)),
+            "weight": ("float16", ("entries",)),
+            "keys": ("int64", ("columns",)),
+        }
+
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> ViewOperator:
-        """Return the unbound operator that ``arrays`` stored."""
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], voxels: int) -> ViewOperator:
+        """Return the unbound operator that ``arrays`` stored.
+
+        Args:
+            arrays: of the types and shapes of ``array_kinds``.
+            voxels: the number of voxels in the grid.
+
+        Raises:
+            SA3DError: the arrays are not those of an operator; torch would read outside of them.
+        """
+        crow, col, keys = arrays["crow"], arrays["col"], arrays["keys"]
+        rows = crow[0] == 0 and crow[-1] == len(col) and (crow[1:] >= crow[:-1]).all()
+        columns = not len(col) or (col.min() >= 0 and col.max() < len(keys))
+        if not rows or not columns or not ascending(keys, voxels) or (arrays["weight"] < 0).any():
+            raise SA3DError("its rows, columns, weights or voxels are not those of a view")
         return cls(
             crow=torch.from_numpy(arrays["crow"].astype(np.int64)),
             col=torch.from_numpy(arrays["col"].astype(np.int64)),
@@ -192,14 +216,15 @@ def build_view_operator(
         The unbound operator, and the rendered view.
 
     Raises:
-        SA3DError: a rendering weight is not finite.
+        SA3DError: a weight, a color or a depth is not finite.
     """
     rays = camera.image_rays()
     renders = [
         field.render(rays[start : start + chunk], camera.index)
         for start in range(0, len(rays), chunk)
     ]
-    if not all(bool(torch.isfinite(render.weights).all()) for render in renders):
+    outputs = [(r.weights, r.rgb, r.depth, r.accumulation) for r in renders]
+    if not all(bool(torch.isfinite(values).all()) for one in outputs for values in one):
         raise SA3DError(
             "the field renders NaN because its training diverged: open an earlier checkpoint, or "
             "train again"

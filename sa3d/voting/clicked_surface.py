@@ -7,21 +7,22 @@ surface ends.
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sa3d.base.array_files import load_arrays, save_arrays
+from sa3d.base.array_files import ArrayKind, load_arrays, save_arrays
 from sa3d.base.errors import SA3DError
 from sa3d.objects.prompts import Prompt
-from sa3d.scene.scene import Scene
+from sa3d.scene.scene import Scene, remove_damaged
 from sa3d.surfaces.config import StandingOutConfig
 from sa3d.surfaces.standing_out import find_standing_out
 
-_FILE = "standing_out-1.npz"
+_LOG = logging.getLogger(__name__)
+_FILE = "standing_out-2.npz"
 _NOTHING = -1
 _TOO_LARGE = 0.5
 """A surface that fills a larger share of the view is not used."""
@@ -69,12 +70,21 @@ def clicked_surface(scene: Scene, index: int, prompts: Sequence[Prompt]) -> np.n
 def _clusters(scene: Scene, index: int) -> Tensor:
     """Return the cluster seen in each pixel of a view, int64 [h, w]; -1 for none."""
     path = scene.cache / _FILE
-    stored = {}
+    cameras = [scene.prepared(i).camera for i in range(len(scene.views))]
+    kinds: dict[str, ArrayKind] = {
+        str(i): ("int32", (camera.height, camera.width)) for i, camera in enumerate(cameras)
+    }
+    belongs_to = f"{_FILE} of scene {scene.key} {[view.name for view in scene.views]}"
     if path.exists():
-        with contextlib.suppress(SA3DError):  # the file is damaged: find the clusters again
-            stored = load_arrays(path)
-    if not stored:
-        found = find_standing_out(scene, StandingOutConfig()).clusters
-        stored = {str(i): one.numpy().astype(np.int16) for i, one in enumerate(found)}
-        save_arrays(path, stored, compress=True)
+        try:
+            stored = load_arrays(path, kinds, belongs_to=belongs_to)
+            if min(one.min() for one in stored.values()) < _NOTHING:
+                raise SA3DError(f"{path} has clusters below {_NOTHING}")
+            return torch.from_numpy(stored[str(index)].astype(np.int64))
+        except SA3DError as error:
+            remove_damaged(path)
+            _LOG.warning("a file of the scene cache was damaged and is made again (%s)", error)
+    found = find_standing_out(scene, StandingOutConfig()).clusters
+    stored = {str(i): one.cpu().numpy().astype(np.int32) for i, one in enumerate(found)}
+    save_arrays(path, stored, belongs_to=belongs_to, compress=True)
     return torch.from_numpy(stored[str(index)].astype(np.int64))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sa3d.base import array_files
-from sa3d.base.array_files import load_arrays, save_arrays
+from sa3d.base.array_files import ascending, load_arrays, save_arrays
 from sa3d.base.errors import SA3DError
 
 
@@ -85,6 +85,51 @@ def refused(path: Path, members: dict[str, bytes], message: str) -> None:
             archive.writestr(name, content)
     with pytest.raises(SA3DError, match=message):
         load_arrays(path)
+
+
+def test_arrays_belong_to_what_they_were_saved_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    save_arrays(path, {"x": np.arange(3)}, belongs_to="view 1")
+    assert load_arrays(path, belongs_to="view 1").keys() == {"x"}
+    assert load_arrays(path, {"x": ("int64", (3,))}, belongs_to="view 1").keys() == {"x"}
+    with pytest.raises(SA3DError, match="belongs to something else"):
+        load_arrays(path, belongs_to="view 2")
+    save_arrays(path, {"x": np.arange(3)})
+    with pytest.raises(SA3DError, match="lacks the array 'belongs_to'"):
+        load_arrays(path, belongs_to="view 1")
+
+
+def test_kinds_of_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    save_arrays(path, {"x": np.zeros((2, 3), np.float32), "y": np.arange(3), "z": np.zeros(9)})
+    good = {"x": ("float32", (None, "N")), "y": ("int64", ("N",))}
+    assert list(load_arrays(path, good)) == ["x", "y"]
+    assert list(load_arrays(path, good, {"z": ("", (9,)), "other": ("", ())})) == ["x", "y", "z"]
+    for wrong, message in (
+        ({"a": ("", ())}, "lacks the array 'a'"),
+        ({"x": ("float64", (2, 3))}, r"'x' in it is float32 \[2, 3\], not float64 \[2, 3\]"),
+        ({"x": ("float32", (2,))}, r"not float32 \[2\]"),
+        ({"x": ("float32", (2, 4))}, r"not float32 \[2, 4\]"),
+        ({"x": ("", ("N", "N"))}, r"'x' in it is float32 \[2, 3\]"),
+        ({"x": ("", ("N", None)), "y": ("", ("N",))}, r"'y' in it is int64 \[3\], not  \[2\]"),
+    ):
+        with pytest.raises(SA3DError, match=message):
+            load_arrays(path, wrong)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_floats_are_finite(tmp_path: Path, value: float) -> None:
+    for kind in (np.float16, np.float32, np.float64):
+        save_arrays(tmp_path / "a.npz", {"x": np.array([0, value], kind)})
+        with pytest.raises(SA3DError, match="'x' in it has values not finite"):
+            load_arrays(tmp_path / "a.npz")
+
+
+def test_ascending() -> None:
+    assert ascending(np.array([], int), 0)
+    assert ascending(np.array([0, 1, 5]), 6)
+    for wrong in ([0, 5], [-1, 2], [1, 1], [2, 1]):
+        assert not ascending(np.array(wrong), 5)
 
 
 def test_a_bomb_is_not_decompressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

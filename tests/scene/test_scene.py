@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import sa3d.scene.scene
+from sa3d.base.array_files import load_arrays, save_arrays
 from sa3d.base.errors import SA3DError
 from sa3d.fields.radiance_field import FieldRender
 from sa3d.geometry.camera import Rays
@@ -147,6 +151,120 @@ def test_damaged_view_is_evaluated_again(
     assert path.read_bytes() == whole
 
 
+def spoil_weights(arrays: dict[str, np.ndarray]) -> None:
+    arrays["weight"][0] = np.nan
+
+
+def spoil_columns(arrays: dict[str, np.ndarray]) -> None:
+    arrays["col"][0] = 2**31 - 1
+
+
+def spoil_rows(arrays: dict[str, np.ndarray]) -> None:
+    arrays["crow"][1] = -7
+
+
+def spoil_depth(arrays: dict[str, np.ndarray]) -> None:
+    arrays["depth"] = arrays["depth"][:-1]
+
+
+def spoil_type(arrays: dict[str, np.ndarray]) -> None:
+    arrays["rgb"] = arrays["rgb"].astype(np.float32)
+
+
+def spoil_keys(arrays: dict[str, np.ndarray]) -> None:
+    del arrays["keys"]
+
+
+def as_older_versions_wrote(arrays: dict[str, np.ndarray]) -> None:
+    del arrays["belongs_to"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        *(spoil_weights, spoil_columns, spoil_rows, spoil_depth, spoil_type, spoil_keys),
+        as_older_versions_wrote,
+    ],
+)
+def test_a_damaged_view_is_made_again_and_says_so(
+    views: list[View],
+    field: CountingField,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    spoil: Callable[[dict[str, np.ndarray]], None],
+) -> None:
+    scene = Scene(field, views, tmp_path / "cache", CONFIG)
+    list(scene.prepare())
+    path = sorted((scene.cache / "views").iterdir())[1]
+    whole = load_arrays(path)
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    spoil(arrays)
+    np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
+    again = Scene(field, views, tmp_path / "cache", CONFIG)
+    assert [event.cached for event in again.prepare()] == [True, False, True]
+    assert "1 of 3 were evaluated again" in caplog.text
+    assert len(caplog.records) == 1
+    for name, values in load_arrays(path).items():
+        np.testing.assert_array_equal(values, whole[name])
+    assert all(event.cached for event in Scene(field, views, tmp_path / "cache", CONFIG).prepare())
+
+
+def test_a_file_of_another_view_or_scene_is_made_again(
+    views: list[View], field: CountingField, tmp_path: Path
+) -> None:
+    scene = Scene(field, views, tmp_path / "cache", CONFIG)
+    list(scene.prepare())
+    other = Scene(field, views, tmp_path / "cache", replace(CONFIG, min_weight=0.01))
+    list(other.prepare())
+    first, second, third = sorted((scene.cache / "views").iterdir())
+    shutil.copy(first, second)
+    shutil.copy(other.cache / "views" / third.name, third)
+    again = Scene(field, views, tmp_path / "cache", CONFIG)
+    assert [event.cached for event in again.prepare()] == [True, False, False]
+    for index in range(3):
+        mine, theirs = again.prepared(index), scene.prepared(index)
+        assert torch.equal(mine.operator.weight, theirs.operator.weight)
+        assert torch.equal(mine.render.depth, theirs.render.depth)
+
+
+def test_a_folder_in_place_of_a_file_of_the_cache(
+    views: list[View], field: CountingField, tmp_path: Path
+) -> None:
+    scene = Scene(field, views, tmp_path / "cache", CONFIG)
+    (scene.cache / "views/00001.npz/mine").mkdir(parents=True)
+    with pytest.raises(SA3DError, match=r"00001\.npz is a folder, but .* delete it"):
+        list(scene.prepare())
+    assert (scene.cache / "views/00001.npz/mine").exists()
+
+
+def test_a_damaged_manifest_is_made_again(
+    views: list[View], field: CountingField, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(field, views, tmp_path / "cache", CONFIG)
+    list(scene.prepare())
+    whole = (scene.cache / "scene.json").read_text()
+    (scene.cache / "scene.json").write_text("[" * 100_000)
+    again = Scene(field, views, tmp_path / "cache", CONFIG)
+    assert all(event.cached for event in again.prepare())
+    assert "was damaged and is made again" in caplog.text
+    assert (scene.cache / "scene.json").read_text() == whole
+
+
+def test_a_field_that_renders_an_infinite_depth_is_refused(
+    views: list[View], field: CountingField, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render = CountingField.render
+
+    def infinite(self: CountingField, rays: Rays, camera_index: int = -1) -> FieldRender:
+        found = render(self, rays, camera_index)
+        return replace(found, depth=found.depth + torch.inf)
+
+    monkeypatch.setattr(CountingField, "render", infinite)
+    with pytest.raises(SA3DError, match="renders NaN"):
+        list(Scene(field, views, tmp_path / "cache", CONFIG).prepare())
+
+
 def test_other_fields_views_and_settings_have_other_caches(
     views: list[View], field: CountingField, tmp_path: Path
 ) -> None:
@@ -187,10 +305,10 @@ def test_a_full_disk_keeps_finished_views(
     scene = Scene(field, views, tmp_path / "cache", CONFIG)
     save = sa3d.scene.scene.save_arrays
 
-    def full(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    def full(path: Path, arrays: dict[str, np.ndarray], **options: Any) -> None:
         if path.name.startswith("00001"):
             raise SA3DError("the disk is full")
-        save(path, arrays)
+        save(path, arrays, **options)
 
     monkeypatch.setattr(sa3d.scene.scene, "save_arrays", full)
     with pytest.raises(SA3DError, match="disk is full"):
@@ -216,6 +334,28 @@ def test_encodings_are_cached(views: list[View], field: CountingField, tmp_path:
         path.write_bytes(b"half")
     scene.encode(0, segmenter)  # type: ignore[arg-type]
     assert segmenter.encoded == 3
+
+
+def test_an_encoding_of_another_photo_or_without_an_array_is_made_again(
+    views: list[View], field: CountingField, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(field, views, tmp_path / "cache", CONFIG)
+    segmenter: Any = Edges()
+    for index in range(3):
+        scene.encode(index, segmenter)
+    first, second, third = sorted((scene.cache / "encodings").rglob("*.npz"))
+    expected = load_arrays(second)["state"]
+    shutil.copy(first, second)
+    identity = f"encoding {third.parent.name} {third.stem}"
+    save_arrays(third, {"other": expected}, belongs_to=identity)
+    again, segmenter = Scene(field, views, tmp_path / "cache", CONFIG), Edges()
+    again.encode(1, segmenter)
+    np.testing.assert_array_equal(segmenter.state, expected)
+    again.encode(2, segmenter)
+    assert segmenter.encoded == 2
+    again.encode(0, segmenter)
+    assert segmenter.encoded == 2
+    assert caplog.text.count("it was encoded again") == 2
 
 
 def test_encoding_in_batches(views: list[View], field: CountingField, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sa3d.base.array_files import load_arrays, save_arrays
+from sa3d.base.errors import SA3DError
 from sa3d.fields.radiance_field import FieldRender
 from sa3d.geometry.bounds import Bounds
 from sa3d.geometry.camera import Rays
@@ -164,12 +165,32 @@ def test_the_operator_renders_as_the_field(still_life: AnalyticScene) -> None:
 def test_stored_operators_are_the_same(still_life: AnalyticScene, tmp_path: Path) -> None:
     operator = still_life.scene.prepared(0).operator
     save_arrays(tmp_path / "view.npz", operator.arrays())
-    loaded = ViewOperator.from_arrays(load_arrays(tmp_path / "view.npz"))
+    kinds = ViewOperator.array_kinds(operator.num_rays)
+    voxels = still_life.scene.grid.resolution**3
+    loaded = ViewOperator.from_arrays(load_arrays(tmp_path / "view.npz", kinds), voxels)
     for name in ("crow", "col", "weight", "keys"):
         assert torch.equal(getattr(loaded, name), getattr(operator, name))
     bound = loaded.bind(still_life.scene.elements.keys)
     values = torch.rand(len(still_life.scene.elements))
     assert torch.equal(bound.render(values), operator.render(values))
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value"),
+    [
+        *(("crow", 0, 1), ("crow", -1, 0), ("crow", -1, 2**31 - 1), ("crow", 5, -1)),
+        *(("crow", 5, 2**31 - 1), ("col", 3, -1), ("col", 3, 2**31 - 1), ("weight", 0, -1.0)),
+        *(("keys", 0, -1), ("keys", 3, 0), ("keys", -1, 2**40)),
+    ],
+)
+def test_arrays_that_would_be_read_outside_are_refused(
+    still_life: AnalyticScene, name: str, place: int, value: float
+) -> None:
+    arrays = still_life.scene.prepared(0).operator.arrays()
+    arrays[name] = arrays[name].copy()
+    arrays[name][place] = value
+    with pytest.raises(SA3DError, match="are not those of a view"):
+        ViewOperator.from_arrays(arrays, still_life.scene.grid.resolution**3)
 
 
 def test_unproject() -> None:
