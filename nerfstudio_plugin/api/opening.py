@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypedDict
 
 from nerfstudio_plugin.api.models import Models
 from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.runs.devices import torch_device
 from nerfstudio_plugin.runs.known_runs import check_known, remember_run
 from sa3d.base.errors import SA3DError
+from sa3d.base.typed_values import check_value
 from sa3d.detectors.loading import check_detector
 from sa3d.detectors.protocol import TextDetector
 from sa3d.loop.settings import Settings, load_settings, settings_from_dict
@@ -26,6 +27,15 @@ from sa3d.segmenters.registry import AUTO
 Device = Literal["auto", "cpu", "cuda"]
 
 _CACHE_NAME = "sa3d_cache"
+
+
+class _Provenance(TypedDict, total=False):
+    """What a saved segmentation says of its run."""
+
+    load_config: str
+    data: str
+    cache_dir: str | None
+    settings: dict[str, Any]
 
 
 def open(
@@ -120,14 +130,15 @@ def load(
     saved = saved or load_segmentation(folder, torch_device(device))
     notes = saved.provenance
     try:
+        check_value(notes, _Provenance)
         load_config = Path(load_config or notes["load_config"])
         data = Path(data or notes["data"])
         stored_cache = notes["cache_dir"]
         settings = settings_from_dict(notes["settings"], str(folder))
-    except (LookupError, TypeError, AttributeError) as error:
+    except (LookupError, ValueError) as error:
         raise SA3DError(
-            f"the segmentation in {folder} does not say which run it came from: segment again "
-            "with sa3d segment"
+            f"the segmentation in {folder} does not say which run it came from ({error}): segment "
+            "again with sa3d segment"
         ) from error
     if not named:
         check_known(load_config, folder)

@@ -125,8 +125,9 @@ def read_batch(path: Path) -> Batch:
     jobs: dict[str, Job] = {}
     for position, entry in enumerate(content["jobs"]):
         origin = f"{path.name}, jobs[{position}]"
-        if entry["name"] in jobs:
-            raise SA3DError(f"{origin}: there is a job {entry['name']!r} already: rename one")
+        same = next((name for name in jobs if name.lower() == entry["name"].lower()), None)
+        if same is not None:  # on many disks, folders that differ in case alone are the same
+            raise SA3DError(f"{origin}: there is a job {same!r} already: rename one")
         if entry["name"] == RESULTS:
             raise SA3DError(f"{origin}: {RESULTS} is the file of all results: rename the job")
         if entry["scene"] not in scenes:

@@ -56,14 +56,13 @@ def main(arguments: Sequence[str]) -> None:
 def _run(command: Report) -> None:
     if command.output.suffix.lower() not in (".html", ".htm"):
         raise SA3DError(f"a report is written as .html, not as {command.output.name!r}")
-    if min(command.report.turntable_frames, command.report.turntable_side) < 1:
-        raise SA3DError("a turntable has at least one frame of one pixel: or give --no-turntable")
     check_new_file(command.output, command.overwrite)
     from nerfstudio_plugin.exports.options import source
     from sa3d.export.manifest import find_exports, write_manifest
     from sa3d.report.page import images_per_object, report_page
 
-    opened = command.reopen().export_source
+    reopened = command.reopen()
+    opened = reopened.export_source
     names = command.chosen(opened.segmentation)
     folders = (command.segmentation.resolve().parent, *command.exports)
     origin = source(opened)
@@ -77,7 +76,7 @@ def _run(command: Report) -> None:
             origin,
             config=command.report,
             placement=opened.placement(command.frame),
-            min_agreement=opened.provenance["settings"]["loop"]["min_agreement"],
+            min_agreement=reopened.settings.loop.min_agreement,
             exports=find_exports(command.segmentation, folders),
             title=", ".join(names) if len(names) < 4 else f"{len(names)} objects",
             progress=lambda name: bar.advance(tasks[name]),

@@ -105,8 +105,8 @@ def source(opened: ExportSource) -> dict[str, Any]:
         "data": str(opened.run.data.resolve()),
         "checkpoint": opened.run.checkpoint_path.name,
         "checkpoint_sha256": file_sha256(opened.run.checkpoint_path),
-        "segmenter": opened.provenance["settings"]["segmenter"],
-        "versions": opened.provenance["versions"],
+        "segmenter": opened.provenance.get("settings", {}).get("segmenter"),
+        "versions": opened.provenance.get("versions", {}),
     }
 
 

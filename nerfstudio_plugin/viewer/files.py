@@ -8,19 +8,44 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Annotated, TypedDict
 
+from nerfstudio_plugin.display.settings import Mode
 from nerfstudio_plugin.exports import new_export
 from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 from nerfstudio_plugin.viewer.state import Draft, Notice
 from nerfstudio_plugin.viewer.studio import Studio
 from sa3d.base.errors import SA3DError
-from sa3d.objects.checkpoint import load_segmentation
+from sa3d.base.ranges import Within
+from sa3d.base.typed_values import check_value
+from sa3d.objects.checkpoint import SavedSegmentation, load_segmentation
+from sa3d.objects.colors import checked_color
+from sa3d.objects.folder import damaged
+from sa3d.objects.names import check_new_name
 
 SUFFIXES = {"mesh": ".glb", "pointcloud": ".ply", "masks": "_masks", "field": "_field"}
 """The kinds of export, and how the names of their files or folders end."""
 
 _NOTES = "desk"
 """Key of the panel's notes in the provenance of a saved segmentation."""
+
+
+_DISPLAY = ("mode", "objects", "threshold")
+_CHANNEL = Annotated[int, Within(0, 255)]
+
+
+class _Display(TypedDict):
+    mode: Mode
+    objects: list[str]
+    threshold: Annotated[float, Within(0.001, 0.999)]
+
+
+class _Notes(TypedDict, total=False):
+    """The panel's notes in a saved segmentation."""
+
+    empty: dict[str, tuple[_CHANNEL, _CHANNEL, _CHANNEL]]
+    selected: str | None
+    display: _Display | None
 
 
 class Files:
@@ -118,13 +143,14 @@ class Files:
         studio = self._studio
         saved = load_segmentation(folder, studio.scene.device)
         opened = studio.opened.with_objects(saved.segmentation)
-        notes = saved.provenance.get(_NOTES, {})
-        empty = {name: tuple(rgb) for name, rgb in notes.get("empty", {}).items()}
+        notes = _notes(saved, folder)
+        empty = {name: checked_color(rgb) for name, rgb in notes.get("empty", {}).items()}
         names = [*saved.segmentation.objects, *empty]
         selected = notes.get("selected")
         selected = selected if selected in names else names[0]  # renamed in a terminal since
         studio.replace_objects(opened, Draft(selected, empty), f"open {folder.name}")
-        studio.record_saved(folder, notes.get("display"))
+        display = notes.get("display")
+        studio.record_saved(folder, display and {key: display[key] for key in _DISPLAY})
 
     def _save(self, folder: Path) -> ExportSource:
         studio, draft = self._studio, self._studio.state.draft
@@ -135,6 +161,24 @@ class Files:
         studio.opened.save(folder, overwrite=True, notes={_NOTES: notes})
         studio.record_saved(folder)
         return replace(studio.opened.export_source, folder=folder)
+
+
+def _notes(saved: SavedSegmentation, folder: Path) -> _Notes:
+    """Return the panel's notes in a saved segmentation.
+
+    Raises:
+        SA3DError: they are damaged, or name an object that cannot be called so.
+    """
+    notes = saved.provenance.get(_NOTES, {})
+    try:
+        check_value(notes, _Notes)
+        before = list(saved.segmentation.objects)
+        for name in notes.get("empty", {}):
+            check_new_name(name, before)
+            before.append(name)
+    except (ValueError, SA3DError) as error:
+        raise damaged(folder, error) from error
+    return notes
 
 
 def equal_command(

@@ -67,6 +67,9 @@ def check_value(value: Any, hint: Any, place: str = "") -> None:
     elif get_origin(hint) is list:
         for i, one in enumerate(value):
             check_value(one, types[0], f"{place}[{i}]")
+    elif get_origin(hint) is dict:
+        for key, one in value.items():
+            check_value(one, types[1], f"{place}.{key}")
     elif get_origin(hint) is tuple and Ellipsis in types:
         check_value(list(value), list[types[0]], place)
     elif get_origin(hint) is tuple:

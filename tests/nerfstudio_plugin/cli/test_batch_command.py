@@ -1,5 +1,6 @@
 """``sa3d batch``, on the analytic scene."""
 
+import copy
 import json
 import os
 import signal
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from PIL import Image
 
@@ -275,6 +278,13 @@ def without(job, key):
         ([{**BALL, "prompts": [{**CLICK, "candidate": 3}]}], {}, "candidate: 3 .*: 0, 1 or 2"),
         ([{**BALL, "prompts": [{**CLICK, "labels": [1, 0]}]}], {}, r"jobs\[0\].*1 points but 2"),
         ([{**BALL, "name": "../up"}], {}, r"jobs\[0\]\.name: .*expected: letters"),
+        ([{**BALL, "name": "ball\n"}], {}, r"jobs\[0\]\.name: .*expected: letters"),
+        ([BALL, {**BALL, "name": "BALL"}], {}, r"jobs\[1\]: there is a job 'ball' already"),
+        (
+            [{**BALL, "prompts": [CLICK, {**CLICK, "object": "Ball"}]}],
+            {},
+            r"jobs\[0\]: the objects 'ball' and 'Ball' would have the same files",
+        ),
         ([{**BALL, "name": "a" * 101}], {}, r"jobs\[0\]\.name: .*too long; .* 100 at most"),
         (
             [{**BALL, "exports": [{"output": "../up.glb"}]}],
@@ -388,3 +398,81 @@ def test_the_documented_file_is_valid(tmp_path):
     (tmp_path / "jobs.json").write_text(page.split("```json\n")[1].split("```")[0])
     batch = read_batch(tmp_path / "jobs.json")
     assert len(batch.jobs) >= 3
+
+
+FULL = {
+    "version": 1,
+    "defaults": {"segmenter": "graphcut", "settings": {"prepare": {"resolution": 40}}},
+    "scenes": {"table": {"load_config": "config.yml", "data": "data", "cache_dir": "cache"}},
+    "jobs": [
+        {
+            "name": "ball",
+            "scene": "table",
+            "config": "default",
+            "detector": "auto",
+            "prompts": [
+                {**CLICK, "labels": [1], "candidate": 1},
+                {"view": "frame_00001", "object": "ball", "box": [1, 2, 3, 4], "text": "ball"},
+                {"view": "frame_00002", "object": "ball", "mask": "mask.png"},
+            ],
+            "exports": [
+                {"output": "a.glb", "objects": ["ball"], "options": {"mesh": {"faces": 500}}},
+                {"kind": "masks", "output": "masks", "options": {"layout": "rgba", "crop": True}},
+            ],
+        },
+        {"name": "all", "scene": "table", "everything": True},
+    ],
+}
+
+
+def places(content, path=()):
+    yield path
+    inner = content.items() if isinstance(content, dict) else ()
+    inner = enumerate(content) if isinstance(content, list) else inner
+    for key, value in inner:
+        yield from places(value, (*path, key))
+
+
+def edited(content, path, value):
+    if not path:
+        return value
+    changed = copy.copy(content)
+    changed[path[0]] = edited(content[path[0]], path[1:], value)
+    return changed
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.sampled_from([0, 1, -1, 10**17, 1e308, "", "../up", "/etc", "a\0b", "ball\n", "NaN"])
+    | st.integers(-(10**17), 10**17)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(path=st.sampled_from(list(places(FULL))), value=json_values)
+def test_any_edited_value_is_a_batch_or_one_clear_error(tmp_path, path, value):
+    (tmp_path / "jobs.json").write_text(json.dumps(edited(FULL, path, value)))
+    try:
+        batch = read_batch(tmp_path / "jobs.json")
+    except SA3DError:
+        return
+    batch.absent_files()
+    for job in batch.jobs:
+        folder = (tmp_path / "out" / job.name).resolve()
+        assert folder.parent == (tmp_path / "out").resolve()
+        for export in job.exports:
+            assert folder in (folder / export.output).resolve().parents
+
+
+def test_the_whole_file_is_valid(tmp_path):
+    (tmp_path / "jobs.json").write_text(json.dumps(FULL))
+    assert [job.name for job in read_batch(tmp_path / "jobs.json").jobs] == ["ball", "all"]

@@ -1,5 +1,6 @@
 """Sessions saved and opened in the panel, and exports equal to the command line's."""
 
+import json
 import shlex
 import zipfile
 from dataclasses import dataclass
@@ -99,6 +100,33 @@ def test_everything_comes_back(panel, new_panel, photographed, tmp_path):
         one.click(6, middle)
         assert [notice.kind for notice in one.segment()] == ["done"]
     assert_same(again.driver.studio.session.result(), studio.session.result())
+
+
+@pytest.mark.parametrize(
+    ("notes", "words"),
+    [
+        ([], "must be an object"),
+        ({"empty": []}, "empty must be an object"),
+        ({"empty": {"../up": [1, 2, 3]}}, "invalid object name '../up'"),
+        ({"empty": {"ball": [1, 2, 3]}}, "there is an object 'ball' already"),
+        ({"empty": {"cup": [1, 2]}}, "empty.cup must be a list of 3"),
+        ({"empty": {"cup": [1, 2, 999]}}, "must be between 0 and 255"),
+        ({"selected": 5}, "selected must be"),
+        ({"display": {"mode": "outline"}}, "display.objects is missing"),
+        ({"display": {"mode": "x", "objects": [], "threshold": 0.5}}, "display.mode must be one"),
+        ({"display": {"mode": "outline", "objects": [], "threshold": 9}}, "threshold must be"),
+    ],
+)
+def test_damaged_notes_are_one_clear_message(new_panel, ball, notes, words):
+    manifest = ball / "segmentation.json"
+    content = json.loads(manifest.read_text())
+    content["provenance"]["desk"] = notes
+    manifest.write_text(json.dumps(content))
+    panel = new_panel()
+    panel.files.open(ball)
+    (notice,) = panel.driver.work()
+    assert words in str(notice).replace("\\", "")
+    assert panel.driver.state.verdicts == {}
 
 
 def test_what_was_renamed_in_a_terminal_meanwhile_is_opened(panel, new_panel, ball, capsys):
