@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import sa3d.base.storage
+import sa3d.base.transaction
 from sa3d.base.errors import SA3DError
 from sa3d.base.storage import (
     atomic_folder,
@@ -115,7 +115,8 @@ def test_the_old_folder_is_restored_if_the_last_step_fails(
             raise OSError(errno.EIO, "Input/output error")
         return rename(self, target)
 
-    monkeypatch.setattr(sa3d.base.storage.Path, "rename", failing)
+    monkeypatch.setattr(sa3d.base.transaction, "_exchange_call", lambda: None)
+    monkeypatch.setattr(Path, "rename", failing)
     with (
         pytest.raises(SA3DError, match="Input/output error"),
         atomic_folder(tmp_path / "out", overwrite=True, may_delete=anything),
