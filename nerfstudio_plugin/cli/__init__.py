@@ -6,6 +6,7 @@ runs. So help and mistakes are answered at once.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -15,6 +16,12 @@ from collections.abc import Sequence
 from sa3d.base.errors import SA3DError
 from sa3d.base.printable import one_line
 from sa3d.base.version import program_version
+
+_OF_THE_USER = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG),
+    *(errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
+)
+"""Errors of the file system that a user can mend; the others are bugs, and keep their traceback."""
 
 COMMANDS = {
     "view": "click objects in Nerfstudio's viewer and get them in 3D",
@@ -76,10 +83,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SA3DError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # the reader of the output has ended
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        if error.errno not in _OF_THE_USER:
+            raise
+        place = f": {error.filename}" if error.filename is not None else ""
+        print(f"error: {one_line(f'{error.strerror}{place}')}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("stopped; what was finished is kept", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     return 0

@@ -49,20 +49,21 @@ def _run(command: Correct) -> None:
         raise SA3DError("a correction is made with points, a box or a mask, not with words")
     from nerfstudio_plugin.saved.segmentation_folder import write_segmentation
 
-    output, overwrite = command.place()
-    loaded = command.load()
-    prompts = [_named(prompt, loaded.segmentation) for prompt in given]
-    opened = command.reopen(loaded)
-    source = opened.export_source  # keeps the provenance of the loaded segmentation
-    with event_bar() as bar:
-        opened.segment_prompts(prompts, bar)
-    before = loaded.segmentation.objects
-    corrected = dict.fromkeys(prompt.object for prompt in prompts)
-    print_outcome(opened.segmentation, {name: len(before[name].rounds) for name in corrected})
-    made = replace(source, segmentation=opened.segmentation)
-    report = write_segmentation(made, output, overwrite=overwrite)
-    print_folder(output)
-    command.write_report(report)
+    with command.alone():
+        output, overwrite = command.place()
+        loaded = command.load()
+        prompts = [_named(prompt, loaded.segmentation) for prompt in given]
+        opened = command.reopen(loaded)
+        source = opened.export_source  # keeps the provenance of the loaded segmentation
+        with event_bar() as bar:
+            opened.segment_prompts(prompts, bar)
+        before = loaded.segmentation.objects
+        corrected = dict.fromkeys(prompt.object for prompt in prompts)
+        print_outcome(opened.segmentation, {name: len(before[name].rounds) for name in corrected})
+        made = replace(source, segmentation=opened.segmentation)
+        report = write_segmentation(made, output, overwrite=overwrite)
+        print_folder(output)
+        command.write_report(report)
 
 
 def _named(prompt: Prompt, segmentation: Segmentation) -> Prompt:

@@ -140,10 +140,11 @@ class _Edit(ReportOptions, ChangeOptions):
 
     def run(self) -> None:
         """Change the segmentation and write it."""
-        output, overwrite = self.place()
-        loaded = self.load()
-        changed = replace(loaded, segmentation=self.change(loaded.segmentation))
-        report, segmentation = self.write(changed, output, overwrite)
+        with self.alone():
+            output, overwrite = self.place()
+            loaded = self.load()
+            changed = replace(loaded, segmentation=self.change(loaded.segmentation))
+            report, segmentation = self.write(changed, output, overwrite)
         print_folder(output)
         OUT.print("objects: " + ", ".join(segmentation.objects))
         self.write_report(report)

@@ -6,7 +6,8 @@ Only what options need is imported here: help and wrong options are answered wit
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from sa3d.objects.segmentation import Segmentation
 
 _Command = TypeVar("_Command")
+
+_LONGEST_NAME = 255
+"""Bytes of a file's name that file systems hold."""
 
 _VALUE_AFTER = re.compile(
     r"\b(objects?|for|of|called|named?|scene|view|photo|mode|kind|key|option|config|segmenter|"
@@ -191,6 +195,24 @@ class ChangeOptions(SavedOptions):
         refuse_to_replace(output, overwrite=overwrite)
         return output, overwrite
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other programs from changing the segmentation, and what is written, in the block.
+
+        Waits for those that do, and says so.
+
+        Raises:
+            SA3DError: a folder cannot be written to.
+        """
+        from nerfstudio_plugin.cli.terminal import ERR
+        from nerfstudio_plugin.saved.folder_lock import locked
+
+        folders = {self.segmentation.resolve(), (self.output or self.segmentation).resolve()}
+        with ExitStack() as stack:
+            for folder in sorted(folders):  # in one order, so that no two wait for each other
+                stack.enter_context(locked(folder, say=ERR.print))
+            yield
+
 
 def run(
     act: Callable[[_Command], int | None],
@@ -212,10 +234,43 @@ def run(
         SystemExit: help was asked for (0), or an option is wrong (2).
     """
     command = parse(kind, arguments, prog, description, preset)
+    check_paths(command)
     try:
         return act(command)
     except SA3DError as error:
         raise SA3DError(with_flags(str(error), kind)) from error
+
+
+def check_paths(options: Any) -> None:
+    """Check that the paths among a command's options can be names of files on any system.
+
+    Raises:
+        SA3DError: one cannot.
+    """
+    for item in fields(options):
+        value = getattr(options, item.name)
+        if is_dataclass(value):
+            check_paths(value)
+        for path in value if isinstance(value, tuple) else (value,):
+            if isinstance(path, Path):
+                check_path(path, item.name)
+
+
+def check_path(path: Path, name: str) -> None:
+    """Check that a path can be the name of a file: see ``check_paths``.
+
+    Raises:
+        SA3DError: it cannot; ``name`` says of what it is the path.
+    """
+    try:
+        longest = max((len(part.encode()) for part in path.parts), default=0)
+    except UnicodeEncodeError:
+        raise SA3DError(f"'{name}' {str(path)!r} is not valid text: rename the file") from None
+    if "\0" in str(path):
+        raise SA3DError(f"'{name}' {str(path)!r} has a zero byte in it")
+    if longest > _LONGEST_NAME:
+        shown = f"{str(path)[:40]}..."
+        raise SA3DError(f"'{name}' {shown!r} has a name of more than {_LONGEST_NAME} bytes")
 
 
 def parse(

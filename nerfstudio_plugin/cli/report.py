@@ -12,7 +12,7 @@ import tyro
 from nerfstudio_plugin.cli.options import ReportOptions, SavedOptions, run
 from nerfstudio_plugin.cli.terminal import OUT, progress_bar
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import atomic_path, check_new_file
+from sa3d.base.storage import all_or_none, atomic_path, check_new_file
 from sa3d.export.config import Frame
 from sa3d.report.config import ReportConfig
 
@@ -81,12 +81,13 @@ def _run(command: Report) -> None:
             title=", ".join(names) if len(names) < 4 else f"{len(names)} objects",
             progress=lambda name: bar.advance(tasks[name]),
         )
-    with atomic_path(command.output) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    with all_or_none():
+        with atomic_path(command.output) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+        write_manifest(
+            command.output, "report", opened.segmentation, names, origin, settings=command.report
+        )
     size = command.output.stat().st_size
-    write_manifest(
-        command.output, "report", opened.segmentation, names, origin, settings=command.report
-    )
     OUT.print(f"report: {command.output} ({size / 1e6:.1f} MB)")
     command.write_report(
         {"kind": "report", "file": str(command.output), "bytes": size, "objects": list(names)}

@@ -83,6 +83,16 @@ def _run(command: Segment) -> None:
     refuse_to_replace(command.output, overwrite=command.overwrite)
     check_segmenter(command.settings.segmenter)
     detector = load_detector_for(prompts, command.detector, torch_device(command.device))
+    from nerfstudio_plugin.saved.folder_lock import locked
+
+    with locked(command.output, wait=False):
+        refuse_to_replace(command.output, overwrite=command.overwrite)
+        _segment_and_write(command, prompts, detector)
+
+
+def _segment_and_write(
+    command: Segment, prompts: Sequence[Prompt], detector: TextDetector | None
+) -> None:
     with opening_bar():
         opened = command.open(command.settings)
     if sentence := opened.chosen.sentence:

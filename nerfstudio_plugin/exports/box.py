@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from nerfstudio_plugin.exports.options import Export3DOptions, Written
+from sa3d.base.storage import all_or_none
 from sa3d.export.config import BoxConfig
 
 if TYPE_CHECKING:
@@ -42,20 +43,21 @@ class Export(Export3DOptions):
 
         placement = opened.placement(self.frame)
         for place, contained in self.files_of(names, ".json").items():
-            entries = export_boxes(
-                opened.scene,
-                opened.segmentation,
-                contained,
-                place,
-                placement=placement,
-                config=self.box,
-                overwrite=self.overwrite,
-            )
-            dimensions = {entry["name"]: entry["dimensions"] for entry in entries}
-            result = {"dimensions": dimensions}
-            self.write_manifest(
-                opened, place, contained, placement=placement, settings=self.box, result=result
-            )
+            with all_or_none():
+                entries = export_boxes(
+                    opened.scene,
+                    opened.segmentation,
+                    contained,
+                    place,
+                    placement=placement,
+                    config=self.box,
+                    overwrite=self.overwrite,
+                )
+                dimensions = {entry["name"]: entry["dimensions"] for entry in entries}
+                result = {"dimensions": dimensions}
+                self.write_manifest(
+                    opened, place, contained, placement=placement, settings=self.box, result=result
+                )
             lines = []
             for entry in entries:
                 size = " x ".join(f"{side:.4g}" for side in entry["dimensions"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from nerfstudio_plugin.exports.options import ExportOptions, Written
+from sa3d.base.storage import all_or_none
 from sa3d.results.config import Keep
 
 if TYPE_CHECKING:
@@ -55,18 +56,21 @@ class Export(ExportOptions):
         config = FieldExportConfig(self.keep, self.background)
         volumes = [object_volume(opened.scene, opened.segmentation, name) for name in names]
         blocks = Blocks(tuple(Block.around(volume) for volume in volumes))
-        written = export_field(opened.run, blocks, self.output, config, overwrite=self.overwrite)
-        commands = _commands(written, blocks if self.keep == "object" else None)
-        result = {"visible_share": written.visible, "commands": commands}
-        self.write_manifest(
-            opened,
-            written.config.parent,
-            names,
-            files=[written.config, written.checkpoint],
-            placement=opened.placement("nerfstudio"),
-            settings=config,
-            result=result,
-        )
+        with all_or_none():
+            written = export_field(
+                opened.run, blocks, self.output, config, overwrite=self.overwrite
+            )
+            commands = _commands(written, blocks if self.keep == "object" else None)
+            result = {"visible_share": written.visible, "commands": commands}
+            self.write_manifest(
+                opened,
+                written.config.parent,
+                names,
+                files=[written.config, written.checkpoint],
+                placement=opened.placement("nerfstudio"),
+                settings=config,
+                result=result,
+            )
         summary = f"{self.keep}: {', '.join(names)} in {self.output}; open it with"
         facts = {"keep": self.keep, "objects": list(names), **result}
         lines = [summary, *(f"  {command}" for command in commands)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nerfstudio_plugin.exports.options import ExportOptions, Written
 from sa3d.base.errors import SA3DError
+from sa3d.base.storage import all_or_none
 from sa3d.results.config import Keep, RefinementConfig
 
 if TYPE_CHECKING:
@@ -61,10 +62,12 @@ class Export(ExportOptions):
 
         refinement = self.refinement if self.refine else None
         masks = PhotoMasks(opened.scene, opened.segmentation, tuple(names), refinement)
-        places, result = self._write(opened, masks)
-        result = {"layout": self.layout, "views": len(masks.views), **result}
+        with all_or_none():
+            places, result = self._write(opened, masks)
+            result = {"layout": self.layout, "views": len(masks.views), **result}
+            for place, contained in places.items():
+                self.write_manifest(opened, place, contained, settings=refinement, result=result)
         for place, contained in places.items():
-            self.write_manifest(opened, place, contained, settings=refinement, result=result)
             line = f"{', '.join(contained)}: {len(masks.views)} views in {place}"
             yield Written(place, [line], dict.fromkeys(contained, str(place)), result)
 

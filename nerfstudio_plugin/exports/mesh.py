@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nerfstudio_plugin.exports.options import Export3DOptions, Written
-from sa3d.base.storage import check_new_file
+from sa3d.base.storage import all_or_none, check_new_file
 from sa3d.export.config import MESH_SUFFIXES, MeshConfig
 
 if TYPE_CHECKING:
@@ -57,25 +57,26 @@ class Export(Export3DOptions):
             for file in mesh_files(place, textured=self.mesh.texture_size > 0):
                 check_new_file(file, self.overwrite)
         for name, place in places.items():
-            mesh = export_mesh(
-                opened.scene,
-                opened.segmentation,
-                name,
-                place,
-                placement=placement,
-                config=self.mesh,
-                overwrite=self.overwrite,
-            )
-            result = self._result(place, mesh)
-            self.write_manifest(
-                opened,
-                place,
-                [name],
-                files=mesh_files(place, textured=mesh.texture is not None),
-                placement=placement,
-                settings=self.mesh,
-                result=result | {"orientation": _ORIENTATION},
-            )
+            with all_or_none():
+                mesh = export_mesh(
+                    opened.scene,
+                    opened.segmentation,
+                    name,
+                    place,
+                    placement=placement,
+                    config=self.mesh,
+                    overwrite=self.overwrite,
+                )
+                result = self._result(place, mesh)
+                self.write_manifest(
+                    opened,
+                    place,
+                    [name],
+                    files=mesh_files(place, textured=mesh.texture is not None),
+                    placement=placement,
+                    settings=self.mesh,
+                    result=result | {"orientation": _ORIENTATION},
+                )
             entries = {name: {"file": str(place), **result}}
             yield Written(place, [_described(name, place, result)], entries, {"frame": self.frame})
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from nerfstudio_plugin.exports.options import Export3DOptions, Written
+from sa3d.base.storage import all_or_none
 from sa3d.export.config import POINTCLOUD_SUFFIXES, PointCloudConfig
 
 if TYPE_CHECKING:
@@ -49,25 +50,26 @@ class Export(Export3DOptions):
         placement = opened.placement(self.frame)
         objects = list(opened.segmentation.objects)
         for place, contained in self.files_of(names, f".{self.format}").items():
-            cloud = export_pointcloud(
-                opened.scene,
-                opened.segmentation,
-                contained,
-                place,
-                placement=placement,
-                config=self.pointcloud,
-                overwrite=self.overwrite,
-            )
-            counts = {n: int((cloud.labels == objects.index(n)).sum()) for n in contained}
-            result = {"points": len(cloud), "points_of": counts}
-            self.write_manifest(
-                opened,
-                place,
-                contained,
-                placement=placement,
-                settings=self.pointcloud,
-                result=result,
-            )
+            with all_or_none():
+                cloud = export_pointcloud(
+                    opened.scene,
+                    opened.segmentation,
+                    contained,
+                    place,
+                    placement=placement,
+                    config=self.pointcloud,
+                    overwrite=self.overwrite,
+                )
+                counts = {n: int((cloud.labels == objects.index(n)).sum()) for n in contained}
+                result = {"points": len(cloud), "points_of": counts}
+                self.write_manifest(
+                    opened,
+                    place,
+                    contained,
+                    placement=placement,
+                    settings=self.pointcloud,
+                    result=result,
+                )
             lines = [f"{name}: {points} points in {place}" for name, points in counts.items()]
             entries = {n: {"file": str(place), "points": points} for n, points in counts.items()}
             yield Written(place, lines, entries, {"frame": self.frame})

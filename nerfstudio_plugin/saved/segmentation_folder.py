@@ -8,10 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nerfstudio_plugin.saved.folder_lock import locked
 from nerfstudio_plugin.saved.overlay import overlay_sheet
 from sa3d.base.errors import SA3DError
 from sa3d.base.json_files import read_json
-from sa3d.base.storage import atomic_path, write_json
+from sa3d.base.storage import write_json
 from sa3d.base.version import program_version
 from sa3d.export.config import Frame
 from sa3d.export.frames import Placement
@@ -70,9 +71,15 @@ def write_segmentation(
         SA3DError: the folder exists and may not be replaced, or the disk is full.
     """
     report = segmentation_report(made.segmentation, made.scene) | dict(more or {})
-    save_segmentation(made.segmentation, folder, made.provenance, overwrite=overwrite)
-    write_json(folder / _REPORT, report)
-    overlay_sheet(made.scene, made.segmentation, folder / _SHEET)
+
+    def beside(temporary: Path) -> None:
+        write_json(temporary / _REPORT, report)
+        overlay_sheet(made.scene, made.segmentation, temporary / _SHEET)
+
+    with locked(folder):
+        save_segmentation(
+            made.segmentation, folder, made.provenance, overwrite=overwrite, beside=beside
+        )
     return report
 
 
@@ -102,10 +109,15 @@ def write_renamed(
         report["objects"] = [_object_entry(one, v) for one, v in zip(objects, views, strict=True)]
     except (SA3DError, OSError, ValueError, LookupError, TypeError):
         return None
-    save_segmentation(changed.segmentation, folder, changed.provenance, overwrite=overwrite)
-    write_json(folder / _REPORT, report)
-    with atomic_path(folder / _SHEET) as temporary:
-        temporary.write_bytes(sheet)
+
+    def beside(temporary: Path) -> None:
+        write_json(temporary / _REPORT, report)
+        (temporary / _SHEET).write_bytes(sheet)
+
+    with locked(folder):
+        save_segmentation(
+            changed.segmentation, folder, changed.provenance, overwrite=overwrite, beside=beside
+        )
     return report
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, TypedDict
 
 from nerfstudio_plugin.display.settings import Mode
 from nerfstudio_plugin.exports import new_export
+from nerfstudio_plugin.saved.folder_lock import locked
 from nerfstudio_plugin.saved.segmentation_folder import ExportSource
 from nerfstudio_plugin.viewer.state import Draft, Notice
 from nerfstudio_plugin.viewer.studio import Studio
@@ -20,7 +21,7 @@ from sa3d.base.ranges import Within
 from sa3d.base.typed_values import check_value
 from sa3d.objects.checkpoint import SavedSegmentation, load_segmentation
 from sa3d.objects.colors import checked_color
-from sa3d.objects.folder import damaged
+from sa3d.objects.folder import damaged, is_segmentation, manifest_digest
 from sa3d.objects.names import check_new_name
 
 SUFFIXES = {"mesh": ".glb", "pointcloud": ".ply", "masks": "_masks", "field": "_field"}
@@ -59,6 +60,7 @@ class Files:
             output_dir: the folder; the session's own may lie elsewhere.
         """
         self._studio, self.output_dir = studio, output_dir.resolve()
+        self._known: dict[Path, str] = {}
         self._given = studio.state.folder.resolve()
 
     def place(self, typed: Path | str) -> Path:
@@ -141,7 +143,9 @@ class Files:
 
     def _open(self, folder: Path) -> None:
         studio = self._studio
-        saved = load_segmentation(folder, studio.scene.device)
+        with locked(folder):
+            saved = load_segmentation(folder, studio.scene.device)
+            self._known[folder.resolve()] = manifest_digest(folder)
         opened = studio.opened.with_objects(saved.segmentation)
         notes = _notes(saved, folder)
         empty = {name: checked_color(rgb) for name, rgb in notes.get("empty", {}).items()}
@@ -158,9 +162,26 @@ class Files:
             raise SA3DError("nothing is segmented yet: mark an object and press Segment in 3D")
         display = asdict(studio.state.display)
         notes = {"empty": draft.empty, "selected": draft.selected, "display": display}
-        studio.opened.save(folder, overwrite=True, notes={_NOTES: notes})
+        with locked(folder):
+            self._check_own(folder)
+            studio.opened.save(folder, overwrite=True, notes={_NOTES: notes})
+            self._known[folder.resolve()] = manifest_digest(folder)
         studio.record_saved(folder)
         return replace(studio.opened.export_source, folder=folder)
+
+    def _check_own(self, folder: Path) -> None:
+        """Check that a folder holds nothing, or what this session opened or saved there last.
+
+        Raises:
+            SA3DError: another program changed it since, or it holds another segmentation.
+        """
+        known = self._known.get(folder.resolve())
+        if not is_segmentation(folder) or known == manifest_digest(folder):
+            return
+        raise SA3DError(
+            f"{folder} holds a segmentation that was not made here, or was changed since by "
+            "another program: save to another folder, or open it first"
+        )
 
 
 def _notes(saved: SavedSegmentation, folder: Path) -> _Notes:

@@ -43,7 +43,7 @@ def all_or_none() -> Iterator[None]:
     """Let all that is written atomically in the block take its place at the block's end, at once.
 
     If the block fails, nothing takes its place. If the process is killed at the end, the next one
-    that works in the folder finishes it. All places lie in one folder.
+    that works in the folder finishes it. What lies in different folders is one step per folder.
 
     Example:
         >>> with all_or_none():
@@ -65,9 +65,15 @@ def all_or_none() -> Iterator[None]:
         raise
     finally:
         _TOGETHER.reset(token)
-    if steps:
-        with _named(steps[0].place):
-            commit(steps)
+    folders = list(dict.fromkeys(step.place.parent for step in steps))
+    try:
+        while folders:
+            here = [step for step in steps if step.place.parent == folders[0]]
+            with _named(here[0].place):
+                commit(here)
+            del folders[0]
+    finally:
+        discard([step for step in steps if step.place.parent in folders[1:]])
 
 
 @contextlib.contextmanager

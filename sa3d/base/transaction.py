@@ -81,6 +81,8 @@ def is_scratch(path: Path) -> bool:
 
 def flush(path: Path) -> None:
     """Write a file, or a folder and all in it, from the system's memory to the disk."""
+    if path.is_symlink():
+        return
     if path.is_dir():
         for inner in path.iterdir():
             flush(inner)

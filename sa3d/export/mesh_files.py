@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import io
 import tempfile
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sa3d.base.errors import SA3DError
-from sa3d.base.storage import atomic_path
+from sa3d.base.storage import all_or_none, atomic_path
 from sa3d.export.config import MESH_SUFFIXES, TEXTURED_SUFFIXES
 from sa3d.export.frames import Placement
 from sa3d.export.mesh_cleanup import vertex_normals
@@ -106,9 +105,10 @@ def write_mesh(path: Path, mesh: Mesh) -> list[Path]:
     """
     files = mesh_files(path, textured=mesh.texture is not None)
     contents = _WRITERS[mesh_suffix(path)](path, mesh)
-    with contextlib.ExitStack() as stack:  # exits in reverse: the file that names others is last
+    with all_or_none():
         for file, content in zip(files, contents, strict=True):
-            stack.enter_context(atomic_path(file)).write_bytes(content)
+            with atomic_path(file) as temporary:
+                temporary.write_bytes(content)
     return files
 
 

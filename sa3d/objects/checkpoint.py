@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from sa3d.objects.folder import (
     check_file,
     damaged,
     is_part,
+    manifest_digest,
     own_color,
     read_elements,
     read_manifest,
@@ -61,6 +62,7 @@ def save_segmentation(
     provenance: Mapping[str, Any] | None = None,
     *,
     overwrite: bool = False,
+    beside: Callable[[Path], None] | None = None,
 ) -> None:
     """Write ``segmentation.json``, ``elements.npz`` and ``masks/<object>/<view index>.png``.
 
@@ -70,6 +72,8 @@ def save_segmentation(
     Args:
         provenance: any JSON values: run, data, segmenter and settings.
         overwrite: replace a segmentation saved there before.
+        beside: writes ``REPORTS`` into the folder that it is called with, before that folder takes
+            its place.
 
     Raises:
         SA3DError: there are no objects, the folder may not be replaced, or the disk is full.
@@ -90,19 +94,33 @@ def save_segmentation(
         manifest["files"] = {file: file_sha256(temporary / file) for file in files}
         text = json.dumps(manifest, indent=1, default=_plain)
         (temporary / MANIFEST).write_text(text, encoding="utf-8")
+        if beside is not None:
+            beside(temporary)
 
 
 def load_segmentation(folder: Path, device: str | torch.device = "cpu") -> SavedSegmentation:
     """Load a segmentation exactly as ``save_segmentation`` wrote it.
 
+    It is loaded again if another program replaces it meanwhile.
+
     Raises:
         SA3DError: the segmentation is missing, damaged, or of an unknown version.
     """
     manifest = read_manifest(folder)
+    digest = manifest_digest(folder)
+    try:
+        return _load(folder, manifest, torch.device(device))
+    except SA3DError:
+        if manifest_digest(folder) == digest:
+            raise
+    return load_segmentation(folder, device)
+
+
+def _load(folder: Path, manifest: Manifest, device: torch.device) -> SavedSegmentation:
     arrays = {k: torch.from_numpy(v) for k, v in read_elements(folder, manifest).items()}
     try:
         return SavedSegmentation(
-            _from_json(manifest, arrays, folder, torch.device(device)), manifest["provenance"]
+            _from_json(manifest, arrays, folder, device), manifest["provenance"]
         )
     except (ValueError, SA3DError) as error:
         raise damaged(folder, error) from error

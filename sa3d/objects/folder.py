@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from sa3d.base.file_hash import file_sha256
 from sa3d.base.json_files import read_json
 from sa3d.base.ranges import NOT_NEGATIVE, POSITIVE, SHARE, Within
 from sa3d.base.storage import check_new_folder
+from sa3d.base.transaction import recover
 from sa3d.base.typed_values import check_value
 from sa3d.objects.colors import Color, object_color, object_colors
 from sa3d.objects.events import Outcome, RoundDone
@@ -137,6 +139,18 @@ def is_segmentation(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
+def manifest_digest(folder: Path) -> str:
+    """Return a hash of ``segmentation.json``, which differs after every change of the folder.
+
+    Raises:
+        SA3DError: the file cannot be read.
+    """
+    try:
+        return file_sha256(folder / MANIFEST)
+    except OSError as error:
+        raise SA3DError(f"cannot read {folder / MANIFEST}: {error.strerror}") from error
+
+
 def refuse_to_replace(folder: Path, *, overwrite: bool) -> None:
     """Check that ``save_segmentation`` may write a folder, before any work is done.
 
@@ -158,6 +172,7 @@ def read_manifest(folder: Path) -> Manifest:
         SA3DError: the file is missing, damaged, or has a format that this version does not read.
     """
     path = folder / MANIFEST
+    recover(Path(os.path.realpath(folder)).parent)
     if not path.exists():
         raise SA3DError(f"no segmentation in {folder}: {MANIFEST} is missing")
     try:
