@@ -202,6 +202,6 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
             shape, _, dtype = read(file)
     except Exception as error:  # NumPy's parser raises errors of many kinds, some of the tokenizer
         raise ValueError("an array in it has a damaged header") from error
-    if dtype.kind not in "biuf" or any(side < 0 for side in shape):
-        raise ValueError("an array in it is not of numbers")
+    if dtype.kind not in "biuf" or not dtype.isnative or any(side < 0 for side in shape):
+        raise ValueError("an array in it is not of numbers of this machine")
     return shape, dtype

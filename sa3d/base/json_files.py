@@ -14,6 +14,7 @@ from typing import Any
 from sa3d.base.errors import SA3DError
 
 _MAX_BYTES = 64 << 20
+_BLOCK = 1 << 16
 _MAX_DEPTH = 64
 _MAX_DIGITS = 18
 """Integers of so many digits fit into 64 bits."""
@@ -41,7 +42,9 @@ def read_json(path: Path, what: str = "", *, remedy: str = "") -> Any:
     ending = f": {remedy}" if remedy else ""
     try:
         with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
+            content = file.read(_BLOCK)  # a larger block would be reserved whole
+            while len(content) <= _MAX_BYTES and (more := file.read(len(content))):
+                content += more
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SA3DError(f"cannot read {name}: {reason}{ending}") from error

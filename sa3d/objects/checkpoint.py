@@ -117,7 +117,7 @@ def load_segmentation(folder: Path, device: str | torch.device = "cpu") -> Saved
 
 
 def _load(folder: Path, manifest: Manifest, device: torch.device) -> SavedSegmentation:
-    arrays = {k: torch.from_numpy(v) for k, v in read_elements(folder, manifest).items()}
+    arrays = read_elements(folder, manifest)
     try:
         return SavedSegmentation(
             _from_json(manifest, arrays, folder, device), manifest["provenance"]
@@ -203,11 +203,14 @@ def _record_to_json(index: int, record: ViewRecord) -> dict[str, Any]:
 
 
 def _from_json(
-    manifest: Manifest, arrays: dict[str, torch.Tensor], folder: Path, device: torch.device
+    manifest: Manifest, arrays: dict[str, np.ndarray], folder: Path, device: torch.device
 ) -> Segmentation:
     (x0, y0, z0), (x1, y1, z1) = manifest["grid"]["bounds"]["aabb"]
     bounds = Bounds(manifest["grid"]["bounds"]["kind"], ((x0, y0, z0), (x1, y1, z1)))
-    elements = Elements(MaskGrid(bounds, manifest["grid"]["resolution"]), arrays["keys"].to(device))
+    elements = Elements(
+        MaskGrid(bounds, manifest["grid"]["resolution"]),
+        torch.from_numpy(arrays["keys"]).to(device),
+    )
     objects = [
         _object_from_json(manifest, i, arrays, folder, device)
         for i in range(len(manifest["objects"]))
@@ -224,7 +227,7 @@ def _from_json(
 def _object_from_json(
     manifest: Manifest,
     i: int,
-    arrays: dict[str, torch.Tensor],
+    arrays: dict[str, np.ndarray],
     folder: Path,
     device: torch.device,
 ) -> ObjectResult:
@@ -236,7 +239,9 @@ def _object_from_json(
             _prompt_from_json(prompt, arrays.get(f"prompt_{i}_{j}"))
             for j, prompt in enumerate(entry["prompts"])
         ],
-        evidence=Evidence(arrays[f"object_{i}"].to(device), arrays[f"total_{i}"].to(device)),
+        evidence=Evidence(
+            *(torch.from_numpy(arrays[f"{kind}_{i}"]).to(device) for kind in ("object", "total"))
+        ),
         views={
             view["index"]: _record_from_json(manifest, folder, entry["name"], view)
             for view in entry["views"]
@@ -250,14 +255,14 @@ def _object_from_json(
     )
 
 
-def _prompt_from_json(entry: dict[str, Any], mask: torch.Tensor | None) -> Prompt:
+def _prompt_from_json(entry: dict[str, Any], mask: np.ndarray | None) -> Prompt:
     """Make a saved prompt; its mask is among the arrays.
 
     Raises:
         SA3DError: a value is invalid.
     """
     keywords: Any = {key: entry[key] for key in PromptKeywords.__optional_keys__ & entry.keys()}
-    keywords["mask"] = None if mask is None else mask.numpy()
+    keywords["mask"] = mask
     view = entry.get("view")
     if not isinstance(view, str):
         raise SA3DError("a prompt has no view")

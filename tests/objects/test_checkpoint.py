@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -376,7 +377,7 @@ def test_wrong_values_are_named(
         ("keys", lambda a: a - a[0] - 1, "not those of voxels"),
         ("keys", lambda a: a + 10**12, "not those of voxels"),
         ("keys", lambda a: a.astype(np.int32), "'keys' in it is int32"),
-        ("keys", lambda a: a.astype(">i8"), "'keys' in it is >i8"),
+        ("keys", lambda a: a.astype(">i8"), "not of numbers"),
         ("keys", lambda a: a[:-1], "'object_0' in it is float32"),
         ("object_1", lambda a: a * np.nan, "not finite"),
         ("object_1", lambda a: a - 1, "below 0 or above the total"),
@@ -403,6 +404,86 @@ def test_wrong_arrays_are_named(
     for read in (load_segmentation, read_summary):
         with pytest.raises(SA3DError, match=message):
             read(folder)
+
+
+changes_of_arrays = st.sampled_from(
+    [
+        lambda a: a[: len(a) // 2],
+        lambda a: a.ravel()[:0],
+        lambda a: a[::-1],
+        lambda a: a[None],
+        lambda a: -a.astype(float),
+        lambda a: a.astype(np.int32),
+        lambda a: a.astype(">f8"),
+        lambda a: a.astype(bool),
+        lambda a: a.astype(np.float64) * np.nan,
+        lambda a: (a * 0 + 1).astype(a.dtype),
+        lambda a: np.full(a.shape, 2**62 if a.dtype.kind == "i" else 1, a.dtype),
+        lambda a: np.full((3, 3), "text"),
+        lambda a: np.zeros((0, 5)),
+        lambda a: np.float32(3),
+        lambda a: None,
+    ]
+)
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_any_changed_array_is_a_segmentation_or_one_clear_error(
+    saved: Path, tmp_path: Path, data: st.DataObject
+) -> None:
+    folder = tmp_path / "copy"
+    if not folder.exists():
+        copied(saved, tmp_path)
+        content = json.loads((folder / "segmentation.json").read_text())
+        del content["files"]  # else nothing but their hashes would be compared
+        (folder / "segmentation.json").write_text(json.dumps(content))
+    arrays: dict[str, Any] = load_arrays(saved / "elements.npz")
+    name = data.draw(st.sampled_from([*arrays, "new"]))
+    arrays[name] = data.draw(changes_of_arrays)(arrays.get(name, arrays["keys"]))
+    save_arrays(folder / "elements.npz", {k: v for k, v in arrays.items() if v is not None})
+    loads_or_refuses(folder)
+
+
+@settings(
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_random_bytes_in_any_file_are_a_segmentation_or_one_clear_error(
+    saved: Path, tmp_path: Path, data: st.DataObject
+) -> None:
+    folder = copied(saved, tmp_path)
+    names = ["segmentation.json", "elements.npz", "masks/ball/00002.png"]
+    path = folder / data.draw(st.sampled_from(names))
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place : place + 1] = data.draw(st.binary(max_size=3))
+    path.write_bytes(content)
+    loads_or_refuses(folder)
+
+
+def test_a_bomb_is_refused_before_it_is_decompressed(saved: Path, tmp_path: Path) -> None:
+    folder = copied(saved, tmp_path)
+    content = json.loads((folder / "segmentation.json").read_text())
+    del content["files"]
+    (folder / "segmentation.json").write_text(json.dumps(content))
+    arrays = load_arrays(folder / "elements.npz")
+    arrays["total_0"] = np.zeros(50_000_000, np.float32)
+    save_arrays(folder / "elements.npz", arrays, compress=True)
+    assert (folder / "elements.npz").stat().st_size < 1_000_000
+    tracemalloc.start()
+    with pytest.raises(SA3DError, match="'total_0' in it is"):
+        load_segmentation(folder)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20_000_000
 
 
 def test_a_file_of_another_place_is_refused(saved: Path, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import sa3d.scene.scene
 from sa3d.base.array_files import load_arrays, save_arrays
@@ -208,6 +210,35 @@ def test_a_damaged_view_is_made_again_and_says_so(
     for name, values in load_arrays(path).items():
         np.testing.assert_array_equal(values, whole[name])
     assert all(event.cached for event in Scene(field, views, tmp_path / "cache", CONFIG).prepare())
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_any_number_in_a_cached_view_is_used_safely_or_made_again(
+    views: list[View], field: CountingField, tmp_path: Path, data: st.DataObject
+) -> None:
+    scene = Scene(field, views, tmp_path / "cache", CONFIG)
+    list(scene.prepare())
+    path = sorted((scene.cache / "views").iterdir())[0]
+    with np.load(path) as stored:
+        arrays = {name: values.copy() for name, values in stored.items()}
+    values = arrays[data.draw(st.sampled_from(sorted(arrays)))]
+    place = data.draw(st.integers(0, values.size - 1))
+    kind = np.iinfo(values.dtype) if values.dtype.kind in "iu" else np.finfo(values.dtype)
+    ends = [kind.min, kind.max, 0, 1] + ([np.nan, np.inf] if values.dtype.kind == "f" else [-1])
+    values.flat[place] = np.array(data.draw(st.sampled_from(ends))).astype(values.dtype)
+    np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
+    again = Scene(field, views, tmp_path / "cache", CONFIG)
+    list(again.prepare())
+    operator = again.prepared(0).operator
+    rendered = operator.render(torch.ones(len(again.elements)))
+    assert torch.isfinite(rendered).all()
+    assert operator.splat(rendered).shape == (len(again.elements),)
+    path.unlink()
 
 
 def test_a_file_of_another_view_or_scene_is_made_again(

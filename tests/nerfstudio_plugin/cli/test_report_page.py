@@ -132,5 +132,5 @@ def test_a_report_is_replaced_with_overwrite_only(command_line, ball):
     command_line.succeeds(*report, "--output", "page.html", "--overwrite")
     assert "written as .html" in command_line.refuses(*report, "--output", "page.pdf")
     wrong = ("report", "--segmentation", ball, "--output", "b.html", "--turntable-side", "0")
-    assert "--no-turntable" in command_line.refuses(*wrong)
+    assert "--turntable-side must be at least 1, is 0" in command_line.refuses(*wrong)
     assert not (command_line.folder / "b.html").exists()
