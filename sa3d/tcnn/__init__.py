@@ -1,0 +1,1 @@
+"""The encodings and networks of tiny-cuda-nn in torch: its weights are used without a GPU."""
