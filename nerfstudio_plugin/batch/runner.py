@@ -12,9 +12,10 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,9 +26,12 @@ from nerfstudio_plugin.api.open_scene import OpenScene, Progress
 from nerfstudio_plugin.api.opening import open as open_run
 from nerfstudio_plugin.batch.jobs_file import RESULTS, SEGMENTATION, Batch, Job
 from nerfstudio_plugin.batch.outputs import remove_partial, remove_places, written_places
+from nerfstudio_plugin.batch.workers import BEFORE
 from sa3d.base.errors import SA3DError
 from sa3d.base.json_files import parse_json
 
+ATTEMPTS = 2
+"""Times that a job is tried whose process is killed."""
 _LOCKS = ".locks"
 _TRACEBACK_LINES = 12
 
@@ -58,7 +62,9 @@ def run_batch(
         (output / _LOCKS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SA3DError(f"cannot write to {output}: {error.strerror}") from error
-    return _run(batch, output, _Worker(batch, output, device, watch), read_results(output))
+    count = os.environ.get(BEFORE)
+    before = read_results(output, None if count is None else int(count))
+    return _run(batch, output, _Worker(batch, output, device, watch), before)
 
 
 def _run(
@@ -70,16 +76,70 @@ def _run(
                 results = read_results(output)
                 if is_done(job, results) or results.get(job.name) != before.get(job.name):
                     continue
-                result = worker.run(job)
-                _append(output / RESULTS, result)
+                with _attempt(output / _LOCKS / f"{job.name}.started", job) as number:
+                    result = worker.run(job) if number <= ATTEMPTS else _killed(job)
+                    _append(output / RESULTS, result)
         except Timeout:
             continue  # another process runs it
         yield result
 
 
-def read_results(output: Path) -> dict[str, dict[str, Any]]:
-    """Return the last result of every job by its name; skips lines that are cut short."""
-    return {result["job"]: result for result in _lines(output)}
+@contextmanager
+def _attempt(mark: Path, job: Job) -> Iterator[int]:
+    """Yield the number of this attempt at a job, from 1; a mark on disk counts those that died.
+
+    The mark is removed at the end of the block, in whatever way it ends, unless the process dies.
+    """
+    earlier = 0
+    with suppress(OSError, ValueError):
+        key, _, count = mark.read_text(encoding="utf-8").partition(" ")
+        earlier = int(count) if key == job.key else 0
+    try:
+        mark.write_text(f"{job.key} {earlier + 1}", encoding="utf-8")
+    except OSError as error:
+        raise SA3DError(f"cannot write {mark}: {error.strerror or error}") from error
+    try:
+        yield earlier + 1
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def _killed(job: Job) -> dict[str, Any]:
+    """Return the result of a job whose worker was killed at every attempt."""
+    return {
+        **_result(job),
+        "status": "failed",
+        "error": f"its process was killed {ATTEMPTS} times, which happens if memory is short: give "
+        "fewer workers, or smaller settings; run the batch again to try once more",
+        "seconds": 0.0,
+        **_signature(),
+    }
+
+
+def _result(job: Job) -> dict[str, Any]:
+    return {"job": job.name, "scene": job.scene, "key": job.key}
+
+
+def _signature() -> dict[str, Any]:
+    return {
+        "worker": int(os.environ.get("RANK", 0)),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def read_results(output: Path, most: int | None = None) -> dict[str, dict[str, Any]]:
+    """Return the last result of every job by its name; skips lines that are cut short.
+
+    Args:
+        output: the folder of all results.
+        most: number of results that are read, the oldest; None: all.
+    """
+    return {result["job"]: result for result in islice(_lines(output), most)}
+
+
+def count_results(output: Path) -> int:
+    """Return the number of results that were ever written to a folder."""
+    return sum(1 for _ in _lines(output))
 
 
 def _lines(output: Path) -> Iterator[dict[str, Any]]:
@@ -118,7 +178,7 @@ class _Worker:
     def run(self, job: Job) -> dict[str, Any]:
         """Run one job and return its result; errors become results, too."""
         started = time.perf_counter()
-        result: dict[str, Any] = {"job": job.name, "scene": job.scene, "key": job.key}
+        result = _result(job)
         try:
             result |= {"status": "done", **self._results(job)}
         except SA3DError as error:
@@ -127,9 +187,7 @@ class _Worker:
             last = traceback.format_exc().splitlines()[-_TRACEBACK_LINES:]
             result |= {"status": "failed", "error": repr(error), "traceback": last}
         result["seconds"] = round(time.perf_counter() - started, 2)
-        result["worker"] = int(os.environ.get("RANK", 0))
-        result["finished"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        return result
+        return result | _signature()
 
     def _results(self, job: Job) -> dict[str, Any]:
         """Segment, save and export a job; return its result."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from nerfstudio_plugin.batch.workers import WORKER, end_with_parent
 from nerfstudio_plugin.cli.options import parse
 from nerfstudio_plugin.cli.terminal import ERR, OUT, EventBar, event_bar
 from sa3d.base.errors import SA3DError
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 _HELP = """Run many jobs without a screen: scenes and objects from a file, files as results.
 
-The other jobs run even if one fails. To continue after a stop, give the same command again: failed
-and unfinished jobs run again, finished ones do not. Writes <output>/<job>/segmentation and the
-job's exports, and a line of JSON per job to <output>/results.jsonl. Exit code: 0 all jobs are done,
-1 some are not, 2 the file is wrong (no job is run then).
+The other jobs run even if one fails, or kills its process for lack of memory. To continue after a
+stop, give the same command again: failed and unfinished jobs run again, finished ones do not.
+Writes <output>/<job>/segmentation and the job's exports, and a line of JSON per job to
+<output>/results.jsonl. Exit code: 0 all jobs are done, 1 some are not, 2 the file is wrong (no job
+is run then).
 
 examples:
   sa3d batch jobs.json --output results
@@ -46,8 +47,6 @@ jobs.json (docs/batch.md has all of it):
 
 _PROGRAM = ("-m", "nerfstudio_plugin.cli")
 """Arguments that make Python a worker."""
-_WORKER = "LOCAL_RANK"
-"""Environment variable that torch.distributed's launcher sets in every process it starts."""
 
 
 @dataclass(kw_only=True)
@@ -59,7 +58,7 @@ class BatchCommand:
     output: Path
     """Folder for all results."""
     workers: int = 1
-    """Processes that share the jobs, started by torch.distributed's launcher."""
+    """Processes that share the jobs. A job that kills its worker runs once more, in another one."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device to compute on; auto takes a GPU if there is one."""
     check: bool = False
@@ -91,15 +90,17 @@ def _run(command: BatchCommand) -> int:
             raise SA3DError(f"{command.jobs} names missing files: {', '.join(map(str, absent))}")
         OUT.print(f"{command.jobs}: {len(batch.jobs)} jobs in {len(batch.scenes)} scenes")
         return 0
-    if _WORKER in os.environ:
-        _work(command, batch)
-        return 0  # one worker's failed job is no reason for the launcher to stop the others
+    if WORKER in os.environ:
+        end_with_parent()
+        with _exit_at(signal.SIGTERM):
+            _work(command, batch)
+        return 0  # a failed job is no failed worker
     before = read_results(command.output)
     for job in batch.jobs:
         if is_done(job, before):
             OUT.print(f"{job.name}: done before")
     if command.workers > 1:
-        _launch(command)
+        _launch(command, len(batch.jobs))
     else:
         _work(command, batch)
     return _print_outcome(command, batch)
@@ -112,8 +113,8 @@ def _work(command: BatchCommand, batch: Batch) -> None:
     from nerfstudio_plugin.batch.runner import run_batch
 
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get(_WORKER, 0)) % torch.cuda.device_count())
-    watch = None if _WORKER in os.environ else _bar  # workers' bars would overwrite each other
+        torch.cuda.set_device(int(os.environ.get(WORKER, 0)) % torch.cuda.device_count())
+    watch = None if WORKER in os.environ else _bar  # workers' bars would overwrite each other
     for result in run_batch(batch, command.output, command.device, watch):
         OUT.print(_result_line(result))
 
@@ -122,24 +123,19 @@ def _bar(job: Job) -> AbstractContextManager[EventBar]:
     return event_bar(f"{job.name}: ")
 
 
-def _launch(command: BatchCommand) -> None:
+def _launch(command: BatchCommand, jobs: int) -> None:
     """Start workers and wait for them; they print their results themselves.
 
-    If this process is stopped, it stops the workers first. The launcher is in a session of its own,
-    so that a signal to this group of processes does not interrupt the launcher meanwhile.
+    If this process is stopped, it stops the workers first; if it is killed, they end by themselves.
     """
-    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", str(command.workers))
-    jobs = ("batch", str(command.jobs), "--output", str(command.output))
-    line = [sys.executable, "-m", *launcher, *_PROGRAM, *jobs, "--device", command.device]
+    from nerfstudio_plugin.batch.runner import ATTEMPTS, count_results
+    from nerfstudio_plugin.batch.workers import run_workers
+
+    arguments = ("batch", str(command.jobs), "--output", str(command.output))
+    line = [sys.executable, *_PROGRAM, *arguments, "--device", command.device]
+    before = count_results(command.output)
     with _exit_at(signal.SIGTERM), _exit_at(signal.SIGHUP):
-        process = subprocess.Popen(line, start_new_session=True)
-        try:
-            process.wait()
-        except (KeyboardInterrupt, SystemExit) as stop:
-            interrupted = isinstance(stop, KeyboardInterrupt)
-            process.send_signal(signal.SIGINT if interrupted else signal.SIGTERM)
-            process.wait()
-            raise
+        run_workers(line, command.workers, ATTEMPTS * jobs, before, ERR.print)
 
 
 @contextmanager

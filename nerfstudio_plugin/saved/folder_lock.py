@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -51,5 +51,6 @@ def locked(
     try:
         yield
     finally:
-        with suppress(OSError):
-            lock.release()
+        if lock.lock_counter == 1 and os.name == "posix":
+            path.unlink(missing_ok=True)  # filelock 4.2 notices a file that was unlinked meanwhile
+        lock.release()

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+from nerfstudio_plugin.batch.workers import end_with_parent
 from nerfstudio_plugin.cli import batch as cli_batch
 from nerfstudio_plugin.cli import main
 
@@ -14,6 +15,7 @@ if __name__ == "__main__":
     if "LOCAL_RANK" in os.environ:
         output = Path(sys.argv[sys.argv.index("--output") + 1])
         (output / f"{os.getpid()}.pid").touch()
+        end_with_parent()
         time.sleep(600)
     cli_batch._PROGRAM = (__file__,)
     sys.exit(main(sys.argv[1:]))

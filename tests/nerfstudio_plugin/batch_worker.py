@@ -1,4 +1,4 @@
-"""``sa3d`` on the analytic scene in a process of its own, for torch.distributed's launcher."""
+"""``sa3d`` on the analytic scene in a process of its own, as a worker."""
 
 import sys
 import tempfile

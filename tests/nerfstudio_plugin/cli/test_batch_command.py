@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from PIL import Image
 
 from nerfstudio_plugin.api import models
 from nerfstudio_plugin.api.open_scene import OpenScene
+from nerfstudio_plugin.batch import runner
 from nerfstudio_plugin.batch.jobs_file import SCHEMA, read_batch
 from nerfstudio_plugin.batch.outputs import remove_places
 from nerfstudio_plugin.batch.runner import run_batch
@@ -252,6 +254,65 @@ def test_a_signal_stops_the_workers(tmp_path, number, code):
     for worker in workers:
         with pytest.raises(ProcessLookupError):
             os.kill(worker, 0)
+
+
+@pytest.mark.slow
+def test_a_job_that_kills_its_worker_fails_alone(tmp_path):
+    program = Path(__file__).parents[1].joinpath("batch_killer.py")
+    names = ("one", "kills", "two", "three", "kills_once")
+    path = write(tmp_path, *({**BALL, "name": name} for name in names))
+    jobs = ("batch", path, "--output", tmp_path, "--workers", "2")
+    done = subprocess.run(
+        [sys.executable, program, *map(str, jobs)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 1, done.stderr
+    assert "4 of 5 jobs done" in done.stdout
+    assert "not done: kills\n" in done.stderr
+    assert done.stderr.count("was killed (Killed)") == 3
+    results = runner.read_results(tmp_path)
+    finished = {name for name, one in results.items() if one["status"] == "done"}
+    assert finished == {*names} - {"kills"}
+    assert "was killed 2 times" in results["kills"]["error"]
+    assert sorted((tmp_path / "attempts").read_text().split()) == ["kills"] * 2 + ["kills_once"] * 2
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_killed_batch(tmp_path):
+    program = Path(__file__).parents[1].joinpath("batch_sleeper.py")
+    jobs = ("batch", write(tmp_path, BALL), "--output", tmp_path, "--workers", "2")
+    batch = subprocess.Popen([sys.executable, program, *map(str, jobs)])
+    while len(workers := [int(path.stem) for path in tmp_path.glob("*.pid")]) < 2:
+        assert batch.poll() is None
+        time.sleep(0.1)
+    batch.kill()
+    batch.wait()
+    deadline = time.monotonic() + 60
+    while any(is_running(worker) for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def is_running(process):
+    try:
+        return "zombie" not in Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_an_interrupted_job_counts_no_attempt(tmp_path):
+    job = SimpleNamespace(name="a", key="k")
+    mark = tmp_path / "a.started"
+    for error in (KeyboardInterrupt, SystemExit):
+        with pytest.raises(error), runner._attempt(mark, job) as number:
+            raise error
+        assert number == 1
+        assert not mark.exists()
+    mark.write_text("k 1")
+    with runner._attempt(mark, job) as number:
+        assert number == 2
+    mark.write_text("other 1")
+    with runner._attempt(mark, job) as number:
+        assert number == 1
 
 
 def test_the_schema_is_valid():

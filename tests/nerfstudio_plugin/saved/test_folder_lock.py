@@ -30,10 +30,32 @@ def start(*arguments):
     )
 
 
-def test_a_lock_inside_a_lock_passes(tmp_path):
-    with locked(tmp_path / "out"), locked(tmp_path / "out", wait=False):
-        pass
-    assert not (tmp_path / "out").exists()
+def test_a_lock_inside_a_lock_passes_and_nothing_is_left(tmp_path):
+    with locked(tmp_path / "out"):
+        with locked(tmp_path / "out", wait=False):
+            pass
+        assert [one.name for one in tmp_path.iterdir()] == [".out.lock"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_removed_lock_file_lets_nobody_else_in(tmp_path):
+    """Threads take turns, each of which removes the file that the next ones wait for."""
+    inside, most = [], []
+
+    def work():
+        for _ in range(30):
+            with locked(tmp_path / "out"):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    assert len(most) == 120
+    assert max(most) == 1
 
 
 def test_who_waits_says_so_and_goes_on(tmp_path):
