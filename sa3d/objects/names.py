@@ -10,7 +10,7 @@ from sa3d.base.errors import SA3DError, shown
 DEFAULT_OBJECT = "object"
 """The name of an object that the user did not name."""
 _MAX_BYTES = 200
-"""File systems allow 255 bytes; the longest ending that an export adds has 34."""
+"""File systems allow 255 bytes; the rest is for the endings that exports add."""
 _CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode's categories of control characters, surrogates, and separators of lines."""
 _TURNS_TEXT = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -33,7 +33,7 @@ def check_new_name(name: str, taken: Iterable[str]) -> None:
     """Check the name of a new object.
 
     Names that differ only in the case of letters, or in how an accent is written, name the same
-    file on many disks.
+    file on many disks; those that differ in a space and ``_``, in exports of OBJ.
 
     Raises:
         SA3DError: the name is invalid or taken.
@@ -44,8 +44,8 @@ def check_new_name(name: str, taken: Iterable[str]) -> None:
             raise SA3DError(f"there is an object {name!r} already: give another name")
         if _file_key(other) == _file_key(name):
             raise SA3DError(
-                f"the objects {other!r} and {name!r} would have the same files on some disks: give "
-                "another name"
+                f"the objects {other!r} and {name!r} would have files of the same names on some "
+                "disks or in some exports: give another name"
             )
 
 
@@ -75,4 +75,5 @@ def _problem(name: object) -> str | None:
 
 
 def _file_key(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+    written = "_".join(name.split())  # in OBJ, see ``mesh_files``
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", written).casefold())

@@ -31,15 +31,17 @@ def test_valid_names(name: str) -> None:
 
 @pytest.mark.parametrize("other", ["mug", "Mug", "MUG"])
 def test_names_of_the_same_file_are_refused(other: str) -> None:
-    with pytest.raises(SA3DError, match=r"already|the same files"):
+    with pytest.raises(SA3DError, match=r"already|files of the same names"):
         check_new_name(other, ["cup", "mug"])
-    with pytest.raises(SA3DError, match=r"already|the same files"):
+    with pytest.raises(SA3DError, match=r"already|files of the same names"):
         check_names_apart(["cup", "mug", other])
 
 
 def test_accents_written_in_two_ways_are_the_same_name() -> None:
-    with pytest.raises(SA3DError, match="the same files"):
+    with pytest.raises(SA3DError, match="files of the same names"):
         check_new_name("Mu\u0308hle", ["m\u00fchle"])
-    with pytest.raises(SA3DError, match="the same files"):
+    with pytest.raises(SA3DError, match="files of the same names"):
         check_new_name("STRASSE", ["straße"])
+    with pytest.raises(SA3DError, match="files of the same names"):
+        check_new_name("red  mug", ["red_mug"])
     check_names_apart(["Mühle", "Muhle", "mug"])

@@ -344,7 +344,7 @@ def without(job, key):
         (
             [{**BALL, "prompts": [CLICK, {**CLICK, "object": "Ball"}]}],
             {},
-            r"jobs\[0\]: the objects 'ball' and 'Ball' would have the same files",
+            r"jobs\[0\]: the objects 'ball' and 'Ball' would have files of the same names",
         ),
         ([{**BALL, "name": "a" * 101}], {}, r"jobs\[0\]\.name: .*too long; .* 100 at most"),
         (

@@ -228,3 +228,18 @@ def test_a_refused_action_changes_nothing(command_line, both):
         line = command_line.refuses("objects", *arguments, "--segmentation", both)
         assert message in line
     assert files(both) == before
+
+
+def test_the_longest_name_can_be_exported(command_line, ball):
+    longest = "ü" * 100
+    command_line.succeeds("objects", "rename", "ball", longest, "--segmentation", ball)
+    small = ("--mesh.texture-size", "16", "--mesh.samples-per-voxel", "1")
+    for kind, output, *options in (
+        ("masks", "masks"),
+        ("pointcloud", "clouds"),
+        ("box", "boxes"),
+        ("masks", f"{longest}_masks"),
+        ("mesh", f"{longest}.obj", *small),
+    ):
+        export = ("export", kind, "--segmentation", ball, "--output", output, *options)
+        command_line.succeeds(*export)
