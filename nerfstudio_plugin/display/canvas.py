@@ -66,7 +66,7 @@ class RaySamples:
             accumulation=render.accumulation,
             distances=(offsets * bundle.directions[:, None]).sum(dim=-1),
             weights=render.weights,
-            colors=(render.sample_rgb * 255).round().to(torch.uint8),
+            colors=(render.sample_rgb.clamp(0, 1) * 255).round().to(torch.uint8),
         )
 
     def __len__(self) -> int:

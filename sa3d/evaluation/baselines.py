@@ -11,6 +11,7 @@ from sa3d.loop.config import ConvergenceConfig, LoopConfig
 from sa3d.loop.object_loop import ObjectLoop
 from sa3d.scene.scene import Scene
 from sa3d.scene.view_operator import ViewOperator
+from sa3d.segmenters.answer_check import ask
 from sa3d.segmenters.protocol import PromptableSegmenter
 
 
@@ -53,7 +54,7 @@ def original_single_pass(
         photo = scene.views[index].camera
         scale = np.array([photo.width / shape[1], photo.height / shape[0]])
         pixels = np.floor((coords + 0.5) * scale).astype(np.float32)
-        found = segmenter.predict(pixels, np.ones(len(pixels), dtype=np.int64)).masks[0]
+        found = ask(segmenter, pixels, np.ones(len(pixels), dtype=np.int64)).masks[0]
         share = prepared.mask_to_rays(found)
         seen = ((rendered > 0) & (rendered > rendered.mean())).numpy()
         if iou((share > 0.5).reshape(shape).numpy(), seen) >= min_iou:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.narrowing import narrowed
 from sa3d.base.storage import atomic_folder, atomic_path, check_new_file
 from sa3d.objects.names import check_names_apart
 from sa3d.objects.segmentation import Segmentation
@@ -131,12 +132,13 @@ def write_cutouts(
 def write_label_maps(masks: PhotoMasks, folder: Path, *, overwrite: bool = False) -> None:
     """Write ``<folder>/<view>.png`` for every view: 0 background, 1 the first object, and so on.
 
-    The maps have 8 bits per pixel, or 16 for more than 255 objects.
+    The maps have 8 bits per pixel, or 16 for more than 255 objects; 65535 is the most.
 
     Raises:
         SA3DError: the folder exists and ``overwrite`` is False, or cannot be written.
     """
     kind = np.uint8 if len(masks.names) < 256 else np.uint16
+    narrowed(np.array([len(masks.names)]), kind, "export fewer objects at once")
     with photo_folder(masks, folder, overwrite=overwrite) as temporary:
         for index, file in enumerate(mask_names(masks.views)):
             found = masks.of_view(index)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.narrowing import narrowed
 from sa3d.base.storage import all_or_none, atomic_path
 from sa3d.export.config import MESH_SUFFIXES, TEXTURED_SUFFIXES
 from sa3d.export.frames import Placement
@@ -293,7 +294,9 @@ def _bind_texture(stage: Any, shape: Any, texture: Texture, name: str) -> None:
 
 
 def _indices(faces: np.ndarray) -> Any:
-    return _pxr("Vt").IntArray.FromNumpy(faces.reshape(-1).astype(np.int32))
+    return _pxr("Vt").IntArray.FromNumpy(
+        narrowed(faces.reshape(-1), np.int32, "lower 'mesh.faces'")
+    )
 
 
 def _pxr(name: str) -> Any:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from sa3d.base.narrowing import narrowed
+
 _PADDING = 4
 """Texels between charts; the colors of the charts are continued into this gap."""
 _FILL = 0.5
@@ -67,7 +69,7 @@ def unfolded(vertices: np.ndarray, faces: np.ndarray, size: int) -> Atlas:
     area = np.linalg.norm(sides, axis=1).sum() / 2
 
     atlas = xatlas.Atlas()
-    atlas.add_mesh(vertices.astype(np.float32), faces.astype(np.uint32))
+    atlas.add_mesh(vertices.astype(np.float32), narrowed(faces, np.uint32, "lower 'mesh.faces'"))
     options = xatlas.PackOptions()
     options.texels_per_unit = size * float(np.sqrt(_FILL / area))
     options.padding = _PADDING

@@ -16,7 +16,8 @@ TRUST_NOISE = 0.005
 def is_converged(rounds: Sequence[RoundDone], config: ConvergenceConfig) -> bool:
     """Return whether the last round changed almost nothing.
 
-    Few labels flipped, and the outcome of no view changed.
+    Few labels flipped, and no view began or ceased to vote. Other outcomes may change: a view that
+    is now unseen and now without a self-prompt does not vote, and changes nothing.
     """
     if not rounds:
         return False

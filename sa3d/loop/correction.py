@@ -102,9 +102,12 @@ def _neighbours_agree(
     corrected = loop.state
     loop.state = corrected.copy()
     near = _nearest(loop, views, set(corrected.prompted))
-    for index in near:
-        visit([loop], index, inertia=_INERTIA)
-    records, loop.state = loop.state.records, corrected
+    try:
+        for index in near:
+            visit([loop], index, inertia=_INERTIA)
+        records = loop.state.records
+    finally:
+        loop.state = corrected
     after = float(np.mean([records[index].agreement for index in near] or [1.0]))
     before = [earlier[index].agreement for index in near if index in earlier]
     return after >= min(loop.config.convergence.warn_agreement, float(np.mean(before or [1.0])))

@@ -272,9 +272,6 @@ def _measure_agreement(loop: ObjectLoop) -> None:
     for index, record in state.records.items():
         if record.mask is None or record.outcome not in ("accepted", "held out"):
             continue
-        vote = state.retract_vote(index)
-        agrees = agreement(state.mask_to_rays(index, record.mask), state.render(index))
-        if vote is not None:
-            state.cast_vote(index, vote)
+        agrees = agreement(state.mask_to_rays(index, record.mask), state.render_others(index))
         state.records[index] = replace(record, agreement=agrees)
     state.recount_votes(dict(state.votes))

@@ -294,7 +294,7 @@ class ObjectLoop:
         Args:
             number: of the round, from 1.
             before: bool [N], the object's elements when the round began.
-            changed: number of views whose outcome or mask changed.
+            changed: see ``RoundDone.changed_views``.
             seconds: duration of the round.
         """
         labels = self.state.evidence.labels(self.config.lam)

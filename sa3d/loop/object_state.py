@@ -10,14 +10,20 @@ import torch
 from torch import Tensor
 
 from sa3d.loop.config import LoopConfig
-from sa3d.objects.events import Finished, Outcome, RoundDone
-from sa3d.objects.inverse_rendering import Evidence, Vote
+from sa3d.objects.events import Finished, RoundDone
+from sa3d.objects.inverse_rendering import Evidence, Vote, evidence_of_others
 from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import ViewRecord
 from sa3d.scene.scene import Scene
 from sa3d.voting.appearance import AppearanceMemory
 from sa3d.voting.extent import Extent, beyond_clear_edges, object_surface
-from sa3d.voting.mask_rendering import RenderedMask, agreement, at_photo_size, render_mask
+from sa3d.voting.mask_rendering import (
+    RenderedMask,
+    agreement,
+    at_photo_size,
+    render_mask,
+    render_masks,
+)
 
 DOUBT = 0.5
 """Evidence against elements out of reach, in units of the prior's weight. Elements without other
@@ -35,7 +41,7 @@ class Progress:
             and after each round since.
         position: number of views visited in the present round.
         labels_before: bool [N], the object's elements when the round began; None between rounds.
-        outcomes_before: the views' outcomes when the round began, by index.
+        voters_before: the views that had a vote when the round began, by index.
         seconds: time spent on the round.
     """
 
@@ -44,7 +50,7 @@ class Progress:
     snapshots: list[tuple[dict[int, ViewRecord], dict[int, Vote], AppearanceMemory]]
     position: int = 0
     labels_before: Tensor | None = None
-    outcomes_before: Mapping[int, Outcome] = field(default_factory=dict)
+    voters_before: frozenset[int] = frozenset()
     seconds: float = 0.0
 
     @property
@@ -214,12 +220,19 @@ class ObjectState:
             prior_weight=self.config.prompt_prior_weight,
         )
 
+    def render_others(self, index: int) -> RenderedMask:
+        """Render the object's mask in a view from the other views' votes alone."""
+        operator = self.scene.prepared(index).operator
+        seen = evidence_of_others(operator, [self.evidence], [self.votes.get(index)])
+        config = self.config
+        (rendered,) = render_masks(
+            operator, seen, prior=config.prior, prior_weight=config.prompt_prior_weight
+        )
+        return rendered
+
     def prompt_agreement(self, index: int) -> float:
         """Return the agreement of a prompted view's mask with the other views."""
-        vote = self.retract_vote(index)
-        assert vote is not None
-        others = self.render(index)
-        self.cast_vote(index, vote)
+        vote, others = self.votes[index], self.render_others(index)
         counted = (vote.confidence > 0).to(others.known)
         return agreement(vote.mask, replace(others, known=others.known * counted))
 

@@ -12,14 +12,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 from torch import Tensor
 
 from sa3d.loop.convergence import best_round, is_converged, verdict
 from sa3d.loop.object_loop import ObjectLoop
 from sa3d.loop.object_state import Progress
 from sa3d.objects.events import Event, Finished, RoundDone, RoundStarted
-from sa3d.objects.inverse_rendering import Evidence, Vote, splat_votes
+from sa3d.objects.inverse_rendering import Evidence, Vote, evidence_of_others, splat_votes
 from sa3d.objects.segmentation import ViewRecord
+from sa3d.segmenters.answer_check import NoScoreError
 from sa3d.voting.candidate_choice import choose
 from sa3d.voting.mask_rendering import RenderedMask, agreement, render_masks
 from sa3d.voting.self_prompting import SelfPrompt, self_prompt
@@ -82,7 +84,7 @@ def _close_and_open(loop: ObjectLoop) -> Iterator[Event]:
                 yield _finish(loop, progress, converged)
                 return
             progress.labels_before = loop.state.evidence.labels(loop.config.lam)
-            progress.outcomes_before = {i: r.outcome for i, r in loop.state.records.items()}
+            progress.voters_before = frozenset(loop.state.votes)
             progress.position, progress.seconds = 0, 0.0
             yield _started(loop, progress)
         if progress.position < len(progress.order):
@@ -98,8 +100,7 @@ def _started(loop: ObjectLoop, progress: Progress) -> RoundStarted:
 def _end(loop: ObjectLoop, progress: Progress) -> RoundDone:
     state, before = loop.state, progress.labels_before
     assert before is not None
-    earlier = progress.outcomes_before
-    changed = sum(state.records[i].outcome != earlier.get(i) for i in progress.order)
+    changed = len(progress.voters_before ^ state.votes.keys())
     done = loop.end_round(len(state.rounds) + 1, before, changed, progress.seconds)
     progress.snapshots.append((dict(state.records), dict(state.votes), state.appearance.copy()))
     progress.labels_before = None
@@ -147,7 +148,10 @@ def visit(loops: Sequence[ObjectLoop], index: int, *, inertia: float | None = No
     """
     scene, config = loops[0].scene, loops[0].config
     operator = scene.prepared(index).operator
-    others = _evidence_of_others(loops, index)
+    states = [loop.state for loop in loops]
+    others = evidence_of_others(
+        operator, [one.evidence for one in states], [one.votes.get(index) for one in states]
+    )
     rendered = render_masks(
         operator, others, prior=config.prior, prior_weight=config.prompt_prior_weight
     )
@@ -176,21 +180,6 @@ def visit(loops: Sequence[ObjectLoop], index: int, *, inertia: float | None = No
         loops[position].state.evidence.set_at(operator.element_ids, total)
 
 
-def _evidence_of_others(loops: Sequence[ObjectLoop], index: int) -> list[Evidence]:
-    """Return the evidence of the view's own elements, [n] each, without the view's own votes."""
-    operator = loops[0].scene.prepared(index).operator
-    seen = [loop.state.evidence.at(operator.element_ids) for loop in loops]
-    own = [position for position, loop in enumerate(loops) if index in loop.state.votes]
-    sums = splat_votes(operator, [loops[position].state.votes[index] for position in own])
-    for position, vote in zip(own, sums, strict=True):
-        whole = seen[position]
-        # Float subtraction may leave values slightly below zero.
-        seen[position] = Evidence(
-            (whole.object - vote.object).clamp_min(0), (whole.total - vote.total).clamp_min(0)
-        )
-    return seen
-
-
 def _self_prompt(loop: ObjectLoop, index: int, rendered: RenderedMask) -> _Prediction:
     prepared, camera = loop.scene.prepared(index), loop.scene.views[index].camera
     shape = (prepared.camera.height, prepared.camera.width)
@@ -208,8 +197,14 @@ def _segmented(loop: ObjectLoop, index: int, predicted: _Prediction, inertia: fl
         return _no_mask(predicted.probability)
     state, config = loop.state, loop.config
     loop.show_appearance(index)
+    try:
+        prediction = predicted.prompt.predict(loop.segmenter)
+    except NoScoreError as error:
+        photo = loop.scene.views[index].camera
+        nothing = np.zeros((photo.height, photo.width), bool)
+        return ViewRecord("rejected", 0.0, 0.0, 0.0, nothing, reason=str(error))
     choice = choose(
-        predicted.prompt.predict(loop.segmenter),
+        prediction,
         loop.scene.prepared(index),
         predicted.rendered,
         state.extent,

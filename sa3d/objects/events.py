@@ -63,7 +63,8 @@ class RoundDone:
         best_agreement: best-tenth agreement of accepted and held-out views; 0 in old saved
             results, which lack this number.
         prompt_agreement: mean agreement of the prompted views with all other views.
-        changed_views: number of views whose outcome changed.
+        changed_views: number of views that began or ceased to vote; in a correction, of those whose
+            outcome or mask changed.
         seconds: duration of the round.
     """
 

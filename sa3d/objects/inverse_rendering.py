@@ -105,6 +105,30 @@ class Evidence:
         return (1 + lam) * self.object - lam * self.total > 0
 
 
+def evidence_of_others(
+    operator: ViewOperator, evidence: Sequence[Evidence], votes: Sequence[Vote | None]
+) -> list[Evidence]:
+    """Return K objects' evidence of a view's elements, [n] each, without the view's own votes.
+
+    The evidence itself does not change.
+
+    Args:
+        operator: of the view.
+        evidence: of all elements, for each object.
+        votes: of the view, for each object; None if it has not voted.
+    """
+    seen = [one.at(operator.element_ids) for one in evidence]
+    own = {position: vote for position, vote in enumerate(votes) if vote is not None}
+    sums = splat_votes(operator, list(own.values()))
+    for position, vote in zip(own, sums, strict=True):
+        whole = seen[position]
+        # Float subtraction may leave values slightly below zero.
+        seen[position] = Evidence(
+            (whole.object - vote.object).clamp_min(0), (whole.total - vote.total).clamp_min(0)
+        )
+    return seen
+
+
 def splat_votes(operator: ViewOperator, votes: Sequence[Vote]) -> list[Evidence]:
     """Return the evidence of votes on K objects for the view's elements, [n] each."""
     if not votes:

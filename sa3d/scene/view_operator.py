@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sa3d.base.array_files import ArrayKind, ascending
 from sa3d.base.errors import SA3DError
+from sa3d.base.narrowing import narrowed
 from sa3d.fields.radiance_field import FieldRender, RadianceField
 from sa3d.geometry.camera import Camera, Rays
 from sa3d.scene.elements import OUTSIDE, MaskGrid
@@ -122,8 +123,8 @@ class ViewOperator:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the operator as small arrays for the scene cache; ``from_arrays`` reads them."""
         return {
-            "crow": self.crow.cpu().numpy().astype(np.int32),
-            "col": self.col.cpu().numpy().astype(np.int32),
+            "crow": narrowed(self.crow.cpu().numpy(), np.int32, "lower 'prepare.ray_side'"),
+            "col": narrowed(self.col.cpu().numpy(), np.int32, "lower 'prepare.ray_side'"),
             "weight": self.weight.cpu().numpy().astype(np.float16),
             "keys": self.keys.cpu().numpy(),
         }

@@ -20,6 +20,7 @@ from sa3d.objects.prompts import Prompt
 from sa3d.scene.scene import Scene
 from sa3d.search.config import WordsConfig
 from sa3d.search.events import ViewSearched
+from sa3d.segmenters.answer_check import ask
 from sa3d.segmenters.protocol import PromptableSegmenter
 from sa3d.voting.mask_rendering import agreement, render_mask
 
@@ -99,7 +100,7 @@ def find_in_view(
         if detections.masks is not None:
             mask = detections.masks[position]
         else:
-            prediction = segmenter.predict(box=np.array(box, dtype=np.float32))
+            prediction = ask(segmenter, box=np.array(box, dtype=np.float32))
             mask = prediction.masks[int(prediction.scores.argmax())]
         if mask.any():
             score = float(detections.scores[position])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sa3d.base.mask_overlap import iou
+from sa3d.segmenters.answer_check import ask
 from sa3d.segmenters.config import MaskGeneratorConfig
 from sa3d.segmenters.protocol import MaskPrediction, PromptableSegmenter
 
@@ -107,7 +108,7 @@ def _masks_at(
 ) -> Iterator[GeneratedMask]:
     """Yield the masks of a point that pass the filters."""
     coords, labels = np.array([point], dtype=np.float32), np.array([1])
-    prediction = segmenter.predict(coords, labels, multimask_output=True)
+    prediction = ask(segmenter, coords, labels, multimask_output=True)
     for candidate in range(len(prediction.masks)):
         one = _refined(segmenter, prediction, candidate, (coords, labels), config)
         share = float(one.mask.mean())
@@ -133,7 +134,7 @@ def _refined(
             break
         y, x = np.nonzero(mask)
         box = np.array([x.min(), y.min(), x.max(), y.max()], dtype=np.float32)
-        again = segmenter.predict(*click, box, prediction.logits[candidate])
+        again = ask(segmenter, *click, box, prediction.logits[candidate])
         if not again.masks[0].any():
             break
         prediction, candidate = again, 0

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sa3d.base.array_files import ArrayKind, load_arrays, save_arrays
 from sa3d.base.errors import SA3DError
+from sa3d.base.narrowing import narrowed
 from sa3d.objects.prompts import Prompt
 from sa3d.scene.scene import Scene, remove_damaged
 from sa3d.surfaces.config import StandingOutConfig
@@ -85,6 +86,8 @@ def _clusters(scene: Scene, index: int) -> Tensor:
             remove_damaged(path)
             _LOG.warning("a file of the scene cache was damaged and is made again (%s)", error)
     found = find_standing_out(scene, StandingOutConfig()).clusters
-    stored = {str(i): one.cpu().numpy().astype(np.int32) for i, one in enumerate(found)}
+    stored = {
+        str(i): narrowed(one.cpu().numpy(), np.int32, "mark a box") for i, one in enumerate(found)
+    }
     save_arrays(path, stored, belongs_to=belongs_to, compress=True)
     return torch.from_numpy(stored[str(index)].astype(np.int64))

@@ -17,6 +17,7 @@ from sa3d.base.errors import SA3DError
 from sa3d.geometry.camera import Camera
 from sa3d.scene.scene import Scene
 from sa3d.scene.view_operator import unproject
+from sa3d.segmenters.answer_check import ask
 from sa3d.segmenters.protocol import PromptableSegmenter
 
 _SEEN = 0.04
@@ -149,7 +150,7 @@ def _object_in(
     image = (seen.rgb.cpu().clamp(0, 1) * 255).byte().reshape(*x.shape, 3).numpy()
     segmenter.set_image(image)
     box = np.array([x0 - left, y0 - top, x1 - left, y1 - top], dtype=np.float32) / step
-    found = segmenter.predict(box=box).masks[0].reshape(-1)
+    found = ask(segmenter, box=box).masks[0].reshape(-1)
     solid = torch.from_numpy(found) & (seen.accumulation.cpu() > 0.5)
     if int(solid.sum()) < 4:
         raise SA3DError("nothing solid is in the box: drag it around an object")

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sa3d.segmenters.answer_check import ask
 from sa3d.segmenters.protocol import LOGITS_SIZE, MaskPrediction, PromptableSegmenter
 from sa3d.voting.config import SelfPromptConfig
 
@@ -34,9 +35,14 @@ class SelfPrompt:
     mask_logits: np.ndarray
 
     def predict(self, segmenter: PromptableSegmenter) -> MaskPrediction:
-        """Return the three candidates of a segmenter whose current image is the view."""
+        """Return the three candidates of a segmenter whose current image is the view.
+
+        Raises:
+            NoScoreError: see ``ask``.
+        """
         pointed = len(self.point_coords) > 0
-        return segmenter.predict(
+        return ask(
+            segmenter,
             self.point_coords if pointed else None,
             self.point_labels if pointed else None,
             self.box,

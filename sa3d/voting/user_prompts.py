@@ -10,6 +10,7 @@ import torch
 from sa3d.base.errors import SA3DError
 from sa3d.objects.prompts import Prompt, check_marks_object
 from sa3d.scene.views import View
+from sa3d.segmenters.answer_check import ask
 from sa3d.segmenters.protocol import MaskPrediction, PromptableSegmenter
 from sa3d.voting.self_prompting import probability_to_logits
 
@@ -98,11 +99,13 @@ def predict_from_prompts(
     """Predict masks from the points and the last box of a view, the segmenter's current image.
 
     Raises:
-        SA3DError: the prompts have neither a box nor a point on the object.
+        SA3DError: the prompts have neither a box nor a point on the object, or the segmenter's
+            scores are not numbers.
     """
     check_marks_object(prompts)
     points, labels, box = _arrays(prompts)
-    return segmenter.predict(
+    return ask(
+        segmenter,
         points if len(points) else None,
         labels if len(points) else None,
         box,
@@ -134,7 +137,7 @@ def _corrected(
     old = before > 0.5
     box, depth = _box_with_missing(old, last)
     if box is not None:
-        prediction = segmenter.predict(points, labels, box)
+        prediction = ask(segmenter, points, labels, box)
         mask = prediction.masks[0]
         change = int(mask.sum()) / int(old.sum())
         added = int(corrected_parts(old, mask, [last]).sum())
@@ -142,7 +145,7 @@ def _corrected(
         if small and _PLAUSIBLE <= change <= (MUCH_LARGER if cautious else np.inf):
             return prediction
     logits = probability_to_logits(torch.from_numpy(before))
-    return segmenter.predict(points, labels, None, logits)
+    return ask(segmenter, points, labels, None, logits)
 
 
 def _box_with_missing(mask: np.ndarray, last: Prompt) -> tuple[np.ndarray | None, float]:

@@ -249,3 +249,12 @@ def test_a_coco_file_is_replaced_only_with_overwrite(
     assert (tmp_path / "all.json").read_text() == "mine"
     write_coco(masks, tmp_path / "all.json", overwrite=True)
     assert (tmp_path / "all.json").read_text() != "mine"
+
+
+def test_more_objects_than_a_label_map_can_number_are_refused(
+    masks: PhotoMasks, tmp_path: Path
+) -> None:
+    object.__setattr__(masks, "names", ("ball",) * 65536)
+    with pytest.raises(SA3DError, match=r"16 bits .*: export fewer objects"):
+        write_label_maps(masks, tmp_path / "labels")
+    assert not (tmp_path / "labels").exists()

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import cycle
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from sa3d.base.errors import SA3DError
+from sa3d.evaluation.simulated_user import box_of
+from sa3d.loop import rounds
 from sa3d.loop.config import LoopConfig
+from sa3d.loop.object_loop import ObjectLoop
 from sa3d.loop.session import Session
 from sa3d.objects.events import Event, Finished, RoundDone, RoundStarted, ViewDone
 from sa3d.objects.prompts import Prompt
-from sa3d.objects.segmentation import ObjectResult
+from sa3d.objects.segmentation import ObjectResult, ViewRecord
 from sa3d.scene.scene import Scene
 from sa3d.scene.view_operator import ViewOperator
+from sa3d.segmenters.protocol import MaskPrediction
 from sa3d.testing.analytic_scene import AnalyticScene
 from sa3d.testing.oracle_segmenter import OracleErrors, OracleSegmenter
+from sa3d.voting.mask_rendering import RenderedMask
 
 
 def session_in(still_life: AnalyticScene, *prompts: Prompt) -> Session:
@@ -229,3 +238,69 @@ def test_an_object_prompted_in_all_views_is_lifted_from_them(still_life: Analyti
     one = session.result().object("ball")
     assert one.converged
     assert one.verdict == "lifted from the prompted views alone"
+
+
+def test_views_that_do_not_vote_do_not_keep_a_loop_from_converging(
+    still_life: AnalyticScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A view flickers between two outcomes without a vote, and all others are settled."""
+    flickering, right = 4, rounds._self_prompt
+    kinds = cycle(("unseen", "no prompt"))
+
+    def without_prompt(loop: ObjectLoop, index: int, rendered: RenderedMask) -> Any:
+        made = right(loop, index, rendered)
+        return replace(made, prompt=None) if index == flickering else made
+
+    monkeypatch.setattr(rounds, "_self_prompt", without_prompt)
+    record = ViewRecord("unseen", 0.0, 0.0, 0.0)
+    monkeypatch.setattr(rounds, "_no_mask", lambda _: replace(record, outcome=next(kinds)))
+    session = session_in(still_life, prompt(still_life, "ball", 0))
+    events = list(session.run())
+    name = still_life.scene.views[flickering].name
+    seen = [e.outcome for e in events if isinstance(e, ViewDone) and e.view == name]
+    done = [e for e in events if isinstance(e, RoundDone)]
+    assert len(seen) > 1
+    assert set(seen) == {"unseen", "no prompt"}
+    assert done[0].changed_views > 0
+    assert done[-1].changed_views == 0
+    assert session.result().object("ball").converged
+
+
+class _Numberless(OracleSegmenter):
+    """Segmenter that gives no numbers as scores in the images of some views."""
+
+    broken: Sequence[np.ndarray] = ()
+
+    def predict(self, *args: Any, **kwargs: Any) -> MaskPrediction:
+        found = super().predict(*args, **kwargs)
+        image = self.save_state()["image"]
+        if any(np.array_equal(image, one) for one in self.broken):
+            return replace(found, scores=np.full_like(found.scores, np.nan))
+        return found
+
+
+def numberless_in(still_life: AnalyticScene, *views: int) -> Session:
+    session = session_in(still_life)
+    session.segmenter.__class__ = _Numberless
+    session.segmenter.broken = [still_life.scene.views[i].image() for i in views]  # type: ignore[attr-defined]
+    return session
+
+
+def test_a_view_without_scores_is_rejected_and_the_others_vote(still_life: AnalyticScene) -> None:
+    session = numberless_in(still_life, 4)
+    session.add_prompts([prompt(still_life, "ball", 0)])
+    list(session.run())
+    records = session.result().object("ball").views
+    assert records[4].outcome == "rejected"
+    assert records[4].reason.startswith("oracle gave scores that are not numbers")
+    assert sum(record.outcome == "accepted" for record in records.values()) > 5
+
+
+def test_a_prompt_without_scores_is_an_error_that_names_the_segmenter(
+    still_life: AnalyticScene,
+) -> None:
+    session = numberless_in(still_life, 0)
+    box = box_of(still_life.masks["ball"][0])
+    session.add_prompts([Prompt(still_life.scene.views[0].name, "ball", box=box)])
+    with pytest.raises(SA3DError, match="oracle gave scores that are not numbers"):
+        list(session.run())

@@ -362,8 +362,8 @@ class _Bold(_Counting):
 
     def predict(self, *prompt, **options):  # type: ignore[no-untyped-def]
         if not options.get("multimask_output"):
-            self.asked.append(len(prompt) == 4)  # the fourth is a mask
-            if len(prompt) < 4:
+            self.asked.append(prompt[3] is not None)  # the fourth is a mask
+            if prompt[3] is None:
                 nothing = np.zeros((1, 256, 256), np.float32)
                 return MaskPrediction(self.bold[None], np.ones(1, np.float32), nothing)
         return super().predict(*prompt, **options)

@@ -14,6 +14,7 @@ from sa3d.loop.config import LoopConfig
 from sa3d.loop.object_loop import ObjectLoop
 from sa3d.objects.prompts import Prompt
 from sa3d.segmenters.graphcut.segmenter import GraphCutSegmenter
+from sa3d.surfaces.standing_out import StandingOut
 from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene
 from sa3d.testing.oracle_segmenter import OracleSegmenter
 from sa3d.voting import clicked_surface as module
@@ -105,3 +106,14 @@ def test_only_a_segmenter_without_weights_is_told(
             1, [prompt]
         )
     assert views == [1]
+
+
+def test_the_numbers_of_clusters_do_not_wrap(
+    scene: AnalyticScene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shapes = [scene.scene.prepared(i).camera for i in range(len(scene.scene.views))]
+    many = StandingOut([], 0.0, [torch.full((c.height, c.width), 65536) for c in shapes])
+    monkeypatch.setattr(module, "find_standing_out", lambda *_: many)
+    monkeypatch.setattr(module, "_FILE", "many.npz")
+    for _ in ("found", "read"):
+        assert module._clusters(scene.scene, 1).unique().tolist() == [65536]
