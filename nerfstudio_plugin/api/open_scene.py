@@ -14,7 +14,7 @@ from nerfstudio_plugin.api.models import Models
 from nerfstudio_plugin.exports import new_export
 from nerfstudio_plugin.exports.options import Written
 from nerfstudio_plugin.saved.segmentation_folder import ExportSource, provenance, write_segmentation
-from sa3d.base.errors import SA3DError
+from sa3d.base.errors import ObjectsFailedError, SA3DError
 from sa3d.detectors.protocol import TextDetector
 from sa3d.loop.session import Session
 from sa3d.loop.settings import Settings
@@ -222,16 +222,46 @@ class OpenScene:
     def segment_prompts(self, prompts: Sequence[Prompt], progress: Progress | None = None) -> None:
         """Add prompts for any objects; segment the new objects, and correct the existing ones.
 
-        Prompts with words alone must be resolved before, by ``find_words``.
+        Prompts with words alone must be resolved before, by ``find_words``. If nothing is found for
+        some objects, the others are segmented nevertheless.
 
         Raises:
-            SA3DError: the prompts do not fit the scene, or nothing is found there. The scene's
-                objects stay as they are.
+            ObjectsFailedError: nothing is found for some objects, which stay as they are.
+            SA3DError: the prompts do not fit the scene; all objects stay as they are.
         """
         self.check(prompts)
         self.prepare(progress)
         self.session.add_prompts(prompts)
         self.finish(progress)
+
+    def segment_apart(
+        self,
+        prompts: Sequence[Prompt],
+        detector: str | TextDetector | None = None,
+        config: WordsConfig | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[list[WordsChoice], dict[str, str]]:
+        """Find the words of any prompts, and segment or correct each object that can be.
+
+        Args:
+            prompts: for any objects, with or without words.
+            detector, config: see ``find_words``.
+            progress: called with every event.
+
+        Returns:
+            For each prompt with words the candidates that it was chosen from; and the problem of
+            each object that failed, by name. Those objects stay as they are.
+
+        Raises:
+            SA3DError: a prompt does not fit the scene; all objects stay as they are.
+        """
+        found, choices, failed = self.find_words_apart(prompts, detector, config, progress)
+        if found:
+            try:
+                self.segment_prompts(found, progress)
+            except ObjectsFailedError as error:
+                failed |= error.failed
+        return choices, failed
 
     def segment_everything(
         self, config: EverythingConfig | None = None, progress: Progress | None = None
@@ -289,6 +319,41 @@ class OpenScene:
                 resolved[position] = choices[-1].prompt
         return resolved, choices
 
+    def find_words_apart(
+        self,
+        prompts: Sequence[Prompt],
+        detector: str | TextDetector | None = None,
+        config: WordsConfig | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[list[Prompt], list[WordsChoice], dict[str, str]]:
+        """Find words as ``find_words`` does, and leave out the objects that are not found.
+
+        Returns:
+            The prompts and choices of all other objects, see ``find_words``; and the problem of
+            each object that was left out, by name.
+
+        Raises:
+            SA3DError: a prompt does not fit the scene, or the detector cannot be loaded.
+        """
+        if not any(map(needs_words, prompts)):
+            return list(prompts), [], {}
+        self.check(prompts)
+        self.load_detector(detector)
+        self.prepare(progress)
+        found: list[Prompt] = []
+        choices: list[WordsChoice] = []
+        failed: dict[str, str] = {}
+        for name in dict.fromkeys(prompt.object for prompt in prompts):
+            mine = [prompt for prompt in prompts if prompt.object == name]
+            try:
+                resolved, chosen = self.find_words(mine, detector, config, progress)
+                self.check(resolved)
+            except SA3DError as error:
+                failed[name] = str(error)
+            else:
+                found, choices = found + resolved, choices + chosen
+        return found, choices, failed
+
     def load_detector(self, detector: str | TextDetector | None = None) -> TextDetector:
         """Return the text detector; one that is given by name is loaded once, and kept.
 
@@ -321,12 +386,16 @@ class OpenScene:
         """Finish the objects that are not finished yet, as after an interruption.
 
         Raises:
-            SA3DError: nothing is found at a prompt. The last step is undone.
+            ObjectsFailedError: nothing is found for some objects, which are as they were before.
+                If that are all, the last step is undone.
+            SA3DError: no object can be segmented, as a photo cannot be read. The last step is
+                undone.
         """
         try:
             _report(self.session.run(), progress)
-        except SA3DError:
-            self.session.take_back()
+        except SA3DError as error:
+            if not (isinstance(error, ObjectsFailedError) and error.kept):
+                self.session.take_back()
             raise
 
     def resume(self, segmentation: Segmentation) -> None:

@@ -27,7 +27,7 @@ from nerfstudio_plugin.api.opening import open as open_run
 from nerfstudio_plugin.batch.jobs_file import RESULTS, SEGMENTATION, Batch, Job
 from nerfstudio_plugin.batch.outputs import remove_partial, remove_places, written_places
 from nerfstudio_plugin.batch.workers import BEFORE
-from sa3d.base.errors import SA3DError
+from sa3d.base.errors import ObjectsFailedError, SA3DError
 from sa3d.base.json_files import parse_json
 
 ATTEMPTS = 2
@@ -180,9 +180,9 @@ class _Worker:
         started = time.perf_counter()
         result = _result(job)
         try:
-            result |= {"status": "done", **self._results(job)}
+            result |= self._results(job)
         except SA3DError as error:
-            result |= {"status": "failed", "error": " ".join(str(error).split())}
+            result |= {"status": "failed", "error": _in_a_line(str(error))}
         except Exception as error:  # whatever it is, the other jobs run
             last = traceback.format_exc().splitlines()[-_TRACEBACK_LINES:]
             result |= {"status": "failed", "error": repr(error), "traceback": last}
@@ -193,7 +193,7 @@ class _Worker:
         """Segment, save and export a job; return its result."""
         stages: dict[str, float] = {}
         with self._watch(job) if self._watch else nullcontext() as progress:
-            opened = self._segmented(job, stages, progress)
+            opened, failed = self._segmented(job, stages, progress)
         folder = self._output / job.name
         remove_partial(folder)
         with _timed(stages, "write"):
@@ -204,7 +204,10 @@ class _Worker:
             | {"rounds": len(one["rounds"])}
             for one in report["objects"]
         }
-        return {
+        outcome = {"status": "done"}
+        if failed:
+            outcome = {"status": "partly done", "error": _in_a_line("; ".join(failed.values()))}
+        return outcome | {
             "segmentation": str(folder / SEGMENTATION),
             "segmenter": opened.settings.segmenter,
             "objects": objects,
@@ -214,20 +217,26 @@ class _Worker:
 
     def _segmented(
         self, job: Job, stages: dict[str, float], progress: Progress | None
-    ) -> OpenScene:
-        """Return the job's scene with its objects segmented."""
+    ) -> tuple[OpenScene, dict[str, str]]:
+        """Return the job's scene with its objects segmented, and the problems of those that failed.
+
+        Raises:
+            SA3DError: no object is segmented.
+        """
         with _timed(stages, "prepare"):
             opened = self._open(job)
             opened.scene.cache.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{opened.scene.cache}.lock"):  # other processes wait, then only read
                 opened.prepare(progress)
         with _timed(stages, "segment"):
+            failed: dict[str, str] = {}
             if job.prompts:
-                prompts, _ = opened.find_words(job.prompts, job.detector, progress=progress)
-                opened.segment_prompts(prompts, progress)
+                _, failed = opened.segment_apart(job.prompts, job.detector, progress=progress)
+                if not opened.objects:
+                    raise ObjectsFailedError(failed)
             else:
                 opened.segment_everything(progress=progress)
-        return opened
+        return opened, failed
 
     def _exported(self, job: Job, opened: OpenScene, folder: Path) -> list[dict[str, Any]]:
         """Write the job's exports, and remove those that only earlier runs made.
@@ -237,9 +246,13 @@ class _Worker:
         """
         made = replace(opened.export_source, folder=folder / SEGMENTATION)
         exports: list[dict[str, Any]] = []
+        there = made.segmentation.objects
         for entry in job.exports:
             export = entry.below(folder, job.name)
-            written = list(export.write(made, entry.objects or tuple(made.segmentation.objects)))
+            names = [name for name in entry.objects or there if name in there]
+            if not names:
+                continue  # they failed
+            written = list(export.write(made, names))
             places = [path for one in written for path in written_places(one.place, folder)]
             exports.append(
                 {"output": str(export.output), "places": places, **export.report(written)}
@@ -273,6 +286,10 @@ class _Worker:
             cache_dir=last.cache_dir,
             models=last.models,
         )
+
+
+def _in_a_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _places(results: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -63,8 +63,9 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sa3d`` and return its exit code.
 
-    0: done. 1: some jobs of a batch are not done. 2: a problem that the user can solve, printed as
-    one line. 130: stopped with Ctrl-C. 141: the reader of the output has ended. 143: terminated.
+    0: done. 1: some jobs of a batch, or some of several objects, are not done. 2: a problem that
+    the user can solve, printed as one line. 130: stopped with Ctrl-C. 141: the reader of the output
+    has ended. 143: terminated.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):

@@ -169,7 +169,8 @@ def _print_outcome(command: BatchCommand, batch: Batch) -> int:
 
 
 def _result_line(result: dict[str, Any]) -> str:
-    if result["status"] != "done":
-        return f"{result['job']}: FAILED: {result['error']}"
+    if "error" in result:
+        how = "FAILED" if result["status"] == "failed" else result["status"].upper()
+        return f"{result['job']}: {how}: {result['error']}"
     verdicts = "; ".join(f"{name}: {one['verdict']}" for name, one in result["objects"].items())
     return f"{result['job']}: {result['seconds']:.1f} s, {verdicts}"

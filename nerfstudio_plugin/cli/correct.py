@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nerfstudio_plugin.api.prompt_options import PromptOptions
-from nerfstudio_plugin.cli.options import ChangeOptions, ReportOptions, run
+from nerfstudio_plugin.cli.options import ChangeOptions, ReportOptions, print_failed, run
 from nerfstudio_plugin.cli.terminal import event_bar, print_folder, print_outcome
-from sa3d.base.errors import SA3DError
+from sa3d.base.errors import ObjectsFailedError, SA3DError
 from sa3d.objects.names import DEFAULT_OBJECT
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _HELP = """Correct a segmentation: click where it is wrong, in any view.
 
 The view you click in counts fully, the views around it are visited again, and the rest stays as it
-is: nothing is prepared again. Coordinates are pixels x,y of the named photo at its original size.
+is: nothing is prepared again. If some of several objects cannot be corrected, the others are, and
+the exit code is 1. Coordinates are pixels x,y of the named photo at its original size.
 
 examples:
   sa3d correct --segmentation mug --view 000024.jpg --points 127,207          (this belongs to it)
@@ -34,16 +35,19 @@ class Correct(ReportOptions, PromptOptions, ChangeOptions):
     """Correct a segmentation."""
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> int | None:
     """Run ``sa3d correct``.
+
+    Returns:
+        The exit code: 1 if some of several corrections failed.
 
     Raises:
         SA3DError: a problem that the user can solve.
     """
-    run(_run, Correct, arguments, "sa3d correct", _HELP)
+    return run(_run, Correct, arguments, "sa3d correct", _HELP)
 
 
-def _run(command: Correct) -> None:
+def _run(command: Correct) -> int:
     given = command.read_prompts()
     if any(prompt.text for prompt in given):
         raise SA3DError("a correction is made with points, a box or a mask, not with words")
@@ -56,14 +60,19 @@ def _run(command: Correct) -> None:
         opened = command.reopen(loaded)
         source = opened.export_source  # keeps the provenance of the loaded segmentation
         with event_bar() as bar:
-            opened.segment_prompts(prompts, bar)
+            _, failed = opened.segment_apart(prompts, progress=bar)
         before = loaded.segmentation.objects
-        corrected = dict.fromkeys(prompt.object for prompt in prompts)
+        corrected = [
+            name for name in dict.fromkeys(p.object for p in prompts) if name not in failed
+        ]
+        if not corrected:
+            raise ObjectsFailedError(failed)
         print_outcome(opened.segmentation, {name: len(before[name].rounds) for name in corrected})
         made = replace(source, segmentation=opened.segmentation)
         report = write_segmentation(made, output, overwrite=overwrite)
         print_folder(output)
         command.write_report(report)
+        return print_failed(failed, Correct)
 
 
 def _named(prompt: Prompt, segmentation: Segmentation) -> Prompt:

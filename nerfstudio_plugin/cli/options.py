@@ -16,6 +16,7 @@ import tyro
 
 from nerfstudio_plugin.runs.devices import torch_device
 from sa3d.base.errors import SA3DError
+from sa3d.base.printable import one_line
 from sa3d.base.storage import write_json
 from sa3d.loop.settings import Settings, load_settings
 from sa3d.objects.folder import refuse_to_replace
@@ -347,6 +348,20 @@ def option_names(kind: type) -> set[str]:
         prefix = "" if hidden else f"{item.name}."
         names |= {prefix + name for name in option_names(inner)}  # pyright: ignore[reportArgumentType]
     return names
+
+
+def print_failed(failed: Mapping[str, str], kind: type) -> int:
+    """Print one line for each object that failed, and return the exit code: 1 if there is one.
+
+    Args:
+        failed: the problem of each object, by name.
+        kind: the command's class, whose options the problems name.
+    """
+    from nerfstudio_plugin.cli.terminal import ERR
+
+    for name, problem in failed.items():
+        ERR.print(one_line(f"failed: {name}: {with_flags(problem, kind)}"), soft_wrap=True)
+    return 1 if failed else 0
 
 
 def with_flags(message: str, kind: type) -> str:

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nerfstudio_plugin.api.prompt_options import PromptOptions
-from nerfstudio_plugin.cli.options import ReportOptions, RunOptions, SettingsOptions, run
+from nerfstudio_plugin.cli.options import (
+    ReportOptions,
+    RunOptions,
+    SettingsOptions,
+    print_failed,
+    run,
+)
 from nerfstudio_plugin.cli.terminal import (
     ERR,
     OUT,
@@ -20,7 +26,7 @@ from nerfstudio_plugin.cli.terminal import (
     table,
 )
 from nerfstudio_plugin.runs.devices import torch_device
-from sa3d.base.errors import SA3DError
+from sa3d.base.errors import ObjectsFailedError, SA3DError
 from sa3d.objects.events import Finished
 from sa3d.objects.folder import refuse_to_replace
 from sa3d.search.config import EverythingConfig
@@ -36,6 +42,7 @@ _HELP = """Cut objects out of a trained scene: mark them in one view, get them i
 
 Writes a segmentation folder: the segmentation itself, results.json, and overlay.png to look at.
 Coordinates are pixels x,y of the named photo at its original size, (0, 0) top left.
+If some of several objects cannot be segmented, the others are written, and the exit code is 1.
 
 examples:
   sa3d segment --load-config RUN/config.yml --view 000024.jpg --points 127,207 --output ball
@@ -67,16 +74,19 @@ class Segment(ReportOptions, SettingsOptions, PromptOptions, RunOptions):
     find: EverythingConfig = field(default_factory=EverythingConfig)
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> int | None:
     """Run ``sa3d segment``.
+
+    Returns:
+        The exit code: 1 if some of several objects failed.
 
     Raises:
         SA3DError: a problem that the user can solve.
     """
-    run(_run, Segment, arguments, "sa3d segment", _HELP)
+    return run(_run, Segment, arguments, "sa3d segment", _HELP)
 
 
-def _run(command: Segment) -> None:
+def _run(command: Segment) -> int:
     if command.everything:
         _refuse_prompts(command)
     prompts = [] if command.everything else command.read_prompts()
@@ -87,12 +97,12 @@ def _run(command: Segment) -> None:
 
     with locked(command.output, wait=False):
         refuse_to_replace(command.output, overwrite=command.overwrite)
-        _segment_and_write(command, prompts, detector)
+        return _segment_and_write(command, prompts, detector)
 
 
 def _segment_and_write(
     command: Segment, prompts: Sequence[Prompt], detector: TextDetector | None
-) -> None:
+) -> int:
     with opening_bar():
         opened = command.open(command.settings)
     if sentence := opened.chosen.sentence:
@@ -102,13 +112,17 @@ def _segment_and_write(
         _write(opened, command, {"found": _found(opened)})
         if stopped:
             raise KeyboardInterrupt
-        return
+        return 0
     with event_bar() as bar:
-        prompts, choices = opened.find_words(prompts, detector, command.words, bar)
+        found, choices, failed = opened.find_words_apart(prompts, detector, command.words, bar)
     print_choices(choices)
-    _segment(opened, prompts, command)
+    failed |= _segment(opened, found, command)
+    if not opened.objects:
+        raise ObjectsFailedError(failed)
     print_outcome(opened.segmentation)
-    _write(opened, command, {"words": [choice.to_json() for choice in choices]})
+    more = {"words": [choice.to_json() for choice in choices]}
+    _write(opened, command, more | ({"failed": failed} if failed else {}))
+    return print_failed(failed, Segment)
 
 
 def load_detector_for(prompts: Sequence[Prompt], name: str, device: str) -> TextDetector | None:
@@ -136,8 +150,12 @@ def _refuse_prompts(options: PromptOptions) -> None:
         raise SA3DError("--everything takes no prompts: leave it out, or leave the prompts out")
 
 
-def _segment(opened: OpenScene, prompts: Sequence[Prompt], command: Segment) -> None:
-    """Segment under a progress bar; if the user stops it, save the objects that are finished."""
+def _segment(opened: OpenScene, prompts: Sequence[Prompt], command: Segment) -> dict[str, str]:
+    """Segment under a progress bar; if the user stops it, save the objects that are finished.
+
+    Returns:
+        The problem of each object that failed, by name.
+    """
     finished: list[str] = []
     with event_bar() as bar:
 
@@ -147,7 +165,7 @@ def _segment(opened: OpenScene, prompts: Sequence[Prompt], command: Segment) -> 
                 finished.append(event.object)
 
         try:
-            opened.segment_prompts(prompts, progress)
+            return opened.segment_apart(prompts, progress=progress)[1]
         except KeyboardInterrupt:
             if finished:
                 _save_finished(opened, finished, command)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.display.shown_objects import ShownObjects, shown_objects
 from nerfstudio_plugin.viewer.studio import Studio
+from sa3d.base.errors import ObjectsFailedError
+from sa3d.base.printable import one_line
 from sa3d.detectors.protocol import TextDetector
 from sa3d.objects.events import Event, Finished, RoundDone, RoundStarted, ViewDone
 from sa3d.objects.prompts import Prompt
@@ -85,19 +87,25 @@ class SegmentingSteps:
     def run(self) -> Iterator[Step]:
         """Prepare every view, then segment until every object is finished.
 
+        An object that fails is named, and the others are segmented.
+
         Raises:
-            SA3DError: see ``Scene.prepare``, ``Session.run`` and
-                ``WordSearch.result``.
+            ObjectsFailedError: all objects failed.
+            SA3DError: see ``Scene.prepare`` and ``Session.run``.
         """
         for done in self.opened.scene.prepare():
             verb = "was prepared before" if done.cached else "prepared"
             yield Step(f"{done.view}: {verb} ({done.index + 1} of {done.total} views)")
-        prompts, choices = self.opened.find_words(self._prompts, self._detector, self._words)
+        prompts, choices, failed = self.opened.find_words_apart(
+            self._prompts, self._detector, self._words
+        )
+        if not prompts:
+            raise ObjectsFailedError(failed)
         heading = [_choice_text(choice) for choice in choices]
         self.opened.session.add_prompts(prompts)
         if self._panel is not None:
             self._panel.show_training(prompts)
-        for event in self._events():
+        for event in self._events(failed):
             if self._panel is not None:
                 self._panel.report(event)
             if isinstance(event, ViewDone):
@@ -113,15 +121,30 @@ class SegmentingSteps:
             elif isinstance(event, Finished):
                 self._update(blocks=True)
                 heading.append(f"{event.object}: {event.verdict}")
+        if failed:
+            heading += [f"failed: {one_line(f'{n}: {problem}')}" for n, problem in failed.items()]
+            self._update(blocks=True)
         yield Step("\n".join(heading))
 
-    def _events(self) -> Iterator[Event]:
-        """Yield the session's events, and run the panel's commands between two of them."""
+    def _events(self, failed: dict[str, str]) -> Iterator[Event]:
+        """Yield the session's events, and run the panel's commands between two of them.
+
+        Args:
+            failed: gets the problem of each object that fails, by name.
+
+        Raises:
+            ObjectsFailedError: all objects failed.
+        """
         events = self.opened.session.run()
-        while (event := next(events, None)) is not None:
-            yield event
-            if self._panel is not None and self._panel.worker.run_pending():
-                events = self.opened.session.run()  # continues with the changed session
+        try:
+            while (event := next(events, None)) is not None:
+                yield event
+                if self._panel is not None and self._panel.worker.run_pending():
+                    events = self.opened.session.run()  # continues with the changed session
+        except ObjectsFailedError as error:
+            failed |= error.failed
+            if not error.kept:
+                raise ObjectsFailedError(failed) from error
 
     def _update(self, *, blocks: bool) -> None:
         scene, result = self.opened.scene, self.opened.segmentation

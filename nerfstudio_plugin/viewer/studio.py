@@ -22,7 +22,7 @@ from nerfstudio_plugin.viewer.marks import Mark, prompt_description, prompts_of
 from nerfstudio_plugin.viewer.state import Draft, Listeners, Notice, StudioState, error_notice
 from nerfstudio_plugin.viewer.thumbnails import marks_preview, visited_thumbnail
 from nerfstudio_plugin.viewer.worker import Worker
-from sa3d.base.errors import SA3DError
+from sa3d.base.errors import ObjectsFailedError, SA3DError
 from sa3d.base.history import Action, History
 from sa3d.detectors.protocol import TextDetector
 from sa3d.geometry.camera import Camera
@@ -377,7 +377,7 @@ class Studio:
     def add_prompts(self, prompts: list[Prompt]) -> None:
         """Segment or correct an object by prompts."""
         empty, name = self._draft.empty, prompts[-1].object
-        with self._action(f"segment {name}"):
+        with self._action(_segment_label(name)):
             self.session.add_prompts(prompts, empty)
             self._draft = Draft(name, self._without_prompts(empty))
         self._begin(self._history.last)
@@ -584,14 +584,20 @@ class Studio:
         self._show_restored(True)
 
     def _visit_views(self) -> None:
-        for event in self.session.run():
-            self.report(event)
-            if self._cancelled:
-                self.notify(Notice("done", "Stopped", "What was found so far is kept."))
-                break
-            if self.worker.waiting:
-                self._submit_segmenting()
-                break
+        try:
+            for event in self.session.run():
+                self.report(event)
+                if self._cancelled:
+                    self.notify(Notice("done", "Stopped", "What was found so far is kept."))
+                    break
+                if self.worker.waiting:
+                    self._submit_segmenting()
+                    break
+        except ObjectsFailedError as error:
+            labels = map(_segment_label, error.failed)
+            if self._attempted is not None and self._attempted.label not in labels:
+                self._attempted = None  # an object that was stopped before failed, not this one
+            raise
 
     def _build(self) -> None:
         """Show the objects as solid space, unless other jobs wait."""
@@ -605,3 +611,7 @@ class Studio:
             self.notify(error_notice(error))
             return False
         return True
+
+
+def _segment_label(name: str) -> str:
+    return f"segment {name}"

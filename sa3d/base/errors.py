@@ -15,6 +15,7 @@ becomes ``--prepare.ray-side``, ``overwrite=True`` becomes ``--overwrite``, and
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Mapping, Sequence
 
 
 class SA3DError(Exception):
@@ -28,6 +29,24 @@ class SA3DError(Exception):
         ... except SA3DError as error:
         ...     print(error)
     """
+
+
+class ObjectsFailedError(SA3DError):
+    """Some objects could not be segmented or corrected, and were left as they were before.
+
+    Objects stand alone: all others were finished before this was raised, and are kept.
+
+    Attributes:
+        failed: the problem of each object that failed, by name.
+        kept: the names of the objects that were finished.
+    """
+
+    def __init__(self, failed: Mapping[str, str], kept: Sequence[str] = ()) -> None:
+        self.failed, self.kept = dict(failed), tuple(kept)
+        text = "; ".join(self.failed.values())
+        if self.kept:
+            text += f"; the other objects are kept: {', '.join(self.kept)}"
+        super().__init__(text)
 
 
 def shown(value: object) -> str:

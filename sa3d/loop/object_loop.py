@@ -96,7 +96,7 @@ class ObjectLoop:
         state.progress = Progress(
             order, len(state.rounds), [(lifted, votes, state.appearance.copy())]
         )
-        state.finished = state.pending_views = None
+        state.finished = state.pending_views = state.uncorrected = None
 
     def finish(self, converged: bool, chosen_round: int, verdict: str) -> Finished:
         """Record and return the outcome, with held-out agreement and doubtful views in its verdict.
@@ -117,7 +117,7 @@ class ObjectLoop:
         verdict += "".join(f"; {remark}" for remark in remarks if remark)
         rounds = len(state.rounds)
         state.finished = Finished(self.name, converged, rounds, chosen_round, verdict)
-        state.pending_views, state.progress = frozenset(), None
+        state.pending_views, state.progress, state.uncorrected = frozenset(), None, None
         return state.finished
 
     def result(self) -> ObjectResult:
@@ -168,7 +168,14 @@ class ObjectLoop:
         state.recount_votes(dict(state.votes))
         kept = 0 if len(lifted) == len(one.views) else one.kept_round or len(state.rounds)
         state.finished = Finished(self.name, one.converged, len(state.rounds), kept, one.verdict)
-        state.pending_views = waiting
+        state.pending_views = frozenset()
+        if waiting:
+            views = [self.scene.view_index(prompt.view) for prompt in state.prompts]
+            state.uncorrected = state.copy()
+            state.uncorrected.prompts = [
+                prompt for i, prompt in zip(views, state.prompts, strict=True) if i not in waiting
+            ]
+            state.pending_views = waiting
 
     def vote_by_prompts(
         self,

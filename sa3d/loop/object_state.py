@@ -80,6 +80,7 @@ class ObjectState:
         rounds: the reports of all rounds.
         finished: the outcome; None until the loop has finished.
         pending_views: views whose prompts changed since the loop finished; None before that.
+        uncorrected: the state before the prompts of ``pending_views`` changed; None without those.
         progress: progress of the rounds; None before the first round and after the last.
         split_from: name of the object that this object is being split off from; otherwise None.
     """
@@ -97,6 +98,7 @@ class ObjectState:
     rounds: list[RoundDone] = field(default_factory=list)
     finished: Finished | None = None
     pending_views: frozenset[int] | None = None
+    uncorrected: ObjectState | None = None
     progress: Progress | None = None
     split_from: str | None = None
 
@@ -132,6 +134,7 @@ class ObjectState:
         state.prompts = [replace(prompt, object=name) for prompt in state.prompts]
         state.rounds = [replace(done, object=name) for done in state.rounds]
         state.finished = state.finished and replace(state.finished, object=name)
+        state.uncorrected = state.uncorrected and state.uncorrected.renamed(name)
         return state
 
     @property
@@ -149,6 +152,8 @@ class ObjectState:
 
         If a prompt was removed from a view, its vote and record are removed at once.
         """
+        if not self.pending_views:
+            self.uncorrected = self.copy()
         removed, added = _without(self.prompts, prompts), _without(prompts, self.prompts)
         views = {self.scene.view_index(prompt.view) for prompt in [*removed, *added]}
         for index in {self.scene.view_index(prompt.view) for prompt in removed}:

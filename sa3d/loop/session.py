@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sa3d.base.errors import SA3DError
+from sa3d.base.errors import ObjectsFailedError, SA3DError
 from sa3d.base.history import History
 from sa3d.loop.config import LoopConfig
 from sa3d.loop.correction import correct
@@ -124,14 +124,18 @@ class Session:
         """Continue a segmentation as if it had been made in this session; this cannot be undone.
 
         Raises:
-            SA3DError: the segmentation belongs to another scene, or an object's name is taken.
+            SA3DError: the segmentation belongs to another scene, an object's name is taken, or a
+                photo cannot be read. Nothing is added then.
         """
         segmentation.check_fits(self.scene)
         for name in segmentation.objects:
             check_new_name(name, self._loops)
-        for name, one in segmentation.objects.items():
-            loop = self._new_loop(name, one.prompts)
-            loop.resume(one)
+        loops = {
+            name: self._new_loop(name, one.prompts) for name, one in segmentation.objects.items()
+        }
+        for name, loop in loops.items():
+            loop.resume(segmentation.objects[name])
+        for name, loop in loops.items():  # all or none
             self._add(name, loop, segmentation.colors[name])
 
     def remove_prompt(self, name: str, position: int) -> None:
@@ -238,7 +242,12 @@ class Session:
         named = [replace(prompt, object=new_name) for prompt in prompts]
         prompts = prompts_in_views(named, self.scene.views)
         before = self._change([name, new_name])
-        self._add(new_name, split_off(whole, prompts, new_name))
+        try:
+            part = split_off(whole, prompts, new_name)
+        except BaseException:
+            before.swap()  # it may have failed, or been stopped, after its first view
+            raise
+        self._add(new_name, part)
         self.history.remember(before)
 
     @property
@@ -268,21 +277,31 @@ class Session:
         New objects are segmented in one pass over the views, see ``sa3d.loop.rounds``. The run may
         be stopped between any two events; the next one continues from there.
 
+        Objects stand alone: one that fails does not keep the others from being finished. At the
+        end, a new object that failed is removed, and a correction that failed is dropped with its
+        prompts; then the error is raised.
+
         Raises:
-            SA3DError: see ``ObjectLoop.lift`` and ``correct``.
+            ObjectsFailedError: objects failed, see ``ObjectLoop.lift`` and ``correct``.
+            SA3DError: a view cannot be segmented for any object, as its photo cannot be read.
         """
-        loops = list(self._loops.values())
+        loops = [loop for loop in self._loops.values() if loop.state.unfinished]
+        failed: dict[str, str] = {}
         begun = [loop for loop in loops if loop.state.pending_views is None]
         for loop in begun:
-            yield from loop.lift()
-        yield from run_rounds(begun)
+            yield from _alone(loop, loop.lift(), failed)
+        yield from run_rounds([loop for loop in begun if loop.name not in failed])
         for loop in loops:
             if loop.state.pending_views:
-                yield from correct(loop)
+                yield from _alone(loop, correct(loop), failed)
         for part in list(self._loops.values()):
             whole = part.state.split_from
             if whole is not None and whole in self._loops:
                 yield from remove_part(self._loops[whole], part)
+        if failed:
+            for name in failed:
+                self._drop_changes(name)
+            raise ObjectsFailedError(failed, [one.name for one in loops if one.name not in failed])
 
     @property
     def unfinished(self) -> bool:
@@ -361,6 +380,14 @@ class Session:
         if name not in self._colors:
             self._colors[name] = color or free_color(self._colors.values())
 
+    def _drop_changes(self, name: str) -> None:
+        """Restore an object as it was before its unfinished prompts; remove a new one."""
+        loop = self._loops[name]
+        if loop.state.uncorrected is None:
+            self._remove(name)
+        else:
+            loop.state = loop.state.uncorrected
+
     def _remove(self, name: str) -> None:
         """Remove an object; a part being split off from it becomes an ordinary object."""
         del self._loops[name], self._colors[name]
@@ -421,3 +448,15 @@ class Session:
         self._loops = {n: self._loops[n] for n in order if n in self._loops} | self._loops
         merged = self._colors | dict(colors)
         self._colors = {name: merged[name] for name in self._loops}
+
+
+def _alone(loop: ObjectLoop, events: Iterator[Event], failed: dict[str, str]) -> Iterator[Event]:
+    """Yield the events of one object; if it fails, restore its state and enter it in ``failed``.
+
+    Then the next run tries again, if this one is stopped before its end.
+    """
+    before = loop.state.copy()
+    try:
+        yield from events
+    except SA3DError as error:
+        loop.state, failed[loop.name] = before, str(error)

@@ -10,13 +10,14 @@ its view; two masks of different views show the same object if they share most o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sa3d.base.errors import SA3DError
+from sa3d.base.errors import ObjectsFailedError, SA3DError
 from sa3d.base.mask_overlap import iou
 from sa3d.geometry.view_schedule import camera_distances, farthest_views
 from sa3d.loop.config import LoopConfig
@@ -305,10 +306,11 @@ class EverythingSearch:
             [p for i, one in enumerate(proposals) for p in self._prompts(f"object_{i + 1}", one)]
         )
         yield ObjectsProposed(len(proposals))
-        for event in self._session.run():
-            if isinstance(event, Finished):
-                self.finished.add(event.object)
-            yield event
+        with suppress(ObjectsFailedError):  # what cannot be segmented is no object
+            for event in self._session.run():
+                if isinstance(event, Finished):
+                    self.finished.add(event.object)
+                yield event
 
     def result(self) -> Segmentation:
         """Return the objects that are kept, with exclusive labels; names count from the largest.

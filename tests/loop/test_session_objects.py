@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sa3d.base.errors import SA3DError
+from sa3d.base.errors import ObjectsFailedError, SA3DError
 from sa3d.base.history import History
+from sa3d.loop.object_loop import ObjectLoop
 from sa3d.loop.session import Session
 from sa3d.objects.colors import COLORS, free_color
+from sa3d.objects.events import ViewDone
 from sa3d.objects.prompts import Prompt
 from sa3d.objects.segmentation import ObjectResult
 from sa3d.testing.analytic_scene import AnalyticScene
@@ -225,3 +228,143 @@ def test_a_client_makes_one_action_of_several_changes_and_its_own(
         remove_two()
     assert bits(session.result().object("things")) == bits(merged.object("things"))
     assert history.last.label == "merge and paint"
+
+
+def sky(still_life: AnalyticScene, name: str, view: int = 0) -> Prompt:
+    """Return a prompt that can be checked only by segmenting it: there is no surface."""
+    seen = np.any([masks[view] for masks in still_life.masks.values()], axis=0)
+    assert (~seen).sum() > 20
+    return Prompt(still_life.scene.views[view].name, name, mask=~seen)
+
+
+def empty_box(still_life: AnalyticScene, name: str, view: int = 3) -> Prompt:
+    """Return a box in the sky, in which the segmenter finds nothing."""
+    return Prompt(still_life.scene.views[view].name, name, box=(0, 0, 3, 3))
+
+
+def test_objects_that_fail_do_not_keep_the_others_from_being_finished(
+    both: Session, still_life: AnalyticScene
+) -> None:
+    session = Session(still_life.scene, oracle(still_life))
+    first, last = marked(still_life, "ball", "ball"), marked(still_life, "crate", "crate")
+    session.add_prompts([first, sky(still_life, "sky"), empty_box(still_life, "box"), last])
+    with pytest.raises(ObjectsFailedError, match=r"the other objects are kept: ball, crate$") as e:
+        list(session.run())
+    assert list(e.value.failed) == ["sky", "box"]
+    assert "'sky' lands on nothing" in e.value.failed["sky"]
+    assert "finds nothing at the prompt for 'box'" in e.value.failed["box"]
+    assert "'sky' lands on nothing" in str(e.value)
+    result = session.result()
+    assert list(result.objects) == ["ball", "crate"]
+    assert not session.unfinished
+    for name, one in result.objects.items():
+        assert bits(one) == bits(both.result().object(name))
+        assert one.verdict == both.result().object(name).verdict
+    assert session.undo()  # the one action that added them
+    assert not session.result().objects
+    assert session.redo()
+    assert list(session.result().objects) == ["ball", "crate"]
+    assert bits(session.result().object("ball")) == bits(both.result().object("ball"))
+
+
+def test_the_only_object_that_fails_is_told_in_its_own_words(still_life: AnalyticScene) -> None:
+    session = Session(still_life.scene, oracle(still_life))
+    session.add_prompts([sky(still_life, "sky")])
+    with pytest.raises(ObjectsFailedError) as error:
+        list(session.run())
+    assert str(error.value) == error.value.failed["sky"]
+    assert error.value.kept == ()
+    assert not session.result().objects
+
+
+def test_a_correction_that_fails_leaves_its_object_as_it_was(
+    both: Session, still_life: AnalyticScene
+) -> None:
+    before = both.result()
+    both.add_prompts([empty_box(still_life, "ball"), marked(still_life, "crate", "crate", view=3)])
+    with pytest.raises(ObjectsFailedError, match=r"'ball'.*; the other objects are kept: crate$"):
+        list(both.run())
+    after = both.result()
+    assert bits(after.object("ball")) == bits(before.object("ball"))
+    assert after.object("ball").prompts == before.object("ball").prompts
+    assert after.object("ball").views == before.object("ball").views
+    assert len(after.object("crate").prompts) == 2
+    assert not both.unfinished
+    assert both.undo()
+    for name in ("ball", "crate"):
+        assert bits(both.result().object(name)) == bits(before.object(name))
+
+
+def test_an_object_that_failed_in_a_stopped_run_is_told_by_the_next(
+    still_life: AnalyticScene,
+) -> None:
+    session = Session(still_life.scene, oracle(still_life))
+    session.add_prompts([sky(still_life, "sky"), marked(still_life, "ball")])
+    for event in session.run():
+        if isinstance(event, ViewDone) and event.object == "ball" and event.round == 1:
+            break
+    assert session.unfinished
+    with pytest.raises(ObjectsFailedError, match="the other objects are kept: ball"):
+        list(session.run())
+    assert list(session.result().objects) == ["ball"]
+
+
+def test_a_saved_correction_that_fails_leaves_the_object_as_it_was_saved(
+    both: Session, still_life: AnalyticScene
+) -> None:
+    finished = both.result().object("ball")
+    both.add_prompts([empty_box(still_life, "ball")])
+    session = Session(still_life.scene, oracle(still_life))
+    session.resume(both.result())
+    assert session.unfinished
+    with pytest.raises(ObjectsFailedError, match="finds nothing"):
+        list(session.run())
+    assert list(session.result().objects) == ["ball", "crate"]
+    assert session.prompts("ball") == list(finished.prompts)
+    assert bits(session.result().object("ball")) == bits(finished)
+
+
+def fails_after(monkeypatch: pytest.MonkeyPatch, method: str, calls: int) -> None:
+    """Make a method of every ``ObjectLoop`` fail after some calls."""
+    right, left = getattr(ObjectLoop, method), [calls]
+
+    def failing(*args: object, **keywords: object) -> object:
+        left[0] -= 1
+        if left[0] < 0:
+            raise SA3DError("the photo cannot be read")
+        return right(*args, **keywords)
+
+    monkeypatch.setattr(ObjectLoop, method, failing)
+
+
+@pytest.mark.parametrize("add", ["resume", "add_objects"])
+def test_objects_are_added_all_or_none(
+    both: Session, still_life: AnalyticScene, monkeypatch: pytest.MonkeyPatch, add: str
+) -> None:
+    session = Session(still_life.scene, oracle(still_life))
+    session.add_prompts([marked(still_life, "other")])
+    fails_after(monkeypatch, "resume", 1)  # at the second object
+    with pytest.raises(SA3DError, match="cannot be read"):
+        getattr(session, add)(both.result())
+    assert list(session.result().objects) == ["other"]
+    assert session.undo()
+    assert not session.result().objects
+
+
+def test_a_split_that_fails_after_its_first_view_changes_nothing(
+    both: Session, still_life: AnalyticScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = both.result().object("ball")
+    prompts = []
+    for view in (0, 3):
+        part = still_life.masks["ball"][view].copy()
+        part[: int(np.nonzero(part)[0].mean())] = False
+        prompts.append(Prompt(still_life.scene.views[view].name, "part", mask=part))
+    fails_after(monkeypatch, "vote_with_mask", 3)  # two views of the part, one of the whole
+    with pytest.raises(SA3DError, match="cannot be read"):
+        both.split_object("ball", prompts, "part")
+    after = both.result().object("ball")
+    assert bits(after) == bits(before)
+    assert after.views == before.views
+    assert after.prompts == before.prompts
+    assert list(both.result().objects) == ["ball", "crate"]

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 from sa3d.evaluation.stages import mean_iou_over_views
+from sa3d.objects.prompts import Prompt
 from sa3d.results.final_masks import final_masks
 from sa3d.search.config import ProposalConfig
-from sa3d.search.everything import EverythingSearch, found_objects, group_by_overlap
+from sa3d.search.events import ObjectsProposed
+from sa3d.search.everything import (
+    EverythingSearch,
+    ObjectProposal,
+    found_objects,
+    group_by_overlap,
+)
 from sa3d.testing.analytic_scene import AnalyticScene
 from sa3d.testing.oracle_segmenter import OracleSegmenter
 
@@ -39,6 +49,27 @@ def test_ball_and_crate_are_found_without_a_prompt(still_life: AnalyticScene) ->
         assert best > 0.75, name
     assert [row.name for row in table] == list(result.objects)
     assert [row.size for row in table] == sorted((row.size for row in table), reverse=True)
+
+
+def test_a_proposal_that_cannot_be_segmented_is_left_out(
+    still_life: AnalyticScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = EverythingSearch(still_life.scene, oracle(still_life))
+    right = search._prompts
+
+    def with_sky(name: str, proposal: ObjectProposal) -> list[Prompt]:
+        (first, *_) = right(name, proposal)
+        if name != "object_1":
+            return right(name, proposal)
+        index = still_life.scene.view_index(first.view)
+        seen = np.any([masks[index] for masks in still_life.masks.values()], axis=0)
+        return [replace(first, mask=~seen)]
+
+    monkeypatch.setattr(search, "_prompts", with_sky)
+    events = list(search.run())
+    proposed = next(e.count for e in events if isinstance(e, ObjectsProposed))
+    assert search.finished == {f"object_{i + 1}" for i in range(1, proposed)}
+    assert search.result().objects
 
 
 def test_masks_group_by_overlap_one_of_each_view() -> None:

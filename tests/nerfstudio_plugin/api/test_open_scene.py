@@ -407,3 +407,45 @@ def test_public_names():
     assert set(wanted.split()) <= set(dir(sa3d))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         sa3d.nothing  # noqa: B018
+
+
+def sky(photographed):
+    """A prompt in the sky: that nothing is there shows only when it is segmented."""
+    seen = np.any([masks[0] for masks in photographed.masks.values()], axis=0)
+    return Prompt(VIEW, "sky", mask=~seen)
+
+
+def test_objects_stand_alone(scene, photographed, monkeypatch):
+    monkeypatch.setattr(models, "load_detector", lambda *_: oracle_detector(photographed))
+    prompts = [
+        sky(photographed),
+        Prompt("", "unicorn", text="unicorn"),
+        Prompt(VIEW, "ball", points=(ON_BALL,)),
+    ]
+    choices, failed = scene.segment_apart(prompts)
+    assert choices == []
+    assert list(scene.objects) == ["ball"]
+    assert set(failed) == {"sky", "unicorn"}
+    assert "'sky' lands on nothing" in failed["sky"]
+    assert "finds no 'unicorn'" in failed["unicorn"]
+    assert scene.undo()
+    assert not scene.objects
+
+    unknown = Prompt("nowhere", "crate", points=(ON_BALL,))
+    with pytest.raises(sa3d.SA3DError, match="no view is called 'nowhere'"):
+        scene.segment_apart([*prompts, unknown])
+    assert not scene.objects  # known before any work: nothing is segmented
+
+
+def test_what_failed_is_not_an_action_and_what_was_kept_is(ball, scene, photographed):
+    with pytest.raises(sa3d.SA3DError, match="lands on nothing"):
+        scene.segment_prompts([sky(photographed)])
+    assert not scene.redo()
+    mug = Prompt(VIEW, "again", points=(ON_BALL,))
+    with pytest.raises(sa3d.SA3DError, match="the other objects are kept: again"):
+        scene.segment_prompts([sky(photographed), mug])
+    assert list(scene.objects) == ["ball", "again"]
+    assert scene.undo()
+    assert list(scene.objects) == ["ball"]
+    assert scene.undo()
+    assert not scene.objects

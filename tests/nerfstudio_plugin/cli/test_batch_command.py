@@ -537,3 +537,29 @@ def test_any_edited_value_is_a_batch_or_one_clear_error(tmp_path, path, value):
 def test_the_whole_file_is_valid(tmp_path):
     (tmp_path / "jobs.json").write_text(json.dumps(FULL))
     assert [job.name for job in read_batch(tmp_path / "jobs.json").jobs] == ["ball", "all"]
+
+
+@pytest.mark.usefixtures("ball")
+def test_the_objects_of_a_job_stand_alone(command_line, photographed):
+    seen = np.any([masks[0] for masks in photographed.masks.values()], axis=0)
+    Image.fromarray(~seen).save(command_line.folder / "sky.png")
+    sky = {"object": "sky", "view": "frame_00000", "mask": "sky.png"}
+    exports = [
+        {"output": "all.json", "kind": "box"},
+        {"output": "sky.json", "kind": "box", "objects": ["sky"]},
+    ]
+    job = {"name": "two", "scene": "table", "prompts": [sky, CLICK], "exports": exports}
+    write(command_line.folder, job)
+    code, out, err, results = run(command_line)
+    assert code == 1
+    assert results[0]["status"] == "partly done"
+    assert "'sky' lands on nothing" in results[0]["error"]
+    assert list(results[0]["objects"]) == ["ball"]
+    assert [one["places"][0] for one in results[0]["exports"]] == ["all.json"]
+    assert "two: PARTLY DONE: the prompt for 'sky' lands on nothing" in out
+    assert err.strip() == "not done: two"
+
+    write(command_line.folder, {**job, "prompts": [sky], "exports": []})
+    code, *_, results = run(command_line)
+    assert code == 1
+    assert results[1]["status"] == "failed"

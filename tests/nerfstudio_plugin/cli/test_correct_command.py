@@ -83,3 +83,28 @@ def test_invalid_corrections_are_refused(command_line, ball):
     assert "outside the image" in command_line.refuses("correct", "--segmentation", ball, *outside)
     assert "no segmentation" in command_line.refuses("correct", "--segmentation", "nope", *click)
     assert files(ball) == before
+
+
+def test_corrections_stand_alone(command_line, photographed, ball):
+    from PIL import Image
+
+    add = ("objects", "add", "crate", "--segmentation", ball)
+    box = box_of(photographed.masks["crate"][2])
+    command_line.succeeds(*add, "--view", "frame_00002", "--box", *map(str, box))
+    exact = photographed.masks["crate"][5]
+    Image.fromarray(exact).save(command_line.folder / "painted.png")
+    before = load_segmentation(ball).segmentation
+    entries = [
+        {"view": "frame_00005", "object": "ball", "box": [0, 0, 3, 3]},
+        {"view": "frame_00005", "object": "crate", "mask": "painted.png"},
+    ]
+    (command_line.folder / "more.json").write_text(json.dumps({"prompts": entries}))
+    code, out, err = command_line.run("correct", "--segmentation", ball, "--prompts", "more.json")
+    assert code == 1
+    assert err.startswith("failed: ball: ")
+    assert len(err.strip().splitlines()) == 1
+    assert "crate: corrected" in out
+    after = load_segmentation(ball).segmentation
+    assert iou(after.object("crate").views[5].mask, exact) == 1.0
+    assert after.object("ball").prompts == before.object("ball").prompts
+    assert after.object("ball").verdict == before.object("ball").verdict
