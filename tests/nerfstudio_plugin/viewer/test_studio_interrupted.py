@@ -7,6 +7,7 @@ import pytest
 from studio_driver import StudioDriver, middle_of, oracle_of
 
 from nerfstudio_plugin.viewer.studio import Studio
+from sa3d.objects.prompts import Prompt
 from sa3d.scene.scene import Scene
 
 SKY = (2.0, 1.0)
@@ -234,3 +235,16 @@ def test_saving_does_not_change_the_session(ball_driver):
     ball_driver.studio.record_saved(Path("elsewhere"))
     assert ball_driver.state.saved
     ball_driver.session_is(before)
+
+
+def test_an_object_that_fails_does_not_take_another_one_back(driver, still_life, ball_at):
+    seen = np.any([masks[0] for masks in still_life.masks.values()], axis=0)
+    stopped = Prompt(still_life.scene.views[0].name, "sky", mask=~seen)
+    driver.studio.session.add_prompts([stopped])  # as after a stop: it is not finished
+    driver.click(0, ball_at(0))
+    notices = driver.segment()
+    assert [notice.kind for notice in notices] == ["done", "error"]
+    assert "'sky' lands on nothing" in notices[1].text
+    assert list(driver.studio.session.result().objects) == ["object"]
+    assert driver.state.undo == "segment object"
+    assert not driver.state.unfinished

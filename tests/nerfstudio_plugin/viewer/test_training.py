@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from studio_driver import a_run, opened_scene
 
@@ -10,6 +11,7 @@ from nerfstudio_plugin.viewer.files import Files
 from nerfstudio_plugin.viewer.marks import Mark
 from nerfstudio_plugin.viewer.studio import Listeners, Studio
 from nerfstudio_plugin.viewer.worker import Worker
+from sa3d.base.errors import SA3DError
 from sa3d.objects.prompts import Prompt
 from sa3d.segmenters.graphcut.segmenter import GraphCutSegmenter
 
@@ -96,3 +98,18 @@ def test_after_the_training_the_worker_goes_on_alone(panel, still_life):
     crate_marked(still_life, studio)
     assert studio.worker.wait(60)
     assert "crate" in studio.session.result().objects
+
+
+def test_objects_that_fail_are_named_and_the_others_are_trained(still_life, tmp_path):
+    seen = np.any([masks[0] for masks in still_life.masks.values()], axis=0)
+    sky = Prompt("frame_00000", "sky", mask=~seen)
+    opened = opened_scene(still_life.scene, GraphCutSegmenter(), a_run(tmp_path))
+    shown = []
+    *_, last = SegmentingSteps(opened, [sky, CLICK], shown.append).run()
+    assert "failed: sky: the prompt for 'sky' lands on nothing" in last.text
+    assert list(opened.objects) == ["ball"]
+    assert shown[-1].names == ["ball"]
+
+    alone = opened_scene(still_life.scene, GraphCutSegmenter(), a_run(tmp_path))
+    with pytest.raises(SA3DError, match="'sky' lands on nothing"):
+        list(SegmentingSteps(alone, [sky], shown.append).run())
