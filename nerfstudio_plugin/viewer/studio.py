@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -422,7 +422,7 @@ class Studio:
             self._set(activity=f"{event.object}: round {event.round}", progress=0.0)
         elif isinstance(event, ViewDone):
             self._visited += 1
-            if event.outcome != "prompted":
+            if event.outcome != "prompted" and self._attempts([event.object]):
                 self._attempted = None
             progress = min(1.0, self._visited / max(1, self._to_visit))
             outcome = f"{event.view}: {event.outcome}, {event.reason}"
@@ -594,10 +594,14 @@ class Studio:
                     self._submit_segmenting()
                     break
         except ObjectsFailedError as error:
-            labels = map(_segment_label, error.failed)
-            if self._attempted is not None and self._attempted.label not in labels:
+            if not self._attempts(error.failed):
                 self._attempted = None  # an object that was stopped before failed, not this one
             raise
+
+    def _attempts(self, names: Iterable[str]) -> bool:
+        """Return whether the attempted action segments one of these objects."""
+        attempted = self._attempted
+        return attempted is not None and attempted.label in map(_segment_label, names)
 
     def _build(self) -> None:
         """Show the objects as solid space, unless other jobs wait."""

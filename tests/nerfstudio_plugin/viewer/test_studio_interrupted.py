@@ -7,6 +7,9 @@ import pytest
 from studio_driver import StudioDriver, middle_of, oracle_of
 
 from nerfstudio_plugin.viewer.studio import Studio
+from sa3d.base.errors import SA3DError
+from sa3d.loop.config import ConvergenceConfig, LoopConfig
+from sa3d.loop.object_loop import ObjectLoop
 from sa3d.objects.prompts import Prompt
 from sa3d.scene.scene import Scene
 
@@ -237,10 +240,17 @@ def test_saving_does_not_change_the_session(ball_driver):
     ball_driver.session_is(before)
 
 
-def test_an_object_that_fails_does_not_take_another_one_back(driver, still_life, ball_at):
+def sky(still_life):
+    """A prompt on which nothing is found, as one that was stopped before its segmentation."""
     seen = np.any([masks[0] for masks in still_life.masks.values()], axis=0)
-    stopped = Prompt(still_life.scene.views[0].name, "sky", mask=~seen)
-    driver.studio.session.add_prompts([stopped])  # as after a stop: it is not finished
+    return Prompt(still_life.scene.views[0].name, "sky", mask=~seen)
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_an_object_that_fails_does_not_take_another_one_back(still_life, tmp_path, ball_at, rounds):
+    driver = StudioDriver(still_life.scene, oracle_of(still_life), tmp_path)
+    driver.studio.session.config = LoopConfig(convergence=ConvergenceConfig(max_rounds=rounds))
+    driver.studio.session.add_prompts([sky(still_life)])
     driver.click(0, ball_at(0))
     notices = driver.segment()
     assert [notice.kind for notice in notices] == ["done", "error"]
@@ -248,3 +258,26 @@ def test_an_object_that_fails_does_not_take_another_one_back(driver, still_life,
     assert list(driver.studio.session.result().objects) == ["object"]
     assert driver.state.undo == "segment object"
     assert not driver.state.unfinished
+
+
+def test_an_object_that_fails_is_taken_back_while_another_goes_on(
+    still_life, tmp_path, ball_at, monkeypatch
+):
+    segmenter = oracle_of(still_life)
+    driver = StudioDriver(still_life.scene, segmenter, tmp_path)
+    ball = Prompt(still_life.scene.views[0].name, "ball", mask=still_life.masks["ball"][0])
+    driver.studio.session.add_prompts([ball])
+    driver.click(0, ball_at(0))
+    right = ObjectLoop.measure_lifted
+
+    def nothing_of_the_new_one(loop):
+        if loop.name == "object":
+            raise SA3DError("nothing here")
+        right(loop)
+
+    monkeypatch.setattr(ObjectLoop, "measure_lifted", nothing_of_the_new_one)
+    notices = driver.segment()
+    assert [notice.kind for notice in notices] == ["done", "error"]
+    assert list(driver.studio.session.result().objects) == ["ball"]
+    assert len(driver.state.draft.marks) == 1  # to be tried again
+    assert driver.state.redo == ""
