@@ -141,7 +141,7 @@ def _samples_per_voxel(
     """
     count = float(config.samples_per_voxel)
     if config.cell_size is not None:
-        middle = (volume.share > 0.5).nonzero().float().mean(dim=0) + volume.corner
+        middle = (volume.share > 0.5).nonzero().double().mean(dim=0).float() + volume.corner
         voxel = cell_size(scene.grid, middle[None] / scene.grid.resolution)
         count = float(voxel[0]) * scale / config.cell_size
     if count < 1:

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.sums import ordered_sum
 from sa3d.geometry.view_schedule import camera_distances, held_out_views, outward_order
 from sa3d.loop.config import LoopConfig
 from sa3d.loop.convergence import best_tenth, doubtful_views, outside_note
@@ -278,7 +279,7 @@ class ObjectLoop:
             probability: [h, w], the rendered mask that the prompts were made of.
             known: [h, w], see ``RenderedMask``.
         """
-        share = float((probability * known).sum() / probability.sum().clamp_min(1e-6))
+        share = ordered_sum(probability * known) / max(ordered_sum(probability), 1e-6)
         return max(0.1, share)
 
     def encode(self, index: int) -> None:

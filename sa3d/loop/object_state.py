@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sa3d.base.sums import ordered_sum
 from sa3d.loop.config import LoopConfig
 from sa3d.objects.events import Finished, RoundDone
 from sa3d.objects.inverse_rendering import Evidence, Vote, evidence_of_others
@@ -199,7 +200,7 @@ class ObjectState:
         points = self.scene.elements.positions_world[labels].cpu()
         cameras = [self.scene.views[index].camera for index in self.prompted]
         framed = torch.stack([camera.in_image(points) for camera in cameras]).any(dim=0)
-        return float(light[~framed].sum() / light.sum().clamp_min(1e-9))
+        return ordered_sum(light[~framed]) / max(ordered_sum(light), 1e-9)
 
     def vote_of(self, index: int) -> Vote:
         """Return the vote of a prompted or accepted view, from its record."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from sa3d.objects.inverse_rendering import Evidence
@@ -39,7 +38,8 @@ class Calibration:
         """Return the probability that each element is object, [N] in (0, 1)."""
         against = (evidence.total - evidence.object).clamp_min(0)
         odds = (evidence.object + self.pseudo) / (against + self.pseudo)
-        return torch.sigmoid(self.slope * odds.log())
+        # Torch's sigmoid depends on the number of threads in the last digit, its exp does not.
+        return 1 / (1 + (-self.slope * odds.log()).exp())
 
 
 FITTED = Calibration(pseudo=0.0123, slope=1.95)

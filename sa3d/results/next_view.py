@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.sums import ordered_sum
 from sa3d.geometry.view_schedule import camera_distances
 from sa3d.objects.segmentation import Segmentation, ViewRecord
 from sa3d.results.calibration import calibrated_probability, rendered_certainty
@@ -130,7 +131,7 @@ def _measure(
     area = float(inside.sum())
     width = max(1, round(BORDER * area**0.5))
     near = _grown(inside.float(), max(1, round(NEAR * area**0.5)))
-    unsure, differing = (float(_opened(near * part, width).sum()) for part in (doubt, disagreement))
+    unsure, differing = (ordered_sum(_opened(near * part, width)) for part in (doubt, disagreement))
     return area, unsure, differing
 
 

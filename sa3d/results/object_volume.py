@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.sums import ordered_sum
 from sa3d.objects.segmentation import BACKGROUND, Segmentation
 from sa3d.scene.elements import MaskGrid
 from sa3d.scene.scene import Scene
@@ -134,7 +135,7 @@ def _main_parts(cells: Tensor, light: Tensor) -> Tensor:
     sorted_light, order = light.sort(descending=True)
     before = sorted_light.cumsum(0) - sorted_light
     main = torch.zeros_like(light, dtype=torch.bool)
-    main[order] = before < _LIGHT * light.sum()
+    main[order] = before < _LIGHT * ordered_sum(light)
     main[main.clone()] = _large_parts(cells[main], light[main])
     return main
 
@@ -148,8 +149,8 @@ def _large_parts(cells: Tensor, light: Tensor) -> Tensor:
     pairs = KDTree(cells.cpu().numpy()).query_pairs(_BRIDGE, p=np.inf, output_type="ndarray")
     edges = coo_matrix((np.ones(len(pairs), dtype=bool), pairs.T), shape=(len(cells),) * 2)
     part = torch.from_numpy(connected_components(edges, directed=False)[1]).to(cells)
-    total = light.new_zeros(int(part.max()) + 1).index_add_(0, part, light)
-    return total[part] >= _MIN_PART * total.max()
+    sums = light.new_zeros(int(part.max()) + 1).index_add_(0, part, light)
+    return sums[part] >= _MIN_PART * sums.max()
 
 
 def centred_share(share: Tensor, threshold: float) -> Tensor:

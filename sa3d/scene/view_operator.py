@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,11 +74,13 @@ class ViewOperator:
         return ViewOperator(*(t.to(device) for t in tensors), num_elements=self.num_elements)
 
     @cached_property
-    def _matrix(self) -> Tensor:
+    def _matrix(self) -> Any:
         return _csr(self.crow, self.col, self.weight, (self.num_rays, len(self.keys)))
 
     @cached_property
-    def _transposed(self) -> Tensor:
+    def _transposed(self) -> Any:
+        if not isinstance(self._matrix, Tensor):
+            return self._matrix.T
         order = torch.argsort(self.col, stable=True)
         counts = torch.bincount(self.col, minlength=len(self.keys))
         row = torch.repeat_interleave(
@@ -163,22 +166,32 @@ class ViewOperator:
         )
 
 
-def _csr(crow: Tensor, col: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
+def _csr(crow: Tensor, col: Tensor, value: Tensor, shape: tuple[int, int]) -> Any:
+    """Return a sparse matrix: scipy's on the CPU, else torch's.
+
+    Torch's product on a CPU depends on the number of threads in the last digits, takes many times
+    as long when the cores are busy, and needs MKL. One thread of scipy's is as fast as one of its.
+    """
+    if value.device.type == "cpu":
+        from scipy.sparse import csr_array
+
+        return csr_array((value.numpy(), col.numpy(), crow.numpy()), shape=shape)
     with warnings.catch_warnings():  # torch warns once per process that its CSR layout is beta
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
         return torch.sparse_csr_tensor(crow, col, value, shape)
 
 
-def _product(matrix: Tensor, values: Tensor) -> Tensor:
+def _product(matrix: Any, values: Tensor) -> Tensor:
     """Multiply a sparse matrix with values [n] or [n, K], column by column.
 
-    On a CPU this is ten times as fast as torch's product with all columns at once: an element is in
-    few rays, and reading its K values costs more than reading the matrix again. The product is
-    fastest if each column is contiguous in memory, as in the result.
+    So a column's product does not depend on the other columns. The product is fastest if each
+    column is contiguous in memory, as in the result.
     """
-    if values.ndim == 1:
+    if values.ndim == 2:
+        return torch.stack([_product(matrix, c.contiguous()) for c in values.unbind(-1)]).T
+    if isinstance(matrix, Tensor):
         return matrix @ values
-    return torch.stack([matrix @ column.contiguous() for column in values.unbind(-1)]).T
+    return torch.from_numpy(matrix @ values.numpy())
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sa3d.base.errors import ObjectsFailedError, SA3DError
 from sa3d.base.mask_overlap import iou
+from sa3d.base.sums import ordered_sum
 from sa3d.geometry.view_schedule import camera_distances, farthest_views
 from sa3d.loop.config import LoopConfig
 from sa3d.loop.session import Session
@@ -193,8 +194,8 @@ def overlaps(lifted: Sequence[_Lifted]) -> Tensor:
             slot = slot[common]
             light = torch.minimum(one.light[common], other.light[slot])
             a, b = one.inside[common], other.inside[slot]
-            union = float(light[a | b].sum())
-            value = float(light[a & b].sum()) / union if union > 0 else 0.0
+            union = ordered_sum(light[a | b])
+            value = ordered_sum(light[a & b]) / union if union > 0 else 0.0
             result[i, j] = result[j, i] = value
     return result
 

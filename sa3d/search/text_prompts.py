@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sa3d.base.errors import SA3DError
 from sa3d.base.mask_overlap import iou
+from sa3d.base.sums import ordered_sum
 from sa3d.detectors.protocol import Detections, TextDetector, checked_words
 from sa3d.geometry.view_schedule import spread_views
 from sa3d.loop.config import LoopConfig
@@ -142,8 +143,8 @@ def judge(
             prior=config.prior,
             prior_weight=config.prior_weight,
         )
-        seen = (rendered.known * (rendered.probability > 0.5)).sum()
-        if float(seen) < MIN_SEEN * float(mine.sum()):
+        seen = ordered_sum(rendered.known * (rendered.probability > 0.5))
+        if seen < MIN_SEEN * ordered_sum(mine):
             continue
         shared = [agreement(_mask_to_rays(scene, other), rendered) for other in others]
         same += [other for other, value in zip(others, shared, strict=True) if value > SAME]

@@ -48,6 +48,7 @@ def analytic_scene(
     resolution: int = 40,
     softness: float = 0.0,
     density: float = 400.0,
+    num_samples: int = 96,
     prepare: bool = True,
 ) -> AnalyticScene:
     """Make a scene of analytic shapes; by default, a spiral of cameras looks at the origin.
@@ -63,6 +64,7 @@ def analytic_scene(
             side is for the outside.
         softness: of the field, see ``AnalyticField``.
         density: of the field, see ``AnalyticField``.
+        num_samples: of the field, along each ray.
         prepare: prepare the scene.
 
     Example:
@@ -70,7 +72,13 @@ def analytic_scene(
         >>> segmentation = voted_segmentation(made.scene, made.masks)
     """
     shapes = shapes or {"ball": BALL, "crate": CRATE, "table": TABLE}
-    field = AnalyticField(list(shapes.values()), Bounds(kind), softness=softness, density=density)
+    field = AnalyticField(
+        list(shapes.values()),
+        Bounds(kind),
+        softness=softness,
+        density=density,
+        num_samples=num_samples,
+    )
     cameras = cameras or [spiral_camera(i, num_views, size) for i in range(num_views)]
     views = [_photograph(field, camera, folder / "images") for camera in cameras]
     config = PrepareConfig(resolution=resolution, ray_side=max(size))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sa3d.base.sums import ordered_sum
 from sa3d.objects.inverse_rendering import Evidence
 from sa3d.objects.segmentation import ViewRecord
 from sa3d.scene.scene import Scene
@@ -91,8 +92,8 @@ def agreement(mask: Tensor, rendered: RenderedMask) -> float:
     mine, theirs = mask > 0.5, rendered.probability > 0.5
     if not (mine | theirs).any():
         return float(rendered.known.any())
-    shared = (rendered.known * (mine & theirs)).sum()
-    return float(shared / (rendered.known * (mine | theirs)).sum().clamp_min(1e-6))
+    shared = ordered_sum(rendered.known * (mine & theirs))
+    return shared / max(ordered_sum(rendered.known * (mine | theirs)), 1e-6)
 
 
 def at_photo_size(scene: Scene, view_index: int, values: Tensor) -> np.ndarray:

@@ -196,3 +196,25 @@ def test_arrays_that_would_be_read_outside_are_refused(
 def test_unproject() -> None:
     rays = Rays(torch.tensor([[1.0, 0, 0]]), torch.tensor([[0.0, 0.0, -1.0]]))
     assert unproject(rays, torch.tensor([2.5])).tolist() == [[1.0, 0.0, -2.5]]
+
+
+def test_products_are_the_same_with_any_number_of_threads() -> None:
+    random = torch.Generator().manual_seed(0)
+    rays, columns = 50_000, 25_000
+    counts = torch.arange(rays) * 16 // rays  # MKL treats empty and full parts differently
+    crow = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    col = torch.randint(0, columns, (int(crow[-1]),), generator=random)
+    weight = torch.rand(len(col), generator=random)
+    values = torch.rand(columns, 3, generator=random)
+    per_ray = torch.rand(rays, 3, generator=random)
+    before, products = torch.get_num_threads(), []
+    try:
+        for number in (1, 2, 3, 5):
+            torch.set_num_threads(number)
+            operator = ViewOperator(crow, col, weight, torch.arange(columns))
+            products.append((operator.render_local(values), operator.splat_local(per_ray)))
+    finally:
+        torch.set_num_threads(before)
+    for rendered, splatted in products[1:]:
+        assert torch.equal(rendered, products[0][0])
+        assert torch.equal(splatted, products[0][1])

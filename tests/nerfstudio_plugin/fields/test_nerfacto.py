@@ -110,6 +110,21 @@ def test_rendering_is_deterministic_and_leaves_no_graph():
     (first.weights * torch.ones((), requires_grad=True)).sum().backward()  # usable in autograd
 
 
+def test_rendering_is_the_same_with_any_number_of_threads():
+    field, rays = NerfactoRadianceField(build()), camera(40, 30).image_rays()
+    before, renders = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3, 7):
+            torch.set_num_threads(threads)
+            renders.append(field.render(rays))
+    finally:
+        torch.set_num_threads(before)
+    for other in renders[1:]:  # all that an operator is made of
+        for name in ("weights", "positions", "depth", "accumulation"):
+            assert torch.equal(getattr(other, name), getattr(renders[0], name)), name
+        torch.testing.assert_close(other.rgb, renders[0].rgb, atol=1e-6, rtol=0)  # sigmoids
+
+
 def test_no_rays_no_result():
     rendered = NerfactoRadianceField(build()).render(Rays(torch.zeros(0, 3), torch.zeros(0, 3)))
     assert rendered.positions.shape == (0, 12, 3)
