@@ -245,7 +245,8 @@ class OpenScene:
 
         Args:
             prompts: for any objects, with or without words.
-            detector, config: see ``find_words``.
+            detector: see ``find_words``.
+            config: see ``find_words``.
             progress: called with every event.
 
         Returns:
