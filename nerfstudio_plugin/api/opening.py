@@ -13,6 +13,7 @@ from nerfstudio_plugin.api.models import Models
 from nerfstudio_plugin.api.open_scene import OpenScene
 from nerfstudio_plugin.runs.devices import torch_device
 from nerfstudio_plugin.runs.known_runs import check_known, remember_run
+from nerfstudio_plugin.runs.run_folder import checkpoint_step, find_config
 from sa3d.base.errors import SA3DError
 from sa3d.base.typed_values import check_value
 from sa3d.detectors.loading import check_detector
@@ -35,6 +36,7 @@ class _Provenance(TypedDict, total=False):
     load_config: str
     data: str
     cache_dir: str | None
+    checkpoint: str
     settings: dict[str, Any]
 
 
@@ -47,6 +49,7 @@ def open(
     data: Path | str | None = None,
     cache_dir: Path | str | None = None,
     device: Device = "auto",
+    load_step: int | None = None,
     models: Models | None = None,
 ) -> OpenScene:
     """Open a trained Nerfstudio run to segment objects in it; evaluates nothing yet.
@@ -55,7 +58,8 @@ def open(
         >>> scene = sa3d.open("outputs/kitchen/nerfacto/RUN/config.yml", "unbounded")
 
     Args:
-        load_config: the run's ``config.yml``, or the folder that it lies in.
+        load_config: the run's ``config.yml``, or a folder that holds it: that of the run, or one
+            above, of which the newest run is taken.
         settings: a preset's name (``"unbounded"``), a ``.toml`` file, or the settings themselves.
         segmenter: used instead of the one in the settings: a name (``sa3d segmenters`` lists
             them), or any object with the methods of ``PromptableSegmenter``.
@@ -64,6 +68,7 @@ def open(
         data: the data set's photos and cameras, if they are not where the config says.
         cache_dir: where scene caches lie; ``sa3d_cache`` beside ``config.yml`` by default.
         device: where to compute; "auto" takes a GPU if there is one.
+        load_step: training step of the checkpoint; the latest whole one by default.
         models: segmenters and detectors that another scene has loaded, to share them.
 
     Raises:
@@ -86,6 +91,7 @@ def open(
         data=None if data is None else Path(data),
         cache_dir=None if cache_dir is None else Path(cache_dir),
         device=device,
+        step=load_step,
         models=models,
     )
 
@@ -140,8 +146,13 @@ def load(
             f"the segmentation in {folder} does not say which run it came from ({error}): segment "
             "again with sa3d segment"
         ) from error
+    load_config = find_config(load_config)
     if not named:
         check_known(load_config, folder)
+    made_with = notes.get("checkpoint", "")
+    step = checkpoint_step(made_with)
+    if step is not None and not any(load_config.parent.glob(f"*/{made_with}")):
+        step = None  # the latest one, if it is the same
     if cache_dir is None and _holds_scene(stored_cache, saved.segmentation.scene_key):
         cache_dir = stored_cache
     opened = _open_scene(
@@ -152,6 +163,7 @@ def load(
         data=data,
         cache_dir=Path(cache_dir) if cache_dir else None,
         device=device,
+        step=step,
         saved=saved,
         folder=folder,
     )
@@ -178,6 +190,7 @@ def _open_scene(
     data: Path | None,
     cache_dir: Path | None,
     device: Device,
+    step: int | None,
     models: Models | None = None,
     saved: SavedSegmentation | None = None,
     folder: Path | None = None,
@@ -186,9 +199,9 @@ def _open_scene(
     place = torch_device(device)
     from nerfstudio_plugin.runs.opening import open_run  # imports Nerfstudio
 
-    run = open_run(load_config, data=data, device=device)
-    remember_run(load_config)
-    cache_root = default_cache_root(load_config) if cache_dir is None else cache_dir
+    run = open_run(load_config, data=data, device=device, step=step)
+    remember_run(run.load_config)
+    cache_root = default_cache_root(run.load_config) if cache_dir is None else cache_dir
     scene = Scene(run.field, run.views, cache_root, settings.prepare, run.device)
     return OpenScene(
         run,

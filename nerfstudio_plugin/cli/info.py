@@ -111,7 +111,7 @@ def _trained_run(path: Path, data: Path | None) -> dict[str, Any]:
     opened = opening.open(path, data=data)
     run, scene = opened.run, opened.scene
     sizes = sorted({(view.camera.width, view.camera.height) for view in run.views})
-    manifests = sorted(opening.default_cache_root(path).glob("*/scene.json"))
+    manifests = sorted(opening.default_cache_root(run.load_config).glob("*/scene.json"))
     OUT.print(f"{run.config.method_name} run, {run.checkpoint_path.name}, data {run.data}")
     shown = ", ".join(f"{width} x {height}" for width, height in sizes[:3])
     OUT.print(f"{len(run.views)} photos of {shown} px; space: {scene.grid.bounds.kind}")

@@ -43,7 +43,9 @@ class RunOptions:
     """A trained run."""
 
     load_config: Path
-    """The run's config.yml, as written by ns-train, or the folder it lies in."""
+    """The run's config.yml, as written by ns-train, or a folder above it: the newest run there."""
+    load_step: int | None = None
+    """Training step of the checkpoint; the latest one by default."""
     data: Path | None = None
     """The scene's photos and cameras, if they are not where the config says."""
     cache_dir: Path | None = None
@@ -65,6 +67,7 @@ class RunOptions:
             data=self.data,
             cache_dir=self.cache_dir,
             device=self.device,
+            load_step=self.load_step,
         )
 
 

@@ -39,7 +39,7 @@ class View(SettingsOptions, RunOptions):
     """Click objects in the viewer and get them in 3D."""
 
     load_config: Path | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
-    """The run's config.yml, as written by ns-train, or the folder it lies in."""
+    """The run's config.yml, as written by ns-train, or a folder above it: the newest run there."""
     demo: Literal["room", "garden"] | None = None
     """Instead of a run: a scene that comes with the program, room or garden."""
     segmentation: Path | None = None
@@ -103,6 +103,7 @@ def _run(command: View) -> None:
         command.detector,
         ViewerConfig(websocket_host=command.host, websocket_port_default=command.port),
         token,
+        command.load_step,
     )
     url = f"http://{command.host}:{viewer.viser_server.get_port()}"
     if token:

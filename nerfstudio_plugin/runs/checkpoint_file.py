@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
-import re
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
@@ -12,13 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nerfstudio_plugin.runs.run_folder import checkpoint_step
 from sa3d.base.errors import SA3DError
 
-_FILE_NAME = re.compile(r"step-(\d+)\.ckpt")
+_LOG = logging.getLogger(__name__)
+_ARCHIVE = b"PK\x03\x04"
+"""First bytes of a zip archive."""
 
 
 def find_checkpoint(checkpoint_dir: Path, step: int | None = None) -> Path:
     """Return the checkpoint of a step, or the latest one.
+
+    ns-train may be writing the latest one at this moment. It keeps the one before until the file is
+    whole; that one is returned then, and a line of the log says so.
 
     Args:
         checkpoint_dir: the run's ``nerfstudio_models`` folder.
@@ -28,18 +34,41 @@ def find_checkpoint(checkpoint_dir: Path, step: int | None = None) -> Path:
         SA3DError: the folder holds no checkpoint, or none of that step.
     """
     files = checkpoint_dir.glob("*.ckpt") if checkpoint_dir.is_dir() else iter(())
-    by_step = {int(match[1]): file for file in files if (match := _FILE_NAME.fullmatch(file.name))}
+    by_step = {number: file for file in files if (number := checkpoint_step(file.name)) is not None}
     if not by_step:
         raise SA3DError(
             f"no checkpoint (step-*.ckpt) in {checkpoint_dir}; copy the whole run folder, or train "
             "until the first checkpoint is saved (--steps-per-save)"
         )
     if step is None:
-        return by_step[max(by_step)]
+        return _newest(by_step)
     if step not in by_step:
         steps = ", ".join(str(number) for number in sorted(by_step))
         raise SA3DError(f"no checkpoint of step {step} in {checkpoint_dir}; there are: {steps}")
     return by_step[step]
+
+
+def _newest(by_step: dict[int, Path]) -> Path:
+    """Return the newest checkpoint whose end is written; the newest one if none has an end."""
+    newest = by_step[max(by_step)]
+    for step in sorted(by_step, reverse=True):
+        if not _is_cut_short(by_step[step]):
+            if by_step[step] != newest:
+                _LOG.warning(
+                    "%s is cut short, or still being written; opening %s", newest, by_step[step]
+                )
+            return by_step[step]
+    return newest
+
+
+def _is_cut_short(checkpoint: Path) -> bool:
+    """Return whether a file is gone, empty, or an archive without the list that is its end."""
+    try:
+        with checkpoint.open("rb") as file:
+            start = file.read(len(_ARCHIVE))
+        return not start or (start == _ARCHIVE and not zipfile.is_zipfile(checkpoint))
+    except OSError:
+        return True
 
 
 def _harmless_globals() -> list[Any]:
@@ -61,10 +90,12 @@ def read_model_weights(checkpoint: Path) -> dict[str, Tensor]:
         SA3DError: the file cannot be read, is damaged, is not a Nerfstudio checkpoint, or holds a
             weight that is not a finite number.
     """
-    _check_archive(checkpoint)
+    is_archive = _check_archive(checkpoint)
     try:
         with torch.serialization.safe_globals(_harmless_globals()):
-            loaded = torch.load(str(checkpoint), map_location="cpu", weights_only=True, mmap=True)
+            loaded = torch.load(
+                str(checkpoint), map_location="cpu", weights_only=True, mmap=is_archive
+            )
     except pickle.UnpicklingError as error:
         raise SA3DError(
             f"{checkpoint} holds more than weights and was not opened, since it could run code "
@@ -78,9 +109,9 @@ def read_model_weights(checkpoint: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict):
         raise SA3DError(f"{checkpoint} is not a Nerfstudio checkpoint: it has no pipeline weights")
     weights = {
-        key.removeprefix("_model.").removeprefix("module."): value
+        inner.removeprefix("_model.").removeprefix("module."): value
         for key, value in state.items()
-        if isinstance(key, str) and key.startswith("_model.")
+        if isinstance(key, str) and (inner := key.removeprefix("module.")).startswith("_model.")
     }
     kept = {key: value for key, value in weights.items() if not key.startswith("lpips.")}
     for key, value in kept.items():
@@ -92,17 +123,18 @@ def read_model_weights(checkpoint: Path) -> dict[str, Tensor]:
     return kept
 
 
-def _check_archive(checkpoint: Path) -> None:
+def _check_archive(checkpoint: Path) -> bool:
     """Check the file against its own checksums: torch reads flipped bits without an error.
 
-    It takes 0.1 s for 100 MB. Files of torch before 1.6 are no archives and have no checksums.
+    It takes 0.1 s for 100 MB. Files of torch before 1.6 are no archives and have no checksums;
+    for them False is returned.
 
     Raises:
         SA3DError: the file is damaged, or compressed, which torch never writes.
     """
     try:
         if not zipfile.is_zipfile(checkpoint):
-            return
+            return _is_cut_short(checkpoint)  # torch then says so
         with zipfile.ZipFile(checkpoint) as archive:
             members = archive.infolist()
             if any(member.compress_type != zipfile.ZIP_STORED for member in members):
@@ -115,6 +147,7 @@ def _check_archive(checkpoint: Path) -> None:
                 raise _damaged(checkpoint, f"the checksum of {wrong[0]} is wrong")
     except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
         raise _damaged(checkpoint, str(error)) from error
+    return True
 
 
 def _is_whole(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:

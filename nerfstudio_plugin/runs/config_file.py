@@ -3,9 +3,9 @@
 ``config.yml`` names Python classes to build, and ``setup()`` of a config calls its ``_target``.
 Nerfstudio reads the file with YAML's unsafe loader, which calls any function that the file names.
 Here the file is data from a stranger. Only config classes, enums and paths are built, of Nerfstudio
-and of plugins that this Nerfstudio has loaded. A config has no field that its class lacks, and its
-``_target`` is of the same family as the class that the config class declares: a model stays a
-model.
+and of plugins that this Nerfstudio has loaded, and the settings of ``sa3d``. A config has no field
+that its class lacks, and its ``_target`` is of the same family as the class that the config class
+declares: a model stays a model.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any, get_origin
 
 import yaml
@@ -26,6 +26,7 @@ from nerfstudio.configs.base_config import PrintableConfig
 from nerfstudio.engine.trainer import TrainerConfig
 
 from sa3d.base.errors import SA3DError
+from sa3d.base.ranges import Checked
 
 _CONFIG_MODULES = (
     *("cameras", "configs", "data", "engine", "field_components", "fields", "models"),
@@ -76,6 +77,8 @@ def _module(name: str) -> Any:
         raise ImportError("not a module of config classes")
     if package == "nerfstudio" and rest.partition(".")[0] in _CONFIG_MODULES:
         return importlib.import_module(name)
+    if package == "sa3d" and name.endswith(".config"):  # a segmentation's, read to say so
+        return importlib.import_module(name)
     if name.startswith("torch.optim."):
         return importlib.import_module(name)
     if package != "nerfstudio" and _load_plugins(package) and name in sys.modules:
@@ -124,7 +127,8 @@ class _RunConfigLoader(yaml.UnsafeLoader):
         if named is operator.getitem and len(args) == 2 and isinstance(args[0], type):
             return args[0][args[1]]  # pyright: ignore[reportIndexIssue]
         if named is Path and all(isinstance(part, str) for part in args):
-            return Path(*args)
+            written = PureWindowsPath if "Windows" in suffix else PurePath
+            return Path(written(*args).as_posix())
         if _is_config_class(named):
             return named.__new__(named)
         if isinstance(named, type) and issubclass(named, Enum) and len(args) == 1:
@@ -162,7 +166,8 @@ class _RunConfigLoader(yaml.UnsafeLoader):
 
 
 def _is_config_class(kind: Any) -> bool:
-    return isinstance(kind, type) and is_dataclass(kind) and issubclass(kind, PrintableConfig)
+    kinds = (PrintableConfig, Checked)
+    return isinstance(kind, type) and is_dataclass(kind) and issubclass(kind, kinds)
 
 
 def _check_values(value: Any, place: str, seen: set[int]) -> None:

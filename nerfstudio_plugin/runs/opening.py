@@ -30,6 +30,7 @@ from nerfstudio_plugin.runs.checkpoint_file import (
 )
 from nerfstudio_plugin.runs.config_file import read_run_config
 from nerfstudio_plugin.runs.devices import torch_device
+from nerfstudio_plugin.runs.run_folder import find_config
 from nerfstudio_plugin.runs.views import RunData, locate_data, make_views, parse_data
 from sa3d.base.errors import SA3DError
 from sa3d.base.json_files import read_json
@@ -81,7 +82,7 @@ def open_run(
     """Open a trained nerfacto run.
 
     Args:
-        load_config: the run's ``config.yml``, or the folder it lies in.
+        load_config: the run's ``config.yml``, or a folder that holds it (see ``find_config``).
         data: folder of the photos and cameras, if it is not the one in the config.
         device: where the field is evaluated; "auto" takes a GPU if there is one.
         step: training step of the checkpoint; None takes the latest.
@@ -89,16 +90,15 @@ def open_run(
     Raises:
         SA3DError: a problem with the run that the user can solve.
     """
-    load_config = Path(load_config)
-    if load_config.is_dir():
-        load_config = load_config / "config.yml"
+    load_config = find_config(Path(load_config))
     config = read_run_config(load_config)
     _check_supported(config, load_config)
     checkpoint = find_checkpoint(load_config.parent / config.relative_model_dir, step)
+    weights = read_model_weights(checkpoint)  # at once: a training may remove the file
     data = locate_data(config, load_config, None if data is None else Path(data))
     parsed = parse_data(config, data)
     _check_frame(parsed.train, load_config, data)
-    model = _load_model(config, parsed, checkpoint, torch.device(torch_device(device)))
+    model = _load_model(config, parsed, checkpoint, weights, torch.device(torch_device(device)))
     behind = 255 if model.config.background_color == "white" else 0
     views = make_views(parsed, _pose_corrections(model), (behind, behind, behind))
     field = NerfactoRadianceField(model)
@@ -182,9 +182,12 @@ class _NoLpips(nn.Module):
 
 
 def _load_model(
-    config: TrainerConfig, parsed: RunData, checkpoint: Path, device: torch.device
+    config: TrainerConfig,
+    parsed: RunData,
+    checkpoint: Path,
+    weights: dict[str, Tensor],
+    device: torch.device,
 ) -> NerfactoModel:
-    weights = read_model_weights(checkpoint)
     model_config = config.pipeline.model
     assert isinstance(model_config, NerfactoModelConfig)
     model_config.implementation = implementation_of(weights)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import torch
 from nerfstudio.data.dataparsers.base_dataparser import DataParserConfig, DataparserOutputs
@@ -20,7 +21,12 @@ from sa3d.base.errors import SA3DError
 from sa3d.geometry.camera import Camera
 from sa3d.scene.views import View
 
+_LOG = logging.getLogger(__name__)
 _ANCESTORS = 7
+_TAIL = 3
+"""Last parts of an absolute path that are looked for beside a run that was moved."""
+_SMALLER = (2, 4, 8)
+"""Factors of the smaller photos that ``ns-process-data`` writes, ``images_2`` and so on."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,8 @@ def locate_data(config: TrainerConfig, load_config: Path, override: Path | None)
     """Return the folder of the run's photos: ``override``, or the path in the config.
 
     A relative path is tried from the working directory, then from the folders above ``config.yml``.
+    Of an absolute path that is not there, the last parts are: a run copied from another computer
+    names the folders of that one. A line of the log says what was found so.
 
     Raises:
         SA3DError: there is no such folder; the message lists the places that were tried.
@@ -47,14 +55,32 @@ def locate_data(config: TrainerConfig, load_config: Path, override: Path | None)
     named = Path(config.pipeline.datamanager.data or _parser_config(config).data)
     if named == Path():
         raise SA3DError(f"{load_config} does not name its photos; give 'data'")
-    places = [named]
-    if not named.is_absolute():
-        places += [folder / named for folder in load_config.resolve().parents[:_ANCESTORS]]
+    above = load_config.resolve().parents[:_ANCESTORS]
+    absolute = named.is_absolute() or PureWindowsPath(str(named)).is_absolute()
+    places = [named] if absolute else [named, *(folder / named for folder in above)]
     for place in places:
         if place.exists():
             return place
     looked = ", ".join(str(place) for place in places)
+    if absolute:
+        parts = named.parts[1:][-_TAIL:]
+        tails = [Path(*parts[start:]) for start in range(len(parts))]
+        for place in (folder / tail for tail in tails for folder in above):
+            if _is_data(place):
+                _LOG.warning(
+                    "%s is not on this computer; the photos are read from %s", named, place
+                )
+                return place
+        if tails:
+            looked += f", and for {tails[0]} in the {len(above)} folders above {load_config}"
     raise SA3DError(f"the run's photos ({named}) were not found; give 'data'. Looked at: {looked}")
+
+
+def _is_data(place: Path) -> bool:
+    """Return whether a place has cameras, or photos: a run's own folder may have the same name."""
+    if place.is_file():
+        return place.suffix == ".json"
+    return any((place / name).exists() for name in ("transforms.json", "images", "colmap"))
 
 
 def _parser_config(config: TrainerConfig) -> DataParserConfig:
@@ -70,34 +96,41 @@ def _parser_config(config: TrainerConfig) -> DataParserConfig:
 
 
 def parse_data(config: TrainerConfig, data: Path) -> RunData:
-    """Run the run's own dataparser, with photos at full size where those files exist.
+    """Run the run's own dataparser, with photos at the largest size that the data has.
 
     Raises:
         SA3DError: the dataparser rejects the data, or photos are missing.
     """
-    found = _parse(config, data, full_size=True)
-    if missing := _missing_photos(found):
-        if getattr(_parser_config(config), "downscale_factor", None):
-            found = _parse(config, data, full_size=False)
-        if still := _missing_photos(found):
-            raise SA3DError(
-                f"{len(still)} photos of the run are missing, the first is {missing[0]}; restore "
-                "them or give 'data'"
-            )
-    return found
+    found = _parse(config, data, factor=1)
+    missing = _missing_photos(found)
+    if not missing:
+        return found
+    chosen = getattr(_parser_config(config), "downscale_factor", None)
+    factors = [chosen] if chosen else []
+    folder = missing[0].parent
+    factors += [one for one in _SMALLER if folder.with_name(f"{folder.name}_{one}").is_dir()]
+    for factor in factors:
+        smaller = _parse(config, data, factor=factor)
+        absent = _missing_photos(smaller)
+        if not absent:
+            return smaller
+        missing = min(missing, absent, key=len)
+    raise SA3DError(
+        f"{len(missing)} photos of the run are missing, the first is {missing[0]}; restore them or "
+        "give 'data'"
+    )
 
 
-def _parse(config: TrainerConfig, data: Path, *, full_size: bool) -> RunData:
+def _parse(config: TrainerConfig, data: Path, *, factor: int) -> RunData:
     parser_config = deepcopy(_parser_config(config))
     parser_config.data = data
     if hasattr(parser_config, "load_3D_points"):
         parser_config.load_3D_points = False  # pyright: ignore[reportAttributeAccessIssue]
     try:
         parser = parser_config.setup()
-        if full_size:
-            for name in ("downscale_factor", "_downscale_factor"):
-                if hasattr(parser, name):
-                    setattr(parser, name, 1)
+        for name in ("downscale_factor", "_downscale_factor"):
+            if hasattr(parser, name):
+                setattr(parser, name, factor)
         train = parser.get_dataparser_outputs(split="train")
         if not torch.isfinite(train.cameras.camera_to_worlds).all():
             raise ValueError("a pose is not finite")

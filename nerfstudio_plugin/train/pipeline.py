@@ -62,6 +62,8 @@ class SA3DPipelineConfig(PromptOptions, VanillaPipelineConfig):
     )
     base_config: Path | None = None
     """config.yml of the trained run to segment in. Required."""
+    base_step: int | None = None
+    """Training step of the base run's checkpoint; the latest one by default."""
     cache_dir: Path | None = None
     """Folder of scene caches; sa3d_cache beside the base run's config.yml by default."""
     segmenter: str = AUTO
@@ -114,6 +116,7 @@ class SA3DPipeline(VanillaPipeline):
             data=config.datamanager.data,
             cache_dir=config.cache_dir,
             device=torch_device,
+            load_step=config.base_step,
         )
         run = self.opened.run
         if test_mode == "val":

@@ -30,6 +30,7 @@ def serve(
     detector: str,
     viewer: ViewerConfig,
     token: str = "",
+    load_step: int | None = None,
 ) -> Viewer:
     """Open a run, and start the viewer in threads of its own.
 
@@ -43,6 +44,7 @@ def serve(
         detector: name of the detector for objects named in words.
         viewer: address, port and image quality.
         token: needed to open the page, if it is not empty.
+        load_step: training step of the checkpoint; None: the latest.
 
     Raises:
         SA3DError: the run has a problem that the user can solve.
@@ -51,6 +53,7 @@ def serve(
     config = SA3DPipelineConfig(
         datamanager=SA3DDataManagerConfig(data=data),
         base_config=load_config,
+        base_step=load_step,
         cache_dir=cache_dir,
         segmenter=settings.segmenter,
         prepare=settings.prepare,

@@ -31,7 +31,6 @@ def refused(tmp_path, monkeypatch):
         assert not ran
         return str(caught.value)
 
-    read.folder = tmp_path
     return read
 
 
@@ -46,6 +45,14 @@ def test_every_registered_method_is_read(method, tmp_path):
     assert read_run_config(path).method_name == method_configs[method].method_name
 
 
+def test_a_segmentation_by_ns_train_is_read_to_say_that_it_is_one(tmp_path):
+    from nerfstudio_plugin.train.config import sa3d_method
+
+    path = tmp_path / "config.yml"
+    path.write_text(yaml.dump(sa3d_method.config))
+    assert read_run_config(path).method_name == "sa3d"
+
+
 @pytest.mark.parametrize("name", sorted(dataparsers))
 def test_every_dataparser_is_read(name, tmp_path):
     path = tmp_path / "config.yml"
@@ -57,7 +64,7 @@ def test_every_dataparser_is_read(name, tmp_path):
     end = next(i for i, line in enumerate(rest[1:], 1) if not line.startswith("      "))
     indented = "".join(f"    {line}\n" for line in parser.splitlines())
     path.write_text(before + indented + "".join(rest[end:]))
-    found = read_run_config(path).pipeline.datamanager.dataparser
+    found = vars(read_run_config(path).pipeline.datamanager)["dataparser"]
     assert type(found) is type(dataparsers[name])
 
 
@@ -73,6 +80,8 @@ def test_every_dataparser_is_read(name, tmp_path):
         "nerfstudio.engine.trainer.os",
         "nerfstudio_plugin.cli.__main__.main",
         "torch.optim.adam.Adam",
+        "sa3d.loop.config.LoopConfig",
+        "sa3d.base.json_files.read_json",
         "pathlib.Path",
     ],
 )

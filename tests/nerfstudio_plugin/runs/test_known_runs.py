@@ -1,9 +1,11 @@
 """A folder from a stranger may not choose the run that is opened."""
 
 import json
+import sys
 
 import pytest
 
+import sa3d
 from nerfstudio_plugin.cli import terminal
 from nerfstudio_plugin.runs.known_runs import UnknownRunError, check_known, remember_run
 
@@ -99,3 +101,53 @@ def test_a_cache_folder_that_a_stranger_chose_is_not_written(command_line, ball,
     run = ("--load-config", content["provenance"]["load_config"])
     command_line.succeeds("export", "masks", "--segmentation", ball, "--output", "masks", *run)
     assert not (tmp_path / "chosen").exists()
+
+
+def edit_provenance(folder, **changes):
+    manifest = folder / "segmentation.json"
+    content = json.loads(manifest.read_text())
+    content["provenance"].update(changes)
+    content.pop("checksum", None)
+    manifest.write_text(json.dumps(content))
+
+
+def test_a_folder_of_runs_named_by_a_stranger_is_not_searched_for_one_to_open(
+    command_line, ball, tmp_path
+):
+    hidden = tmp_path / "theirs/nerfacto/run/config.yml"
+    hidden.parent.mkdir(parents=True)
+    hidden.write_text("another run")
+    edit_provenance(ball, load_config=str(tmp_path / "theirs"))
+    line = command_line.refuses("export", "masks", "--segmentation", ball, "--output", "masks")
+    assert str(hidden) in line
+    assert "was not opened on this computer before" in line
+
+
+def test_a_segmentation_opens_the_checkpoint_it_was_made_with(command_line, ball, monkeypatch):
+    steps = []
+
+    def open_run(load_config, *, data=None, device="auto", step=None):
+        steps.append(step)
+        return command_line.open_run(load_config, data=data, device=device)
+
+    monkeypatch.setattr(sys.modules["nerfstudio_plugin.runs.opening"], "open_run", open_run)
+    config = command_line.folder / "config.yml"
+    run = sa3d.load(ball, load_config=config).run
+    folder = run.load_config.parent / "nerfstudio_models"
+    folder.mkdir()
+    (folder / run.checkpoint_path.name).write_bytes(b"weights")
+    sa3d.load(ball, load_config=config)
+    assert steps == [None, 2], "a checkpoint that is gone leaves the latest one"
+
+
+def test_the_step_of_the_command_line(command_line, monkeypatch):
+    steps = []
+
+    def open_run(load_config, *, data=None, device="auto", step=None):
+        steps.append(step)
+        return command_line.open_run(load_config, data=data, device=device)
+
+    monkeypatch.setattr(sys.modules["nerfstudio_plugin.runs.opening"], "open_run", open_run)
+    (command_line.folder / "config.yml").write_text("a run")
+    command_line.succeeds("prepare", "--load-config", command_line.folder, "--load-step", "4")
+    assert steps == [4]

@@ -4,10 +4,12 @@ import re
 import shutil
 import socket
 import zipfile
+from pathlib import PurePosixPath, PureWindowsPath
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from nerfstudio.configs.method_configs import method_configs
 from PIL import Image
 
@@ -430,6 +432,102 @@ def test_a_dataparser_that_unpickles_is_refused(tiny_run):
     from nerfstudio_plugin.runs.config_file import read_run_config
 
     config = read_run_config(tiny_run)
-    config.pipeline.datamanager.dataparser = MinimalDataParserConfig()
+    vars(config.pipeline.datamanager)["dataparser"] = MinimalDataParserConfig()
     tiny_run.write_text(yaml.dump(config))
     assert "can run code" in refusal(tiny_run)
+
+
+# Runs as they are found.
+
+
+def test_a_folder_above_the_run_opens_it(tiny_run, tmp_path):
+    assert open_run(tmp_path / "outputs", device="cpu").load_config == tiny_run
+
+
+def name_data(config, data):
+    """Let the run name its data as an absolute path of another computer."""
+    content = yaml.load(config.read_text(), Loader=yaml.UnsafeLoader)
+    content.data = content.pipeline.datamanager.data = data
+    vars(content.pipeline.datamanager)["dataparser"].data = data
+    config.write_text(yaml.dump(content).replace("PosixPath", type(data).__name__.lstrip("Pure")))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [PurePosixPath("/home/ann/nerf/data"), PureWindowsPath(r"C:\Users\ann\nerf\data")],
+)
+def test_a_run_from_another_computer_finds_its_photos(tiny_run, tmp_path, data, caplog):
+    name_data(tiny_run, data)
+    (tiny_run.parents[1] / "data").mkdir()  # has the name, and no photos
+    assert open_run(tiny_run, device="cpu").data == tmp_path / "data"
+    assert str(tmp_path / "data") in caplog.text
+    shutil.move(tmp_path / "data", tmp_path / "photos")
+    assert "'data'" in refusal(tiny_run)
+
+
+def test_separators_of_windows(tiny_run, tmp_path):
+    (tmp_path / "inner").mkdir()
+    shutil.move(tmp_path / "data", tmp_path / "inner")
+    text = tiny_run.read_text()
+    path = "!!python/object/apply:pathlib.WindowsPath\n{0}- inner\\data"
+    written, count = re.subn(
+        r"!!python/object/apply:pathlib\.PosixPath\n( *)- data\b",
+        lambda found: path.format(found[1]),
+        text,
+    )
+    assert count
+    tiny_run.write_text(written)
+    assert open_run(tiny_run, device="cpu").data == tmp_path / "inner/data"
+
+
+def test_data_named_by_its_transforms_file(tiny_run, tmp_path):
+    run = open_run(tiny_run, data=tmp_path / "data/transforms.json", device="cpu")
+    assert len(run.views) == 8
+
+
+def test_photos_that_are_there_in_another_size_only(tiny_run, tmp_path):
+    shrink(tmp_path / "data/images", 4)
+    shutil.rmtree(tmp_path / "data/images")
+    assert {view.image_path.parent.name for view in open_run(tiny_run, device="cpu").views} == {
+        "images_4"
+    }
+    (tmp_path / "data/images_4/frame_003.png").unlink()
+    assert refusal(tiny_run).startswith("1 photos")
+
+
+def test_a_checkpoint_being_written_leaves_the_one_before(tiny_run, caplog):
+    whole = checkpoint_of(tiny_run)
+    content = whole.read_bytes()
+    for written in (b"", content[: len(content) // 2]):
+        newer = whole.with_name("step-000009999.ckpt")
+        newer.write_bytes(written)
+        caplog.clear()
+        assert open_run(tiny_run, device="cpu").checkpoint_path == whole
+        assert str(newer) in caplog.text
+        assert "damaged or cut short" in refusal(tiny_run, step=9999)
+
+
+def test_prefixes_of_distributed_training_around_the_pipeline(tiny_run):
+    def wrap(content):
+        content["pipeline"] = {f"module.{key}": value for key, value in content["pipeline"].items()}
+
+    edit_checkpoint(tiny_run, wrap)
+    assert open_run(tiny_run, device="cpu").views
+
+
+def test_weights_alone_are_a_checkpoint(tiny_run):
+    def strip(content):
+        for key in list(content):
+            if key != "pipeline":
+                del content[key]
+
+    edit_checkpoint(tiny_run, strip)
+    assert open_run(tiny_run, device="cpu").views
+
+
+def test_a_checkpoint_in_the_format_before_archives(tiny_run):
+    path = checkpoint_of(tiny_run)
+    content = torch.load(path, weights_only=False)
+    path.unlink()
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    assert open_run(tiny_run, device="cpu").views
