@@ -23,6 +23,7 @@ from sa3d.scene.views import View
 
 _LOG = logging.getLogger(__name__)
 _ANCESTORS = 7
+"""Folders above ``config.yml`` that are searched for the data."""
 _TAIL = 3
 """Last parts of an absolute path that are looked for beside a run that was moved."""
 _SMALLER = (2, 4, 8)
