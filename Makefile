@@ -5,14 +5,19 @@ BIN := $(VENV)/bin
 DEMO_OUTPUT ?= outputs/demo
 # Test files run side by side, each on one thread: threads of several busy processes hinder each other.
 JOBS ?= 2
+FUZZ_SECONDS ?= 3600
 
-.PHONY: demo test check lint docs bench clean
+.PHONY: demo test fuzz check lint docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/sa3d demo --output $(DEMO_OUTPUT) --overwrite
 
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+# Hostile files, names and kills for an hour, with another seed every time; CI runs a minute of it.
+fuzz: $(VENV)/.installed
+	OMP_NUM_THREADS=1 SA3D_FUZZ_SECONDS=$(FUZZ_SECONDS) SA3D_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/nerfstudio_plugin/fuzz
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

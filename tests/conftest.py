@@ -10,6 +10,7 @@ import tempfile
 
 import libusb_package
 import pytest
+from fuzz_tally import PROPERTY, table
 
 from sa3d.objects.segmentation import Segmentation
 from sa3d.testing.analytic_scene import AnalyticScene, analytic_scene, voted_segmentation
@@ -30,6 +31,15 @@ ctypes.CDLL(os.environ["LD_PRELOAD"])
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--pictures DIR``: keep the pictures that tests take of pages."""
     parser.addoption("--pictures", help="folder for pictures of pages")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what became of the fuzz suite's trials."""
+    reports = [r for kind in ("passed", "failed") for r in terminalreporter.getreports(kind)]
+    counts = [value for r in reports for key, value in r.user_properties if key == PROPERTY]
+    if counts:
+        terminalreporter.section("fuzz: outcomes by class")
+        terminalreporter.write_line("\n".join(table(counts)))
 
 
 @pytest.fixture(scope="session")
