@@ -408,18 +408,27 @@ class OpenScene:
         self.prepare()
         self.session.resume(segmentation)
 
-    def with_objects(self, segmentation: Segmentation) -> OpenScene:
+    def with_objects(
+        self, segmentation: Segmentation, settings: Settings | None = None
+    ) -> OpenScene:
         """Return this scene with the objects of another segmentation of it, and only those.
 
+        Args:
+            segmentation: of this scene.
+            settings: those that the segmentation was made with; this scene's by default. The
+                segmenter that they name is loaded if it is another one.
+
         Raises:
-            SA3DError: the segmentation belongs to another scene.
+            SA3DError: the segmentation belongs to another scene, or its segmenter cannot be loaded.
         """
+        settings = settings or self.settings
+        same = settings.segmenter == self.settings.segmenter
         opened = OpenScene(
             self.run,
             self.scene,
-            self.settings,
+            settings,
             self.device,
-            segmenter=self.segmenter,
+            segmenter=self.segmenter if same else None,
             detector=self.detector,
             cache_dir=self.cache_dir,
             models=self.models,

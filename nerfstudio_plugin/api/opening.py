@@ -140,7 +140,7 @@ def load(
         load_config = Path(load_config or notes["load_config"])
         data = Path(data or notes["data"])
         stored_cache = notes["cache_dir"]
-        settings = settings_from_dict(notes["settings"], str(folder))
+        settings = saved_settings(saved, folder)
     except (LookupError, ValueError) as error:
         raise SA3DError(
             f"the segmentation in {folder} does not say which run it came from ({error}): segment "
@@ -174,6 +174,21 @@ def load(
         )
     saved.segmentation.check_fits(opened.scene)
     return opened
+
+
+def saved_settings(saved: SavedSegmentation, folder: Path) -> Settings:
+    """Return the settings that a segmentation was made with.
+
+    Raises:
+        SA3DError: it does not say which, or a value is wrong.
+    """
+    try:
+        return settings_from_dict(saved.provenance["settings"], str(folder))
+    except (LookupError, TypeError, AttributeError) as error:
+        raise SA3DError(
+            f"the segmentation in {folder} does not say with which settings it was made: segment "
+            "again with sa3d segment"
+        ) from error
 
 
 def _holds_scene(cache_dir: object, scene_key: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, TypedDict
 
+from nerfstudio_plugin.api.opening import saved_settings
 from nerfstudio_plugin.display.settings import Mode
 from nerfstudio_plugin.exports import new_export
 from nerfstudio_plugin.saved.folder_lock import locked
@@ -146,7 +147,8 @@ class Files:
         with locked(folder):
             saved = load_segmentation(folder, studio.scene.device)
             self._known[folder.resolve()] = manifest_digest(folder)
-        opened = studio.opened.with_objects(saved.segmentation)
+        settings = saved_settings(saved, folder)  # corrections and votes go on as they began
+        opened = studio.opened.with_objects(saved.segmentation, settings)
         notes = _notes(saved, folder)
         empty = {name: checked_color(rgb) for name, rgb in notes.get("empty", {}).items()}
         names = [*saved.segmentation.objects, *empty]

@@ -129,6 +129,7 @@ class SegmentPanel(ViewerElement[Any]):
         super().__init__("Segment")
         self._open_backend, self._show, self._control = open_backend, show, control
         self._stale = threading.Event()
+        self._failures: set[str] = set()
         self.studio: Studio | None = None
 
     def _create_gui_handle(self, viser_server: viser.ViserServer) -> None:
@@ -176,10 +177,20 @@ class SegmentPanel(ViewerElement[Any]):
         while True:
             self._stale.wait()
             self._stale.clear()
-            state = self.studio.state
-            for widgets in self._widgets:
-                widgets.refresh(state)
+            self._refresh(self.studio)
             time.sleep(0.05)
+
+    def _refresh(self, studio: Studio) -> None:
+        """Show the newest state in all widgets; what fails is reported once, and tried again."""
+        state = studio.state
+        for widgets in self._widgets:
+            try:
+                widgets.refresh(state)
+            except Exception as error:  # the next state may be shown again
+                notice = error_notice(error)
+                if notice.text not in self._failures:
+                    self._failures.add(notice.text)
+                    studio.notify(notice)
 
     def _show_objects(self, shown: ShownObjects | None, display: Display) -> None:
         """Show objects, and render the scene again in all browsers."""

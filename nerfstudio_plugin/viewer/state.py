@@ -85,6 +85,7 @@ class StudioState:
         only_selected: whether just the selected object is shown.
         saved: whether the folder holds the session as it is now.
         command: the command line equal to the last export.
+        handled: number of the user's commands that were carried out, or failed.
     """
 
     draft: Draft
@@ -105,6 +106,7 @@ class StudioState:
     only_selected: bool = False
     saved: bool = True
     command: str = ""
+    handled: int = 0
 
     def shown_display(self) -> Display:
         """Return the display settings with the names of the objects to show."""

@@ -97,6 +97,7 @@ class Studio:
         self._attempted: Action | None = None
         self._segment_submitted = False
         self._visited, self._to_visit = 0, 1
+        self._submitted, self._show_lock = 0, threading.Lock()
         self.state = StudioState(self._draft, self._colors(), folder)
 
     @property
@@ -119,9 +120,15 @@ class Studio:
         def guarded() -> None:
             self._set(activity=activity or self.state.activity)
             self._attempt(job)
-            self._set(activity="", progress=0.0)
+            self._set(activity="", progress=0.0, handled=self.state.handled + 1)
 
+        with self._lock:
+            self._submitted += 1
         self.worker.submit(guarded)
+
+    def is_behind(self, state: StudioState) -> bool:
+        """Return whether the user has given commands that are not in a state yet."""
+        return state.handled < self._submitted
 
     # Marks ---------------------------------------------------------------------------------------
 
@@ -360,7 +367,7 @@ class Studio:
     def set_display(self, display: Display, only_selected: bool) -> None:
         """Change how objects are shown, at once, in the caller's thread."""
         self._set(display=display, only_selected=only_selected)
-        self._listeners.show(self._shown, self.state.shown_display())
+        self._show()
 
     def prepare(self) -> None:
         """Prepare the scene; nothing can be marked before."""
@@ -459,7 +466,12 @@ class Studio:
             if result.objects and self.scene.is_prepared()
             else None
         )
-        self._listeners.show(self._shown, self.state.shown_display())
+        self._show()
+
+    def _show(self) -> None:
+        """Show the objects as they are now; of several threads, the last one shows the newest."""
+        with self._show_lock:
+            self._listeners.show(self._shown, self.state.shown_display())
 
     # Marks and prompts ---------------------------------------------------------------------------
 

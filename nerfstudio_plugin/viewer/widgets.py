@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import viser
 
@@ -11,7 +12,7 @@ from nerfstudio_plugin.display.settings import MODES, Display
 from nerfstudio_plugin.viewer.files import SUFFIXES, Files
 from nerfstudio_plugin.viewer.markdown import code_block, escape
 from nerfstudio_plugin.viewer.marks import Tool, mark_description
-from nerfstudio_plugin.viewer.state import StudioState
+from nerfstudio_plugin.viewer.state import Notice, StudioState
 from nerfstudio_plugin.viewer.studio import Studio
 from nerfstudio_plugin.viewer.thumbnails import Preview
 from nerfstudio_plugin.viewer.viser_scene import (
@@ -23,6 +24,7 @@ from nerfstudio_plugin.viewer.viser_scene import (
     send_file,
 )
 from sa3d.geometry.camera import Camera
+from sa3d.objects.colors import Color
 
 TOOLS: dict[str, Tool] = {
     "turns the view": "look",
@@ -41,6 +43,32 @@ _HINTS: dict[Tool, str] = {
 _BEST = "best"
 _CANDIDATES: tuple[str, ...] = (_BEST, "1", "2", "3")
 _NO_OBJECT = "–"
+
+
+_Value = TypeVar("_Value")
+
+
+class _Input(Generic[_Value]):
+    """A widget whose value both the user and the studio set.
+
+    Viser calls a widget's callbacks for both, in threads of its own, and late.
+    """
+
+    def __init__(self, handle: Any, studio: Studio) -> None:
+        self._handle, self._studio = handle, studio
+        self._shown: tuple[_Value, int] | None = None
+
+    def on_input(self, act: Callable[[], None]) -> None:
+        """Call a function when a user sets the value, and not when the studio does."""
+        self._handle.on_update(lambda event: act() if event.client is not None else None)
+
+    def show(self, value: _Value, state: StudioState) -> None:
+        """Write the studio's value, but not over a user's input that is not carried out yet."""
+        if self._studio.is_behind(state) or self._shown == (value, state.handled):
+            return
+        self._shown = (value, state.handled)
+        if self._handle.value != value:
+            self._handle.value = value
 
 
 class StatusWidgets:
@@ -126,12 +154,15 @@ class MarkWidgets:
 
     def _connect(self) -> None:
         studio = self._studio
-        self._object.on_update(lambda _: self._on_object())
-        self._color.on_update(lambda _: self._on_color())
+        self._object_input: _Input[str] = _Input(self._object, studio)
+        self._color_input: _Input[Color] = _Input(self._color, studio)
+        self._candidate_input: _Input[str] = _Input(self._candidates, studio)
+        self._object_input.on_input(lambda: studio.select(self._object.value))
+        self._color_input.on_input(self._on_color)
         self._new.on_click(lambda _: self._on_new_object())
-        self._pointer.on_update(lambda _: self._use_tool(TOOLS[self._pointer.value]))
+        _Input(self._pointer, studio).on_input(lambda: self._use_tool(TOOLS[self._pointer.value]))
         self._find.on_click(lambda _: studio.find_words(self._words.value))
-        self._candidates.on_update(lambda _: self._on_candidate())
+        self._candidate_input.on_input(self._on_candidate)
         self._segment.on_click(lambda _: self._on_segment())
         self._clear.on_click(lambda _: studio.clear_marks())
         self._delete_prompt.on_click(lambda _: self._on_delete_prompt())
@@ -157,11 +188,8 @@ class MarkWidgets:
 
     def _on_segment(self) -> None:
         self._pointer.value = next(iter(TOOLS))  # the pointer turns the view again
+        self._use_tool("look")
         self._studio.segment()
-
-    def _on_object(self) -> None:
-        if self._object.value != self._studio.state.draft.selected:
-            self._studio.select(self._object.value)
 
     def _on_color(self) -> None:
         self._studio.set_color(self._studio.state.draft.selected, self._color.value)
@@ -173,14 +201,18 @@ class MarkWidgets:
 
     def _on_candidate(self) -> None:
         chosen = self._candidates.value
-        candidate = None if chosen == _BEST else int(chosen) - 1
-        if candidate != self._studio.state.draft.candidate:
-            self._studio.choose_candidate(candidate)
+        self._studio.choose_candidate(None if chosen == _BEST else int(chosen) - 1)
 
     def _on_delete_prompt(self) -> None:
         """Delete the chosen entry: prompts come first in the list, then marks."""
-        state = self._studio.state
-        position = list(self._prompts.options).index(self._prompts.value)
+        state, chosen = self._studio.state, self._prompts.value
+        entries = self._entries(state)
+        if self._studio.is_behind(state) or chosen not in entries:
+            self._studio.notify(
+                Notice("error", "That did not work", "The prompts have changed: choose again.")
+            )
+            return
+        position = entries.index(chosen)
         prompts = len(state.prompts.get(state.draft.selected, ()))
         if position < prompts:
             self._studio.remove_prompt(state.draft.selected, position)
@@ -193,8 +225,7 @@ class MarkWidgets:
         names = list(state.colors)
         if list(self._object.options) != names:
             self._object.options = names
-        if self._object.value != draft.selected:
-            self._object.value = draft.selected
+        self._object_input.show(draft.selected, state)
         self._words.visible = self._find.visible = self._studio.can_find_words
         self._segment.disabled = not (state.ready and draft.marks)
         self._clear.visible = bool(draft.marks)
@@ -204,15 +235,18 @@ class MarkWidgets:
         history = [f"undo: {state.undo}"] if state.undo else []
         history += [f"redo: {state.redo}"] if state.redo else []
         self._history.content = escape(" · ".join(history))
-        if self._color.value != state.colors[draft.selected]:
-            self._color.value = state.colors[draft.selected]
+        self._color_input.show(state.colors[draft.selected], state)
         self._refresh_preview(state)
 
-    def _refresh_prompts(self, state: StudioState) -> None:
+    def _entries(self, state: StudioState) -> list[str]:
+        """Return the selected object's prompts and marks, as they are listed."""
         views = self._studio.scene.views
         entries = [*state.prompts.get(state.draft.selected, ())]
         entries += [f"{mark_description(mark, views)} (new)" for mark in state.draft.marks]
-        options = [f"{number}. {entry}" for number, entry in enumerate(entries, start=1)]
+        return [f"{number}. {entry}" for number, entry in enumerate(entries, start=1)]
+
+    def _refresh_prompts(self, state: StudioState) -> None:
+        options = self._entries(state)
         self._prompts.visible = self._delete_prompt.visible = bool(options)
         if options and list(self._prompts.options) != options:
             self._prompts.options = options
@@ -224,8 +258,7 @@ class MarkWidgets:
         eyes = [views[mark.view].camera.position.numpy() for mark in draft.marks]
         self._markers.show(draft.marks, eyes)
         chosen = _BEST if draft.candidate is None else str(draft.candidate + 1)
-        if self._candidates.value != chosen:
-            self._candidates.value = chosen
+        self._candidate_input.show(chosen, state)
         if preview is self._shown_preview:
             return
         self._shown_preview = preview
@@ -295,8 +328,11 @@ class DisplayWidgets:
                 0.5,
                 hint="share of the votes that makes it object",
             )
-        for widget in (self._mode, self._only_selected, self._threshold):
-            widget.on_update(lambda _: self._apply())
+        self._inputs: tuple[_Input[Any], ...] = tuple(
+            _Input(widget, studio) for widget in (self._mode, self._threshold, self._only_selected)
+        )
+        for one in self._inputs:
+            one.on_input(self._apply)
 
     def _apply(self) -> None:
         display = Display(mode=self._mode.value, threshold=self._threshold.value)
@@ -304,12 +340,9 @@ class DisplayWidgets:
 
     def refresh(self, state: StudioState) -> None:
         """Show a state."""
-        if self._mode.value != state.display.mode:
-            self._mode.value = state.display.mode
-        if self._threshold.value != state.display.threshold:
-            self._threshold.value = state.display.threshold
-        if self._only_selected.value != state.only_selected:
-            self._only_selected.value = state.only_selected
+        values = (state.display.mode, state.display.threshold, state.only_selected)
+        for one, value in zip(self._inputs, values, strict=True):
+            one.show(value, state)
 
 
 class PhotoWidgets:

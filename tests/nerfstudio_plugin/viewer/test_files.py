@@ -279,3 +279,43 @@ def test_the_sessions_own_folder_may_lie_elsewhere(panel, tmp_path, ball):
     files.save(outside)
     assert panel.driver.work()[0].title == "Saved"
     assert (outside / "segmentation.json").is_file()
+
+
+def test_what_is_opened_goes_on_with_the_settings_it_was_made_with(
+    command_line, photographed, tmp_path
+):
+    loop = ("--loop.reach", "0.3", "--loop.convergence.max-rounds", "1", "--loop.prior", "0.35")
+    command_line.succeeds(*command_line.segment_ball("kept", *loop))
+    made = _settings(Path("kept"))
+    opened = sa3d.open("config.yml", settings_from_dict({"prepare": {"resolution": 40}}, "a test"))
+    assert opened.settings.loop != made.loop
+    driver = StudioDriver(opened.scene, oracle_of(photographed), Path("viewer"), run=opened.run)
+    panel = Panel(driver, Files(driver.studio, Path()))
+    panel.opens(Path("kept"))
+    assert driver.studio.opened.settings == made
+    assert driver.studio.session.config == made.loop
+    before = load_segmentation(Path("kept")).segmentation
+    panel.files.save("again")
+    assert driver.work()[0].title == "Saved"
+    assert_same(load_segmentation(Path("again")).segmentation, before)
+    assert _settings(Path("again")) == made
+    driver.studio.undo()  # the session that was there before has its own settings again
+    driver.work()
+    assert driver.studio.opened.settings.loop != made.loop
+
+
+def test_what_does_not_say_its_settings_is_refused(panel, ball):
+    content = json.loads((ball / "segmentation.json").read_text())
+    del content["provenance"]["settings"]
+    (ball / "segmentation.json").write_text(json.dumps(content))
+    panel.files.open(ball)
+    assert "does not say with which settings" in panel.driver.fails()
+
+
+def test_a_segmentation_that_another_program_changed_is_not_overwritten(panel, ball):
+    panel.files.save(ball)
+    panel.driver.work()
+    main(["objects", "color", "ball", "#010203", "--segmentation", str(ball)])
+    panel.files.save(ball)
+    assert "changed since by another program" in panel.driver.fails()
+    assert load_segmentation(ball).segmentation.colors["ball"] == (1, 2, 3)
