@@ -138,7 +138,7 @@ class SA3DPipeline(VanillaPipeline):
 
     def _open_panel(self, listeners: Listeners) -> PanelBackend:
         """Open the panel's backend, once a viewer shows the panel."""
-        output_dir = self.config.output_dir or self.opened.run.load_config.resolve().parent
+        output_dir = (self.config.output_dir or self.opened.run.load_config.parent).resolve()
         folder = output_dir / self.config.segmentation  # unless that is absolute
         if self._steps is not None:
             backend = training_backend(self.opened, folder, output_dir, listeners)

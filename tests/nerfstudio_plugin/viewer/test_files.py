@@ -319,3 +319,11 @@ def test_a_segmentation_that_another_program_changed_is_not_overwritten(panel, b
     panel.files.save(ball)
     assert "changed since by another program" in panel.driver.fails()
     assert load_segmentation(ball).segmentation.colors["ball"] == (1, 2, 3)
+
+
+def test_the_folder_of_a_session_is_found_from_any_working_directory(panel, ball, tmp_path):
+    """The panel's own folder is absolute: it is not joined to itself."""
+    files = Files(panel.driver.studio, Path("below"))
+    panel.driver.studio.record_saved((Path("below") / "viewer").resolve())
+    folder = panel.driver.state.folder
+    assert files.place(folder) == folder == files.place(files.shown(folder))
