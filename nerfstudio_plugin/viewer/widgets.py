@@ -390,7 +390,9 @@ class FilesWidgets:
             self._export = gui.add_button("Export", icon=viser.Icon.PACKAGE_EXPORT)
             self._download = gui.add_button("Export and download", icon=viser.Icon.DOWNLOAD)
             self._command = gui.add_markdown("", visible=False)
-            gui.add_markdown(f"Files lie below {escape(str(files.output_dir))}")
+            gui.add_text(
+                "Below", str(files.output_dir), disabled=True, hint="the panel writes here only"
+            )
         with gui.add_folder("Session", expand_by_default=False):
             self._folder = gui.add_text("Folder", files.shown(studio.state.folder))
             self._save = gui.add_button("Save", icon=viser.Icon.DEVICE_FLOPPY)
