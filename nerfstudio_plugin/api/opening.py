@@ -31,7 +31,7 @@ _CACHE_NAME = "sa3d_cache"
 
 
 class _Provenance(TypedDict, total=False):
-    """What a saved segmentation says of its run."""
+    """The run that a saved segmentation names, with its settings."""
 
     load_config: str
     data: str

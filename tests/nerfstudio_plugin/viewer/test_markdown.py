@@ -1,4 +1,4 @@
-"""Nothing that a user or a file names is a program to viser's Markdown."""
+"""Names by users and files are no programs to viser's Markdown."""
 
 import re
 

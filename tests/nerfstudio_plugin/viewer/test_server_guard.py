@@ -51,7 +51,7 @@ def ask(port, path, host="127.0.0.1", **headers):
 
 
 def shakes_hands(port, path="/", host=None, origin=None, cookie=None):
-    """Whether a websocket is accepted, with a browser's headers."""
+    """Return True if a websocket with a browser's headers is accepted."""
     headers = {
         "Host": host or f"127.0.0.1:{port}",
         "Upgrade": "websocket",

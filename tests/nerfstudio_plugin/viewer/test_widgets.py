@@ -31,7 +31,7 @@ def marks(server, two):
 
 
 def user_sets(handle, value):
-    """What viser does when a browser sets a value."""
+    """Do as viser does when a browser sets a value."""
     handle._impl.value = value
     for call in handle._impl.update_cb:
         call(GuiEvent(client_id=1, client=object(), target=handle))  # type: ignore[arg-type]
