@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from sa3d.base.json_files import read_json
+from sa3d.base.transaction import PARTIAL, remove
 from sa3d.export.manifest import manifest_path
 
 
@@ -36,7 +36,7 @@ def remove_places(folder: Path, before: Iterable[str], current: Iterable[str]) -
         path = (folder / one).resolve()
         if root not in path.parents or any(path in (new, *new.parents) for new in kept):
             continue
-        _remove(path)
+        remove(path)
         for parent in path.parents:
             if parent == root or not parent.is_dir() or any(parent.iterdir()):
                 break
@@ -45,12 +45,5 @@ def remove_places(folder: Path, before: Iterable[str], current: Iterable[str]) -
 
 def remove_partial(folder: Path) -> None:
     """Remove partly written files that a killed process left below a job's folder."""
-    for path in list(folder.rglob(".partial-*")):
-        _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    for path in list(folder.rglob(f"{PARTIAL}*")):
+        remove(path)

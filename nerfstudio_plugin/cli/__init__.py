@@ -84,10 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SA3DError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # the reader of the output has ended
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 141
         if error.errno not in _OF_THE_USER:
             raise
         place = f": {error.filename}" if error.filename is not None else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -71,15 +71,12 @@ def write_segmentation(
         SA3DError: the folder exists and may not be replaced, or the disk is full.
     """
     report = segmentation_report(made.segmentation, made.scene) | dict(more or {})
+    saved = SavedSegmentation(made.segmentation, made.provenance)
 
-    def beside(temporary: Path) -> None:
-        write_json(temporary / _REPORT, report)
-        overlay_sheet(made.scene, made.segmentation, temporary / _SHEET)
+    def write_sheet(path: Path) -> None:
+        overlay_sheet(made.scene, made.segmentation, path)
 
-    with locked(folder):
-        save_segmentation(
-            made.segmentation, folder, made.provenance, overwrite=overwrite, beside=beside
-        )
+    _save(saved, folder, report, write_sheet, overwrite=overwrite)
     return report
 
 
@@ -109,16 +106,28 @@ def write_renamed(
         report["objects"] = [_object_entry(one, v) for one, v in zip(objects, views, strict=True)]
     except (SA3DError, OSError, ValueError, LookupError, TypeError):
         return None
+    _save(changed, folder, report, lambda path: path.write_bytes(sheet), overwrite=overwrite)
+    return report
+
+
+def _save(
+    saved: SavedSegmentation,
+    folder: Path,
+    report: Mapping[str, Any],
+    write_sheet: Callable[[Path], object],
+    *,
+    overwrite: bool,
+) -> None:
+    """Save a segmentation, its report and its overlay as one, while no other program does."""
 
     def beside(temporary: Path) -> None:
         write_json(temporary / _REPORT, report)
-        (temporary / _SHEET).write_bytes(sheet)
+        write_sheet(temporary / _SHEET)
 
     with locked(folder):
         save_segmentation(
-            changed.segmentation, folder, changed.provenance, overwrite=overwrite, beside=beside
+            saved.segmentation, folder, saved.provenance, overwrite=overwrite, beside=beside
         )
-    return report
 
 
 def provenance(run: Run, settings: Settings, cache_dir: Path | None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from sa3d.base.ranges import Within
 from sa3d.base.typed_values import check_value
 from sa3d.objects.checkpoint import SavedSegmentation, load_segmentation
 from sa3d.objects.colors import checked_color
-from sa3d.objects.folder import damaged, is_segmentation, manifest_digest
+from sa3d.objects.folder import SavedColor, damaged, is_segmentation, manifest_digest
 from sa3d.objects.names import check_new_name
 
 SUFFIXES = {"mesh": ".glb", "pointcloud": ".ply", "masks": "_masks", "field": "_field"}
@@ -30,10 +30,6 @@ SUFFIXES = {"mesh": ".glb", "pointcloud": ".ply", "masks": "_masks", "field": "_
 
 _NOTES = "desk"
 """Key of the panel's notes in the provenance of a saved segmentation."""
-
-
-_DISPLAY = ("mode", "objects", "threshold")
-_CHANNEL = Annotated[int, Within(0, 255)]
 
 
 class _Display(TypedDict):
@@ -45,7 +41,7 @@ class _Display(TypedDict):
 class _Notes(TypedDict, total=False):
     """The panel's notes in a saved segmentation."""
 
-    empty: dict[str, tuple[_CHANNEL, _CHANNEL, _CHANNEL]]
+    empty: dict[str, SavedColor]
     selected: str | None
     display: _Display | None
 
@@ -156,7 +152,9 @@ class Files:
         selected = selected if selected in names else names[0]  # renamed in a terminal since
         studio.replace_objects(opened, Draft(selected, empty), f"open {folder.name}")
         display = notes.get("display")
-        studio.record_saved(folder, display and {key: display[key] for key in _DISPLAY})
+        studio.record_saved(
+            folder, display and {key: display[key] for key in _Display.__required_keys__}
+        )
 
     def _save(self, folder: Path) -> ExportSource:
         studio, draft = self._studio, self._studio.state.draft

@@ -36,6 +36,7 @@ def save_arrays(
     *,
     belongs_to: str | None = None,
     compress: bool = False,
+    durable: bool = True,
 ) -> None:
     """Write an ``.npz`` file atomically.
 
@@ -44,6 +45,7 @@ def save_arrays(
         arrays: by name.
         belongs_to: all that the arrays depend on, as text; ``load_arrays`` compares it.
         compress: write a smaller file, which is slower to read.
+        durable: see ``atomic_path``.
 
     Raises:
         SA3DError: the disk is full or the folder not writable.
@@ -54,7 +56,10 @@ def save_arrays(
         arrays = {**arrays, _BELONGS_TO: _identity(belongs_to)}
     # np.savez leaves its archive open when it is interrupted, which warns at exit.
     kind = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", kind) as archive:
+    with (
+        atomic_path(path, durable=durable) as temporary,
+        zipfile.ZipFile(temporary, "w", kind) as archive,
+    ):
         for name, array in arrays.items():
             with archive.open(f"{name}{_SUFFIX}", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)

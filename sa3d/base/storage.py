@@ -99,21 +99,16 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
         temporary = scratch_file(place.parent, place.suffix)
     taken = False
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        if is_scratch(place):  # in a folder that takes its place as a whole
-            temporary.replace(place)
-        else:
-            if durable:
-                flush(temporary)
-            taken = True
-            _take_place(Step(temporary, place), durable=durable)
-    except OSError as error:
-        raise _writing_failed(path, error) from error
-    except RuntimeError as error:
-        if not _is_of_torch_save(error):
-            raise
-        raise _writing_failed(path, error) from error
+        with _written(path):
+            yield temporary
+            temporary.chmod(0o644)
+            if is_scratch(place):  # in a folder that takes its place as a whole
+                temporary.replace(place)
+            else:
+                if durable:
+                    flush(temporary)
+                taken = True
+                _take_place(Step(temporary, place), durable=durable)
     finally:
         if not taken:
             remove(temporary)
@@ -146,18 +141,13 @@ def atomic_folder(
     content, taken = scratch / "writing", False
     _WRITING[content] = path
     try:
-        content.mkdir()
-        yield content
-        flush(content)
-        content.rename(scratch / NEW)
-        taken = True
-        _take_place(Step(scratch / NEW, place))
-    except OSError as error:
-        raise _writing_failed(path, error) from error
-    except RuntimeError as error:
-        if not _is_of_torch_save(error):
-            raise
-        raise _writing_failed(path, error) from error
+        with _written(path):
+            content.mkdir()
+            yield content
+            flush(content)
+            content.rename(scratch / NEW)
+            taken = True
+            _take_place(Step(scratch / NEW, place))
     finally:
         del _WRITING[content]
         if not taken:
@@ -242,6 +232,17 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:  # a name that no file system has is a ValueError
         raise _writing_failed(path, error) from error
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Turn errors of writing a file into one that names it and the remedy; others pass."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, OSError) or _is_of_torch_save(error):
+            raise _writing_failed(path, error) from error
+        raise
 
 
 def _writing_failed(path: Path, error: Exception) -> SA3DError:

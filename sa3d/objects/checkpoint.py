@@ -26,7 +26,6 @@ from sa3d.objects.folder import (
     check_file,
     damaged,
     is_part,
-    manifest_digest,
     own_color,
     read_elements,
     read_manifest,
@@ -107,11 +106,10 @@ def load_segmentation(folder: Path, device: str | torch.device = "cpu") -> Saved
         SA3DError: the segmentation is missing, damaged, or of an unknown version.
     """
     manifest = read_manifest(folder)
-    digest = manifest_digest(folder)
     try:
         return _load(folder, manifest, torch.device(device))
     except SA3DError:
-        if manifest_digest(folder) == digest:
+        if read_manifest(folder) == manifest:
             raise
     return load_segmentation(folder, device)
 

@@ -42,7 +42,8 @@ _AMOUNT = Annotated[float, NOT_NEGATIVE]
 _INDEX = Annotated[int, Within(0, 99_999)]
 """Index of a view: five digits in the names of its bitmaps."""
 _CHANNEL = Annotated[int, Within(0, 255)]
-_COLOR = tuple[_CHANNEL, _CHANNEL, _CHANNEL]
+SavedColor = tuple[_CHANNEL, _CHANNEL, _CHANNEL]
+"""Type of a color in JSON, for ``check_value``."""
 _CORNER = tuple[float, float, float]
 
 
@@ -91,8 +92,8 @@ class _NeededObject(TypedDict):
 class _Object(_NeededObject, total=False):
     kept_round: _INDEX
     held_out: list[_INDEX]
-    color: _COLOR | None
-    colour: _COLOR | None  # in segmentations saved before 2026-12
+    color: SavedColor | None
+    colour: SavedColor | None  # in segmentations saved before 2026-12
 
 
 class _NeededManifest(TypedDict):

@@ -251,7 +251,7 @@ class Scene:
         if state is None:
             segmenter.set_image(image)
             state = dict(segmenter.save_state())
-            save_arrays(path, state, belongs_to=self._encoding_identity(path))
+            self._write(path, state, self._encoding_identity(path))
         self._encodings.add(index, segmenter.name, state)
 
     def _encode_from(self, index: int, segmenter: PromptableSegmenter) -> None:
@@ -269,7 +269,11 @@ class Scene:
             if len(images) == segmenter.batch_size:
                 break
         for path, state in zip(paths, segmenter.encode_images(images), strict=True):
-            save_arrays(path, state, belongs_to=self._encoding_identity(path))
+            self._write(path, state, self._encoding_identity(path))
+
+    def _write(self, path: Path, arrays: Mapping[str, np.ndarray], belongs_to: str) -> None:
+        """Write a file of the cache; what a failure of power takes is made again."""
+        save_arrays(path, arrays, belongs_to=belongs_to, durable=False)
 
     def _encoding_identity(self, path: Path) -> str:
         """Return what an encoding belongs to: a segmenter, and a view's photo by its hash."""
@@ -313,7 +317,7 @@ class Scene:
             self.field, camera, self.grid, min_weight=self.config.min_weight
         )
         arrays = operator.arrays() | _render_arrays(render)
-        save_arrays(self._view_path(index), arrays, belongs_to=self._view_identity(index))
+        self._write(self._view_path(index), arrays, self._view_identity(index))
         return operator, arrays
 
     def _write_manifest(self) -> None:

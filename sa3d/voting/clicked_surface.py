@@ -89,5 +89,5 @@ def _clusters(scene: Scene, index: int) -> Tensor:
     stored = {
         str(i): narrowed(one.cpu().numpy(), np.int32, "mark a box") for i, one in enumerate(found)
     }
-    save_arrays(path, stored, belongs_to=belongs_to, compress=True)
+    save_arrays(path, stored, belongs_to=belongs_to, compress=True, durable=False)
     return torch.from_numpy(stored[str(index)].astype(np.int64))
