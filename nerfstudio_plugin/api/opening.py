@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict
 
 from nerfstudio_plugin.api.models import Models
 from nerfstudio_plugin.api.open_scene import OpenScene
+from nerfstudio_plugin.fields.config import FieldsConfig, Tcnn
 from nerfstudio_plugin.runs.devices import torch_device
 from nerfstudio_plugin.runs.known_runs import check_known, remember_run
 from nerfstudio_plugin.runs.run_folder import checkpoint_step, find_config
@@ -50,6 +51,7 @@ def open(
     cache_dir: Path | str | None = None,
     device: Device = "auto",
     load_step: int | None = None,
+    tcnn: Tcnn = "auto",
     models: Models | None = None,
 ) -> OpenScene:
     """Open a trained Nerfstudio run to segment objects in it; evaluates nothing yet.
@@ -69,6 +71,8 @@ def open(
         cache_dir: where scene caches lie; ``sa3d_cache`` beside ``config.yml`` by default.
         device: where to compute; "auto" takes a GPU if there is one.
         load_step: training step of the checkpoint; the latest whole one by default.
+        tcnn: evaluates weights that were trained with tiny-cuda-nn: "torch" (on every device),
+            "native" (tiny-cuda-nn itself), or "auto": native where it is installed.
         models: segmenters and detectors that another scene has loaded, to share them.
 
     Raises:
@@ -92,6 +96,7 @@ def open(
         cache_dir=None if cache_dir is None else Path(cache_dir),
         device=device,
         step=load_step,
+        tcnn=tcnn,
         models=models,
     )
 
@@ -105,6 +110,7 @@ def load(
     data: Path | str | None = None,
     cache_dir: Path | str | None = None,
     device: Device = "auto",
+    tcnn: Tcnn = "auto",
     saved: SavedSegmentation | None = None,
 ) -> OpenScene:
     """Open a saved segmentation and its run, to export its objects or to change them.
@@ -123,6 +129,7 @@ def load(
         cache_dir: where scene caches lie; by default where they were when the segmentation was
             made, if they are still there, else ``sa3d_cache`` beside ``config.yml``.
         device: where to compute; "auto" takes a GPU if there is one.
+        tcnn: evaluates weights that were trained with tiny-cuda-nn, as in ``open``.
         saved: the content of the folder, if it was read (and perhaps changed) before.
 
     Raises:
@@ -164,6 +171,7 @@ def load(
         cache_dir=Path(cache_dir) if cache_dir else None,
         device=device,
         step=step,
+        tcnn=tcnn,
         saved=saved,
         folder=folder,
     )
@@ -206,6 +214,7 @@ def _open_scene(
     cache_dir: Path | None,
     device: Device,
     step: int | None,
+    tcnn: Tcnn,
     models: Models | None = None,
     saved: SavedSegmentation | None = None,
     folder: Path | None = None,
@@ -214,7 +223,7 @@ def _open_scene(
     place = torch_device(device)
     from nerfstudio_plugin.runs.opening import open_run  # imports Nerfstudio
 
-    run = open_run(load_config, data=data, device=device, step=step)
+    run = open_run(load_config, data=data, device=device, step=step, fields=FieldsConfig(tcnn))
     remember_run(run.load_config)
     cache_root = default_cache_root(run.load_config) if cache_dir is None else cache_dir
     scene = Scene(run.field, run.views, cache_root, settings.prepare, run.device)

@@ -25,6 +25,7 @@ examples:
   sa3d info outputs/room/nerfacto/RUN/sa3d_cache
   sa3d info segmentations/ball
 """
+_EVALUATED_BY = {"torch": "torch", "native": "tiny-cuda-nn itself"}
 
 
 @dataclass(kw_only=True)
@@ -114,11 +115,14 @@ def _trained_run(path: Path, data: Path | None) -> dict[str, Any]:
     manifests = sorted(opening.default_cache_root(run.load_config).glob("*/scene.json"))
     OUT.print(f"{run.config.method_name} run, {run.checkpoint_path.name}, data {run.data}")
     shown = ", ".join(f"{width} x {height}" for width, height in sizes[:3])
+    if run.tcnn:
+        OUT.print(f"tiny-cuda-nn weights, evaluated by {_EVALUATED_BY[run.tcnn]}")
     OUT.print(f"{len(run.views)} photos of {shown} px; space: {scene.grid.bounds.kind}")
     described = [_cache(manifest.parent) for manifest in manifests]
     return {
         "kind": "run",
         "method": run.config.method_name,
+        "tcnn": run.tcnn,
         "checkpoint": str(run.checkpoint_path),
         "data": str(run.data),
         "views": [view.name for view in run.views],

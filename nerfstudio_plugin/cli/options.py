@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hin
 
 import tyro
 
+from nerfstudio_plugin.fields.config import FieldsConfig
 from nerfstudio_plugin.runs.devices import torch_device
 from sa3d.base.errors import SA3DError
 from sa3d.base.printable import one_line
@@ -52,6 +53,7 @@ class RunOptions:
     """Folder for scene caches; sa3d_cache beside config.yml by default."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device to compute on; auto takes a GPU if there is one."""
+    fields: FieldsConfig = field(default_factory=FieldsConfig)
 
     def open(self, settings: Settings) -> OpenScene:
         """Open the run; evaluates nothing yet.
@@ -68,6 +70,7 @@ class RunOptions:
             cache_dir=self.cache_dir,
             device=self.device,
             load_step=self.load_step,
+            tcnn=self.fields.tcnn,
         )
 
 
@@ -120,6 +123,7 @@ class SavedOptions:
     """Folder of scene caches, if they were moved since."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device to compute on; auto takes a GPU if there is one."""
+    fields: FieldsConfig = field(default_factory=FieldsConfig)
 
     def load(self) -> SavedSegmentation:
         """Load the segmentation without its run, which takes a second instead of many.
@@ -156,6 +160,7 @@ class SavedOptions:
                     data=self.data,
                     cache_dir=self.cache_dir,
                     device=self.device,
+                    tcnn=self.fields.tcnn,
                     saved=saved,
                 )
 

@@ -104,6 +104,7 @@ def _run(command: View) -> None:
         ViewerConfig(websocket_host=command.host, websocket_port_default=command.port),
         token,
         command.load_step,
+        command.fields,
     )
     url = f"http://{command.host}:{viewer.viser_server.get_port()}"
     if token:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from nerfstudio.cameras.cameras import Cameras
@@ -20,7 +21,7 @@ from nerfstudio_plugin.display.overlays import heat_map, outline, overlay
 from nerfstudio_plugin.display.settings import Display
 from nerfstudio_plugin.display.shown_objects import ShownObjects
 from nerfstudio_plugin.display.viewer_request import Request
-from nerfstudio_plugin.fields.nerfacto import NerfactoRadianceField
+from nerfstudio_plugin.fields.model_field import ModelField
 from sa3d.fields.radiance_field import FieldRender
 
 FAR = 1e3
@@ -164,7 +165,7 @@ class DisplayRenderer:
     """
 
     def __init__(
-        self, field: NerfactoRadianceField, background: Tensor, max_bytes: int = _MAX_BYTES
+        self, field: ModelField[Any], background: Tensor, max_bytes: int = _MAX_BYTES
     ) -> None:
         self._field, self._background = field, background
         self.canvases = CanvasCache(max_bytes)

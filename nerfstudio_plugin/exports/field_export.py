@@ -97,7 +97,8 @@ def export_field(
         overwrite: replace a folder that exists, if an exported field is in it.
 
     Raises:
-        SA3DError: nothing would be visible, or the folder exists and ``overwrite`` is False.
+        SA3DError: nothing would be visible, the run is not of nerfacto, or the folder exists and
+            ``overwrite`` is False.
     """
     config = config or FieldExportConfig()
     folder = folder.resolve()
@@ -148,7 +149,11 @@ def _ours(entry: Path) -> bool:
 
 def _describe(run: Run, folder: Path, config: FieldExportConfig) -> MaskedFieldConfig:
     base = run.config.pipeline.model
-    assert isinstance(base, NerfactoModelConfig)
+    if not isinstance(base, NerfactoModelConfig):
+        raise SA3DError(
+            f"export field writes nerfacto runs only, this is one of {run.config.method_name!r}; "
+            "export a mesh or a point cloud"
+        )
     model = MaskedNerfactoModelConfig.of(base, config.keep)
     if config.keep == "object":
         model.background_color = config.background
@@ -171,8 +176,9 @@ def _describe(run: Run, folder: Path, config: FieldExportConfig) -> MaskedFieldC
 def _open_model(
     run: Run, config: MaskedNerfactoModelConfig, state: dict[str, torch.Tensor]
 ) -> MaskedNerfactoModel:
-    model = MaskedNerfactoModel(config, run.model.scene_box, run.model.num_train_data)
-    model.to(run.model.device).load_state_dict(state)
+    base = run.model
+    model = MaskedNerfactoModel(config, base.scene_box, base.num_train_data, device=base.device)
+    model.to(base.device).load_state_dict(state)
     return model.eval()
 
 

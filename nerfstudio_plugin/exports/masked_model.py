@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from nerfstudio_plugin.display.object_blocks import PREFIX, Blocks
-from nerfstudio_plugin.runs.opening import without_lpips
+from nerfstudio_plugin.runs.model import tcnn_modules, without_lpips
 from sa3d.base.errors import SA3DError
 from sa3d.results.config import Keep
 
@@ -53,8 +53,12 @@ class MaskedNerfactoModel(NerfactoModel):
     config: MaskedNerfactoModelConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def populate_modules(self) -> None:
-        """Make nerfacto's modules with cut densities, and without LPIPS, which needs a download."""
-        with without_lpips():
+        """Make nerfacto's modules with cut densities, and without LPIPS, which needs a download.
+
+        Weights of tiny-cuda-nn are evaluated by torch where it is not installed.
+        """
+        device = torch.device(self.kwargs.get("device", "cpu"))
+        with without_lpips(), tcnn_modules(self.config.implementation, "auto", device):
             super().populate_modules()
         self.blocks = Blocks(())
         for network in (self.field, *self.proposal_networks):

@@ -15,6 +15,9 @@ from torch import Tensor
 from nerfstudio_plugin.runs.run_folder import checkpoint_step
 from sa3d.base.errors import SA3DError
 
+Implementation = Literal["tcnn", "torch"]
+"""Of hash grids and networks, by Nerfstudio's names."""
+
 _LOG = logging.getLogger(__name__)
 _ARCHIVE = b"PK\x03\x04"
 """First bytes of a zip archive."""
@@ -168,11 +171,10 @@ def _damaged(checkpoint: Path, reason: str) -> SA3DError:
     )
 
 
-def implementation_of(weights: dict[str, Tensor]) -> Literal["tcnn", "torch"]:
-    """Return the implementation of the hash grid that the weights belong to.
+def implementation_of(weights: dict[str, Tensor]) -> Implementation:
+    """Return the implementation that the weights belong to; tiny-cuda-nn's are named ``params``.
 
     ``config.yml`` is not reliable: without tiny-cuda-nn, Nerfstudio trains with torch although the
     config says tcnn.
     """
-    is_torch = any(key.endswith("hash_table") for key in weights)
-    return "torch" if is_torch else "tcnn"
+    return "tcnn" if any(key.endswith(".params") for key in weights) else "torch"

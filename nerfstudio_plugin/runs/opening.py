@@ -7,40 +7,30 @@ state with torch >= 2.6, and loads weights that do not fit without an error.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-import torchmetrics.image.lpip
 from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
 from nerfstudio.engine.trainer import TrainerConfig
-from nerfstudio.models.depth_nerfacto import DepthNerfactoModel
-from nerfstudio.models.nerfacto import NerfactoModel, NerfactoModelConfig
-from nerfstudio.utils.external import TCNN_EXISTS
-from torch import Tensor, nn
+from nerfstudio.models.base_model import Model, ModelConfig
+from torch import Tensor
 
-from nerfstudio_plugin.fields.nerfacto import NerfactoRadianceField
-from nerfstudio_plugin.runs.checkpoint_file import (
-    find_checkpoint,
-    implementation_of,
-    read_model_weights,
-)
+from nerfstudio_plugin.fields.config import FieldsConfig
+from nerfstudio_plugin.fields.model_field import ModelField
+from nerfstudio_plugin.fields.registry import Method, find_method
+from nerfstudio_plugin.runs.checkpoint_file import find_checkpoint, read_model_weights
 from nerfstudio_plugin.runs.config_file import read_run_config
 from nerfstudio_plugin.runs.devices import torch_device
+from nerfstudio_plugin.runs.model import build_model
 from nerfstudio_plugin.runs.run_folder import find_config
 from nerfstudio_plugin.runs.views import RunData, locate_data, make_views, parse_data
 from sa3d.base.errors import SA3DError
 from sa3d.base.json_files import read_json
 from sa3d.hub.memory import enough_memory
 from sa3d.scene.views import View
-
-SUPPORTED_METHODS = ("nerfacto", "nerfacto-big", "nerfacto-huge", "depth-nerfacto", "phototourism")
-"""The methods whose runs can be opened."""
-
-_SUPPORTED_MODELS = (NerfactoModel, DepthNerfactoModel)
+from sa3d.tcnn.parameter_vector import ParameterVector
 
 
 @dataclass(frozen=True)
@@ -60,16 +50,23 @@ class Run:
         device: where the field is evaluated.
     """
 
-    field: NerfactoRadianceField
+    field: ModelField[Any]
     views: tuple[View, ...]
     dataparser_transform: Tensor
     dataparser_scale: float
     config: TrainerConfig
-    model: NerfactoModel
+    model: Model
     load_config: Path
     checkpoint_path: Path
     data: Path
     device: torch.device
+
+    @property
+    def tcnn(self) -> Literal["torch", "native"] | None:
+        """The implementation of tiny-cuda-nn that evaluates the model; None if it has no part."""
+        if any(isinstance(module, ParameterVector) for module in self.model.modules()):
+            return "torch"
+        return "native" if getattr(self.model.config, "implementation", "") == "tcnn" else None
 
 
 def open_run(
@@ -78,30 +75,32 @@ def open_run(
     data: Path | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     step: int | None = None,
+    fields: FieldsConfig | None = None,
 ) -> Run:
-    """Open a trained nerfacto run.
+    """Open a trained run.
 
     Args:
         load_config: the run's ``config.yml``, or a folder that holds it (see ``find_config``).
         data: folder of the photos and cameras, if it is not the one in the config.
         device: where the field is evaluated; "auto" takes a GPU if there is one.
         step: training step of the checkpoint; None takes the latest.
+        fields: how the model is evaluated.
 
     Raises:
         SA3DError: a problem with the run that the user can solve.
     """
     load_config = find_config(Path(load_config))
     config = read_run_config(load_config)
-    _check_supported(config, load_config)
+    method = _find_method(config, load_config)
     checkpoint = find_checkpoint(load_config.parent / config.relative_model_dir, step)
     weights = read_model_weights(checkpoint)  # at once: a training may remove the file
     data = locate_data(config, load_config, None if data is None else Path(data))
     parsed = parse_data(config, data)
     _check_frame(parsed.train, load_config, data)
-    model = _load_model(config, parsed, checkpoint, weights, torch.device(torch_device(device)))
-    behind = 255 if model.config.background_color == "white" else 0
+    model = _load_model(config, parsed, checkpoint, weights, fields or FieldsConfig(), device)
+    behind = 255 if getattr(model.config, "background_color", "white") == "white" else 0
     views = make_views(parsed, _pose_corrections(model), (behind, behind, behind))
-    field = NerfactoRadianceField(model)
+    field = method.field_class()(model)
     return Run(
         field=field,
         views=views,
@@ -116,20 +115,16 @@ def open_run(
     )
 
 
-def _check_supported(config: TrainerConfig, load_config: Path) -> None:
-    model = getattr(config.pipeline, "model", None)
-    target = getattr(model, "_target", None)
-    if not isinstance(model, NerfactoModelConfig) or target not in _SUPPORTED_MODELS:
-        if base := getattr(config.pipeline, "base_config", None):
-            raise SA3DError(
-                f"{load_config} is a segmentation, not a trained run: give the run it was made in, "
-                f"{base}"
-            )
-        name = getattr(target, "__name__", "unknown")
+def _find_method(config: TrainerConfig, load_config: Path) -> Method:
+    target = getattr(getattr(config.pipeline, "model", None), "_target", None)
+    if base := getattr(config.pipeline, "base_config", None):
         raise SA3DError(
-            f"{load_config} is a run of {config.method_name!r} (model {name}), which cannot be "
-            f"segmented; train with one of: {', '.join(SUPPORTED_METHODS)}"
+            f"{load_config} is a segmentation, not a trained run: give the run it was made in, "
+            f"{base}"
         )
+    if not isinstance(target, type):
+        raise SA3DError(f"{load_config} names no model: it is not a trained run")
+    return find_method(target, config.method_name or "unknown")
 
 
 def _check_frame(train: DataparserOutputs, load_config: Path, data: Path) -> None:
@@ -158,45 +153,16 @@ def _check_frame(train: DataparserOutputs, load_config: Path, data: Path) -> Non
         )
 
 
-@contextmanager
-def without_lpips() -> Iterator[None]:
-    """Keep models built in this context from making LPIPS, which downloads 233 MB of weights.
-
-    Nerfacto imports the class when it is built, and uses it for evaluation metrics only.
-    """
-    module = torchmetrics.image.lpip
-    original = module.LearnedPerceptualImagePatchSimilarity
-    module.LearnedPerceptualImagePatchSimilarity = _NoLpips  # pyright: ignore
-    try:
-        yield
-    finally:
-        module.LearnedPerceptualImagePatchSimilarity = original
-
-
-class _NoLpips(nn.Module):
-    def __init__(self, normalize: bool = False) -> None:
-        super().__init__()
-
-    def forward(self, *images: Tensor) -> Tensor:
-        raise SA3DError("LPIPS is not loaded with a run opened for segmentation; use ns-eval")
-
-
 def _load_model(
     config: TrainerConfig,
     parsed: RunData,
     checkpoint: Path,
     weights: dict[str, Tensor],
-    device: torch.device,
-) -> NerfactoModel:
+    fields: FieldsConfig,
+    device: Literal["auto", "cpu", "cuda"],
+) -> Model:
     model_config = config.pipeline.model
-    assert isinstance(model_config, NerfactoModelConfig)
-    model_config.implementation = implementation_of(weights)
-    if model_config.implementation == "tcnn" and not (TCNN_EXISTS and device.type == "cuda"):
-        raise SA3DError(
-            f"{checkpoint} was trained with tiny-cuda-nn, which needs "
-            f"{'the device cuda' if TCNN_EXISTS else 'to be installed'}; install it and use a "
-            "CUDA GPU, or train again with --pipeline.model.implementation torch"
-        )
+    assert isinstance(model_config, ModelConfig)
     photos = len(parsed.train.image_filenames)
     trained_photos = _number_of_training_photos(weights)
     if trained_photos not in (None, photos):
@@ -204,26 +170,16 @@ def _load_model(
             f"the run was trained on {trained_photos} photos, {parsed.data} has {photos} to train "
             "on; give 'data': the data set of the training"
         )
+    place = torch.device(torch_device(device))
     try:
-        with enough_memory("to open the run", "close other programs"), without_lpips():
-            model = model_config.setup(
-                scene_box=parsed.train.scene_box,
-                num_train_data=photos,
-                metadata=parsed.train.metadata,
-                device=device,
-                grad_scaler=None,
-                seed_points=None,
-            )
-            model.load_state_dict(weights, strict=True)
-            model = model.to(device)
+        with enough_memory("to open the run", "close other programs"):
+            return build_model(model_config, weights, parsed.train, fields.tcnn, place)
     except (RuntimeError, AttributeError, AssertionError, LookupError, TypeError) as error:
         reason = " ".join(str(error).split())[:600]
         raise SA3DError(
             f"{checkpoint} does not fit its config.yml under this Nerfstudio ({reason}); use the "
             "Nerfstudio version the run was trained with"
         ) from error
-    assert isinstance(model, NerfactoModel)
-    return model.eval().requires_grad_(False)
 
 
 def _number_of_training_photos(weights: dict[str, Tensor]) -> int | None:
@@ -233,9 +189,10 @@ def _number_of_training_photos(weights: dict[str, Tensor]) -> int | None:
     return None
 
 
-def _pose_corrections(model: NerfactoModel) -> Tensor | None:
+def _pose_corrections(model: Model) -> Tensor | None:
     """Return how training moved the cameras, [training photos, 3, 4]; None if it did not."""
-    if model.camera_optimizer.config.mode == "off":
+    optimizer = getattr(model, "camera_optimizer", None)
+    if optimizer is None or optimizer.config.mode == "off":
         return None
     with torch.no_grad():
-        return model.camera_optimizer.get_correction_matrices().cpu()
+        return optimizer.get_correction_matrices().cpu()

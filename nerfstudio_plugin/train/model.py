@@ -109,12 +109,12 @@ class SA3DModel(Model):
     @property
     def renderer_rgb(self) -> RGBRenderer:
         """The field's renderer, for Nerfstudio's helpers."""
-        return self._run[0].model.renderer_rgb
+        return self._run[0].model.renderer_rgb  # pyright: ignore[reportReturnType]
 
     @property
     def camera_optimizer(self) -> CameraOptimizer:
         """The field's optimizer, so that the viewer draws cameras where training moved them."""
-        return self._run[0].model.camera_optimizer
+        return self._run[0].model.camera_optimizer  # pyright: ignore[reportReturnType]
 
     @torch.no_grad()
     def get_outputs_for_camera(

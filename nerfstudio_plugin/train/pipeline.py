@@ -26,6 +26,7 @@ from nerfstudio_plugin.api.opening import open as open_run
 from nerfstudio_plugin.api.prompt_options import PromptOptions
 from nerfstudio_plugin.display.settings import Display
 from nerfstudio_plugin.display.shown_objects import ShownObjects
+from nerfstudio_plugin.fields.config import FieldsConfig
 from nerfstudio_plugin.runs.datamanager import SA3DDataManager, SA3DDataManagerConfig
 from nerfstudio_plugin.train.model import SA3DModel, SA3DModelConfig
 from nerfstudio_plugin.train.steps import SegmentingSteps
@@ -64,6 +65,7 @@ class SA3DPipelineConfig(PromptOptions, VanillaPipelineConfig):
     """config.yml of the trained run to segment in. Required."""
     base_step: int | None = None
     """Training step of the base run's checkpoint; the latest one by default."""
+    fields: FieldsConfig = field(default_factory=FieldsConfig)
     cache_dir: Path | None = None
     """Folder of scene caches; sa3d_cache beside the base run's config.yml by default."""
     segmenter: str = AUTO
@@ -103,7 +105,7 @@ class SA3DPipeline(VanillaPipeline):
         if config.base_config is None:
             raise SA3DError(
                 "no scene to segment in: give --pipeline.base-config with the config.yml of a "
-                "trained nerfacto run"
+                "trained run"
             )
         self.config, self.test_mode, self.world_size = config, test_mode, world_size
         torch_device = _device(device)
@@ -117,6 +119,7 @@ class SA3DPipeline(VanillaPipeline):
             cache_dir=config.cache_dir,
             device=torch_device,
             load_step=config.base_step,
+            tcnn=config.fields.tcnn,
         )
         run = self.opened.run
         if test_mode == "val":

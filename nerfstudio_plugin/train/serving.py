@@ -1,4 +1,4 @@
-"""Start of Nerfstudio's viewer on a nerfacto run, with the panel, for ``sa3d view``."""
+"""Start of Nerfstudio's viewer on a trained run, with the panel, for ``sa3d view``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from nerfstudio.configs.base_config import LoggingConfig, ViewerConfig
 from nerfstudio.utils import writer
 from nerfstudio.viewer.viewer import Viewer
 
+from nerfstudio_plugin.fields.config import FieldsConfig
 from nerfstudio_plugin.runs.datamanager import SA3DDataManagerConfig
 from nerfstudio_plugin.train.pipeline import SA3DPipeline, SA3DPipelineConfig
 from nerfstudio_plugin.viewer.panel import hide_photos
@@ -31,6 +32,7 @@ def serve(
     viewer: ViewerConfig,
     token: str = "",
     load_step: int | None = None,
+    fields: FieldsConfig | None = None,
 ) -> Viewer:
     """Open a run, and start the viewer in threads of its own.
 
@@ -45,6 +47,7 @@ def serve(
         viewer: address, port and image quality.
         token: needed to open the page, if it is not empty.
         load_step: training step of the checkpoint; None: the latest.
+        fields: how the model is evaluated.
 
     Raises:
         SA3DError: the run has a problem that the user can solve.
@@ -54,6 +57,7 @@ def serve(
         datamanager=SA3DDataManagerConfig(data=data),
         base_config=load_config,
         base_step=load_step,
+        fields=fields or FieldsConfig(),
         cache_dir=cache_dir,
         segmenter=settings.segmenter,
         prepare=settings.prepare,

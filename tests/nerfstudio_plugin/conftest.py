@@ -85,7 +85,7 @@ class CommandLine:
     capture: pytest.CaptureFixture | None
     field: object
 
-    def open_run(self, load_config, *, data=None, device="auto", step=None):
+    def open_run(self, load_config, *, data=None, device="auto", step=None, fields=None):
         checkpoint = self.folder / "step-000000002.ckpt"
         checkpoint.write_bytes(b"weights")
         return SimpleNamespace(

@@ -9,7 +9,8 @@ from nerfstudio.models.nerfacto import NerfactoModelConfig
 
 from nerfstudio_plugin.fields.nerfacto import NerfactoRadianceField
 from nerfstudio_plugin.runs.cameras import to_nerfstudio
-from nerfstudio_plugin.runs.opening import open_run, without_lpips
+from nerfstudio_plugin.runs.model import without_lpips
+from nerfstudio_plugin.runs.opening import open_run
 from sa3d.base.errors import SA3DError
 from sa3d.fields.radiance_field import RadianceField
 from sa3d.geometry.camera import Camera, Rays
@@ -166,7 +167,7 @@ def test_density_is_that_of_the_model(monkeypatch):
     assert whole.shape == (100,)
     assert whole.std() > 1e-2
     torch.testing.assert_close(whole, model.field.density_fn(positions)[:, 0].detach())
-    monkeypatch.setattr("nerfstudio_plugin.fields.nerfacto._POINTS_PER_CHUNK", 7)
+    monkeypatch.setattr("nerfstudio_plugin.fields.model_field._POINTS_PER_CHUNK", 7)
     torch.testing.assert_close(field.density(positions), whole)
     assert torch.equal(field.density(torch.full((2, 3), 5.0)), torch.zeros(2))
     assert field.density(torch.zeros(0, 3)).shape == (0,)

@@ -126,7 +126,7 @@ def test_a_folder_of_runs_named_by_a_stranger_is_not_searched_for_one_to_open(
 def test_a_segmentation_opens_the_checkpoint_it_was_made_with(command_line, ball, monkeypatch):
     steps = []
 
-    def open_run(load_config, *, data=None, device="auto", step=None):
+    def open_run(load_config, *, data=None, device="auto", step=None, fields=None):
         steps.append(step)
         return command_line.open_run(load_config, data=data, device=device)
 
@@ -143,7 +143,7 @@ def test_a_segmentation_opens_the_checkpoint_it_was_made_with(command_line, ball
 def test_the_step_of_the_command_line(command_line, monkeypatch):
     steps = []
 
-    def open_run(load_config, *, data=None, device="auto", step=None):
+    def open_run(load_config, *, data=None, device="auto", step=None, fields=None):
         steps.append(step)
         return command_line.open_run(load_config, data=data, device=device)
 

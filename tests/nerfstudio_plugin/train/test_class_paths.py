@@ -20,6 +20,7 @@ EXPORTED_FIELD = [
     "nerfstudio_plugin.runs.datamanager.SA3DDataManagerConfig",
 ]
 SEGMENTATION = [
+    "nerfstudio_plugin.fields.config.FieldsConfig",
     "nerfstudio_plugin.runs.datamanager.SA3DDataManager",
     "nerfstudio_plugin.runs.datamanager.SA3DDataManagerConfig",
     "nerfstudio_plugin.train.config.SA3DTrainerConfig",
