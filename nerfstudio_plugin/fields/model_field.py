@@ -28,6 +28,8 @@ Keep = Callable[[Tensor], Tensor]
 """Returns a factor [...] in [0, 1] for the density at positions [..., 3], world frame."""
 
 _POINTS_PER_CHUNK = 1 << 18
+_PIXEL_AREA = 1e-6
+"""Of rays that no camera made: that of a photo with 1000 pixels per radian."""
 _TRAINING_ONLY = ("_target", "camera_optimizer", "eval_num_rays_per_chunk", "loss_coefficients")
 
 
@@ -51,10 +53,19 @@ class ModelField(ABC, Generic[_Model]):
             rays_per_chunk = 512 if model.device.type == "cpu" else 1 << 15
         if rays_per_chunk < 1:
             raise ValueError(f"rays_per_chunk must be positive, is {rays_per_chunk}")
+        self.check_config(model.config)
         self.model: _Model = model.eval()
         self._bounds = self.find_bounds()
         self._fingerprint = ""
         self._rays_per_chunk = rays_per_chunk
+
+    @classmethod
+    def check_config(cls, config: Any) -> None:
+        """Refuse options of the model's config that the field cannot render; by default none.
+
+        Raises:
+            SA3DError: there is one; the message says which.
+        """
 
     @abstractmethod
     def sample(self, bundle: RayBundle, keep: Keep | None) -> tuple[RaySamples, Tensor, Tensor]:
@@ -131,10 +142,13 @@ class ModelField(ABC, Generic[_Model]):
         )
 
     def _render_chunk(self, rays: Rays) -> FieldRender:
+        area = rays.pixel_area
+        if area is None:
+            area = torch.full((len(rays),), _PIXEL_AREA)
         bundle = RayBundle(
             origins=rays.origins.to(self.device, torch.float32).contiguous(),
             directions=rays.directions.to(self.device, torch.float32).contiguous(),
-            pixel_area=torch.ones(len(rays), 1, device=self.device),
+            pixel_area=area.to(self.device, torch.float32)[:, None],
             camera_indices=torch.zeros(len(rays), 1, dtype=torch.long, device=self.device),
         )
         return self.render_bundle(bundle)
@@ -217,6 +231,18 @@ def scaled(density_fn: Callable[[Tensor], Tensor], keep: Keep | None) -> Callabl
     if keep is None:
         return density_fn
     return lambda positions: density_fn(positions) * keep(positions)[..., None]
+
+
+def kept_density(density: Tensor, samples: RaySamples, keep: Keep | None) -> Tensor:
+    """Return the densities [R, S, 1] of samples times what is kept at their positions.
+
+    Raises:
+        SA3DError: one of them is NaN.
+    """
+    density = without_nan(density)
+    if keep is None:
+        return density
+    return density * keep(samples.frustums.get_positions())[..., None]
 
 
 def _padded(chunks: list[Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ from nerfstudio.field_components.field_heads import FieldHeadNames
 from nerfstudio.models.nerfacto import NerfactoModel
 from torch import Tensor
 
-from nerfstudio_plugin.fields.model_field import Keep, ModelField, scaled, without_nan
+from nerfstudio_plugin.fields.model_field import Keep, ModelField, kept_density, scaled
 from sa3d.geometry.bounds import Bounds
 
 
@@ -59,11 +59,9 @@ class NerfactoRadianceField(ModelField[NerfactoModel]):
         density_fns = [scaled(density_fn, keep) for density_fn in model.density_fns]
         samples, _, _ = model.proposal_sampler(bundle, density_fns=density_fns)
         density, features = model.field.get_density(samples)
-        density = without_nan(density)
-        if keep is not None:
-            density = density * keep(samples.frustums.get_positions())[..., None]
+        weights = samples.get_weights(kept_density(density, samples, keep))
         colors = model.field.get_outputs(samples, density_embedding=features)[FieldHeadNames.RGB]
-        return samples, samples.get_weights(density), colors
+        return samples, weights, colors
 
     def density_fn(self, positions_world: Tensor) -> Tensor:
         """Return the density of the field."""

@@ -46,6 +46,21 @@ METHODS = (
         "nerfstudio.models.depth_nerfacto:DepthNerfactoModel",
         f"{_OURS}.nerfacto:NerfactoRadianceField",
     ),
+    Method(
+        ("vanilla-nerf",),
+        "nerfstudio.models.vanilla_nerf:NeRFModel",
+        f"{_OURS}.vanilla_nerf:VanillaNerfRadianceField",
+    ),
+    Method(
+        ("mipnerf",),
+        "nerfstudio.models.mipnerf:MipNerfModel",
+        f"{_OURS}.mipnerf:MipNerfRadianceField",
+    ),
+    Method(
+        ("tensorf",),
+        "nerfstudio.models.tensorf:TensoRFModel",
+        f"{_OURS}.tensorf:TensorfRadianceField",
+    ),
 )
 """The methods of Nerfstudio that this package opens."""
 

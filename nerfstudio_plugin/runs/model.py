@@ -92,6 +92,7 @@ def build_model(
     data: DataparserOutputs,
     tcnn: Tcnn,
     device: torch.device,
+    step: int = 0,
 ) -> Model:
     """Build a model as ns-train does, and load its weights.
 
@@ -101,6 +102,7 @@ def build_model(
         data: what the model was trained on.
         tcnn: which implementation of tiny-cuda-nn to use.
         device: where the model is evaluated.
+        step: training step of the weights; some models grow while they are trained.
 
     Returns:
         The model in evaluation mode, frozen, on the device.
@@ -122,5 +124,6 @@ def build_model(
             grad_scaler=None,
             seed_points=None,
         )
+        model.update_to_step(step)
     model.load_state_dict(weights, strict=True)
     return model.to(device).eval().requires_grad_(False)

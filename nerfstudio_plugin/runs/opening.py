@@ -24,7 +24,7 @@ from nerfstudio_plugin.runs.checkpoint_file import find_checkpoint, read_model_w
 from nerfstudio_plugin.runs.config_file import read_run_config
 from nerfstudio_plugin.runs.devices import torch_device
 from nerfstudio_plugin.runs.model import build_model
-from nerfstudio_plugin.runs.run_folder import find_config
+from nerfstudio_plugin.runs.run_folder import checkpoint_step, find_config
 from nerfstudio_plugin.runs.views import RunData, locate_data, make_views, parse_data
 from sa3d.base.errors import SA3DError
 from sa3d.base.json_files import read_json
@@ -91,7 +91,8 @@ def open_run(
     """
     load_config = find_config(Path(load_config))
     config = read_run_config(load_config)
-    method = _find_method(config, load_config)
+    field_class = _find_method(config, load_config).field_class()
+    field_class.check_config(config.pipeline.model)
     checkpoint = find_checkpoint(load_config.parent / config.relative_model_dir, step)
     weights = read_model_weights(checkpoint)  # at once: a training may remove the file
     data = locate_data(config, load_config, None if data is None else Path(data))
@@ -100,7 +101,7 @@ def open_run(
     model = _load_model(config, parsed, checkpoint, weights, fields or FieldsConfig(), device)
     behind = 255 if getattr(model.config, "background_color", "white") == "white" else 0
     views = make_views(parsed, _pose_corrections(model), (behind, behind, behind))
-    field = method.field_class()(model)
+    field = field_class(model)
     return Run(
         field=field,
         views=views,
@@ -173,7 +174,8 @@ def _load_model(
     place = torch.device(torch_device(device))
     try:
         with enough_memory("to open the run", "close other programs"):
-            return build_model(model_config, weights, parsed.train, fields.tcnn, place)
+            step = checkpoint_step(checkpoint.name) or 0
+            return build_model(model_config, weights, parsed.train, fields.tcnn, place, step)
     except (RuntimeError, AttributeError, AssertionError, LookupError, TypeError) as error:
         reason = " ".join(str(error).split())[:600]
         raise SA3DError(

@@ -21,16 +21,20 @@ class Rays:
     Attributes:
         origins: [R, 3] world units.
         directions: [R, 3] unit length.
+        pixel_area: [R] area of the ray's pixel at distance 1 (the angle to the next pixel in x
+            times that in y), for fields that render cones; None for rays of no camera.
     """
 
     origins: Tensor
     directions: Tensor
+    pixel_area: Tensor | None = None
 
     def __len__(self) -> int:
         return self.origins.shape[0]
 
     def __getitem__(self, index: slice | Tensor) -> Rays:
-        return Rays(self.origins[index], self.directions[index])
+        area = None if self.pixel_area is None else self.pixel_area[index]
+        return Rays(self.origins[index], self.directions[index], area)
 
 
 @dataclass(frozen=True)
@@ -95,21 +99,27 @@ class Camera:
         return self.resized(max(1, round(self.width * scale)), max(1, round(self.height * scale)))
 
     def pixel_rays(self, xy_px: Tensor) -> Rays:
-        """Return the rays through the centres of pixels.
+        """Return the rays through the centres of pixels, with the area of their pixels.
 
         Args:
             xy_px: [R, 2] pixel indices (x, y).
         """
         c2w = self.c2w.to(torch.float32)
         xy = xy_px.to(torch.float32).to(c2w.device) + 0.5
+        directions = self._directions(xy)
+        beside, below = (self._directions(xy + xy.new_tensor(step)) for step in ((1, 0), (0, 1)))
+        area = (directions - beside).norm(dim=-1) * (directions - below).norm(dim=-1)
+        return Rays(c2w[:, 3].expand_as(directions), directions, area)
+
+    def _directions(self, xy: Tensor) -> Tensor:
+        """Return the directions [R, 3], unit length, world frame, of image coordinates [R, 2]."""
         plane = torch.stack(
             [(xy[:, 0] - self.cx) / self.fx, (xy[:, 1] - self.cy) / self.fy], dim=-1
         )
         plane = self._undistort(plane)
         in_camera = torch.stack([plane[:, 0], -plane[:, 1], -torch.ones_like(plane[:, 0])], dim=-1)
-        directions = in_camera @ c2w[:, :3].T
-        directions = directions / directions.norm(dim=-1, keepdim=True)
-        return Rays(c2w[:, 3].expand_as(directions), directions)
+        directions = in_camera @ self.c2w.to(torch.float32)[:, :3].T
+        return directions / directions.norm(dim=-1, keepdim=True)
 
     def image_rays(self) -> Rays:
         """Return the rays through all pixels, row by row: ``height * width`` rays."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -128,7 +128,7 @@ class MaskedField:
     ) -> _Layer:
         """Render the active rays from ``start``; reduce ``light`` [R] accordingly."""
         origins, directions = rays.origins[active], rays.directions[active]
-        moved = Rays(origins + directions * start[active, None], directions)
+        moved = replace(rays[active], origins=origins + directions * start[active, None])
         render = self._field.render(moved, camera_index)
         if render.sample_rgb is None:
             raise SA3DError("this field returns no colors per sample: an object cannot be cut out")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -131,3 +132,22 @@ def test_forward_and_position() -> None:
     xy, _ = camera.project(torch.tensor([[0.1, 0.0, 0.0], [0.0, 0.0, 0.1]]))
     assert xy[0, 0] > camera.cx  # world x lies to the right
     assert xy[1, 1] < camera.cy  # world z lies up
+
+
+@pytest.mark.parametrize("lens", [None, LENS])
+def test_rays_know_the_area_of_their_pixels(
+    lens: tuple[float, float, float, float, float, float] | None,
+) -> None:
+    camera = replace(PLAIN, distortion=lens)
+    rays = camera.image_rays()
+    assert rays.pixel_area is not None
+    area = rays.pixel_area.reshape(camera.height, camera.width)
+    directions = rays.directions.reshape(camera.height, camera.width, 3)
+    across = (directions[:-1, 1:] - directions[:-1, :-1]).norm(dim=-1)
+    down = (directions[1:, :-1] - directions[:-1, :-1]).norm(dim=-1)
+    torch.testing.assert_close(area[:-1, :-1], across * down)
+    half = camera.fitted(40).image_rays().pixel_area
+    assert half is not None
+    assert half.mean() == pytest.approx(4 * area.mean().item(), rel=0.05)
+    assert torch.equal(rays[3:5].pixel_area, rays.pixel_area[3:5])  # pyright: ignore
+    assert Rays(rays.origins, rays.directions)[3:5].pixel_area is None

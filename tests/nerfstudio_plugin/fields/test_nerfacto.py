@@ -2,20 +2,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from field_checks import AABB, build, camera, check_chunks, check_keep, check_renders_as_the_model
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
-from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.field_components.spatial_distortions import SceneContraction
 from nerfstudio.models.nerfacto import NerfactoModelConfig
 
 from nerfstudio_plugin.fields.nerfacto import NerfactoRadianceField
 from nerfstudio_plugin.runs.cameras import to_nerfstudio
-from nerfstudio_plugin.runs.model import without_lpips
 from nerfstudio_plugin.runs.opening import open_run
 from sa3d.base.errors import SA3DError
-from sa3d.fields.radiance_field import RadianceField
-from sa3d.geometry.camera import Camera, Rays
+from sa3d.geometry.camera import Rays
 
-AABB = torch.tensor([[-1.0, -1.5, -0.5], [1.0, 1.5, 0.75]])
 SMALL = NerfactoModelConfig(
     num_levels=4,
     log2_hashmap_size=10,
@@ -45,39 +42,19 @@ VARIANTS = {
 }
 
 
-def build(config=SMALL, seed=0):
-    torch.manual_seed(seed)
-    with without_lpips():
-        model = config.setup(scene_box=SceneBox(AABB), num_train_data=3, metadata={}, device="cpu")
-    for parameter in model.parameters():  # freshly made hash grids are all but empty
-        torch.nn.init.normal_(parameter, std=0.5) if parameter.numel() else None
-    return model.eval()
-
-
-def camera(width=13, height=9):
-    pose = torch.eye(4)[:3]
-    pose[:, 3] = torch.tensor([0.1, -0.2, 2.0])
-    return Camera(pose, 12.0, 12.0, 6.0, 4.0, width, height)
-
-
 @pytest.mark.parametrize("name", VARIANTS)
 def test_renders_what_the_model_renders(name):
-    model = build(VARIANTS[name])
-    ours = NerfactoRadianceField(model, rays_per_chunk=50).render(camera().image_rays())
-    theirs = model.get_outputs_for_camera(to_nerfstudio(camera()))
-    for part in ("rgb", "depth", "accumulation"):
-        expected = theirs[part].reshape(getattr(ours, part).shape)
-        assert expected.std() > 1e-3, f"{part} is flat: nothing is compared"
-        torch.testing.assert_close(getattr(ours, part), expected, atol=1e-4, rtol=1e-4)
+    check_renders_as_the_model(NerfactoRadianceField, build(VARIANTS[name]))
 
 
-def test_is_a_radiance_field():
-    assert isinstance(NerfactoRadianceField(build()), RadianceField)
+@pytest.mark.parametrize("name", ["default", "boxed"])
+def test_only_what_is_kept_has_density(name):
+    check_keep(NerfactoRadianceField, build(VARIANTS[name]))
 
 
 def test_weights_and_positions_belong_together():
     rays = camera().image_rays()
-    field = NerfactoRadianceField(build())
+    field = NerfactoRadianceField(build(SMALL))
     rendered = field.render(rays)
     assert rendered.positions.shape == (*rendered.weights.shape, 3)
     torch.testing.assert_close(rendered.weights.sum(-1), rendered.accumulation)
@@ -89,20 +66,11 @@ def test_weights_and_positions_belong_together():
 
 
 def test_chunks_do_not_matter():
-    model, rays = build(), camera().image_rays()
-    whole = NerfactoRadianceField(model).render(rays)
-    for size in (1, 7, len(rays)):
-        parts = NerfactoRadianceField(model, rays_per_chunk=size).render(rays)
-        for name in ("rgb", "depth", "accumulation", "positions", "weights"):
-            torch.testing.assert_close(
-                getattr(parts, name), getattr(whole, name), atol=1e-4, rtol=1e-4
-            )
-    with pytest.raises(ValueError, match="positive"):
-        NerfactoRadianceField(model, rays_per_chunk=0)
+    check_chunks(NerfactoRadianceField, build(SMALL))
 
 
 def test_rendering_is_deterministic_and_leaves_no_graph():
-    model = build()
+    model = build(SMALL)
     field, rays = NerfactoRadianceField(model), camera().image_rays()
     first, second = field.render(rays), field.render(rays, camera_index=2)
     assert torch.equal(first.weights, second.weights)
@@ -112,7 +80,7 @@ def test_rendering_is_deterministic_and_leaves_no_graph():
 
 
 def test_rendering_is_the_same_with_any_number_of_threads():
-    field, rays = NerfactoRadianceField(build()), camera(40, 30).image_rays()
+    field, rays = NerfactoRadianceField(build(SMALL)), camera(40, 30).image_rays()
     before, renders = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 3, 7):
@@ -127,7 +95,9 @@ def test_rendering_is_the_same_with_any_number_of_threads():
 
 
 def test_no_rays_no_result():
-    rendered = NerfactoRadianceField(build()).render(Rays(torch.zeros(0, 3), torch.zeros(0, 3)))
+    rendered = NerfactoRadianceField(build(SMALL)).render(
+        Rays(torch.zeros(0, 3), torch.zeros(0, 3))
+    )
     assert rendered.positions.shape == (0, 12, 3)
     assert rendered.rgb.shape == (0, 3)
 
@@ -174,7 +144,7 @@ def test_density_is_that_of_the_model(monkeypatch):
 
 
 def test_diverged_fields_are_refused():
-    model = build()
+    model = build(SMALL)
     torch.nn.init.constant_(model.field.mlp_base.model[1].layers[1].weight, float("nan"))
     field = NerfactoRadianceField(model)
     with pytest.raises(SA3DError, match="NaN densities"):
@@ -184,9 +154,9 @@ def test_diverged_fields_are_refused():
 
 
 def test_fingerprint_tells_fields_apart():
-    fingerprint = NerfactoRadianceField(build()).fingerprint
-    assert fingerprint == NerfactoRadianceField(build()).fingerprint
-    trained_on = build()
+    fingerprint = NerfactoRadianceField(build(SMALL)).fingerprint
+    assert fingerprint == NerfactoRadianceField(build(SMALL)).fingerprint
+    trained_on = build(SMALL)
     with torch.no_grad():
         trained_on.field.mlp_head.layers[0].bias[0] += 1e-6
     others = [
