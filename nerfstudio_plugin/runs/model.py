@@ -16,6 +16,7 @@ from nerfstudio.utils.external import TCNN_EXISTS
 from torch import Tensor, nn
 
 from nerfstudio_plugin.fields.config import Tcnn
+from nerfstudio_plugin.fields.cpu_modules import speed_up
 from nerfstudio_plugin.runs.checkpoint_file import Implementation, implementation_of
 from sa3d.base.errors import SA3DError
 from sa3d.tcnn import binding
@@ -126,4 +127,5 @@ def build_model(
         )
         model.update_to_step(step)
     model.load_state_dict(weights, strict=True)
+    speed_up(model)
     return model.to(device).eval().requires_grad_(False)

@@ -6,15 +6,23 @@ one entry for each corner, and each level has a size of its own.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sa3d.tcnn import fused_grid
 from sa3d.tcnn.level_sizes import GridLevel, HashGridConfig, possible_levels
 from sa3d.tcnn.parameter_vector import ParameterVector
 
 _PRIMES = (1, 2654435761, 805459861)
+"""Factors of the hash."""
 _UINT32 = 0xFFFFFFFF
+"""Mask of 32 bits."""
+_SHIFT = 0.5
+"""Cells that coordinates are shifted by."""
 FIRST_ENTRIES = 1e-4
 """Entries of a new grid are uniform between minus and plus this, as tiny-cuda-nn's."""
 
@@ -40,12 +48,27 @@ def hash_grid(
     Source: ``kernel_grid`` in tiny-cuda-nn's ``encodings/grid.h``.
     """
     table = params.reshape(-1, features)
+    if fused_grid.is_possible(points, table):
+        return fused_grid.interpolate(points, table, _sizes(levels, smooth))
     encoded = []
     for level in levels:
         entries = table[level.offset : level.offset + level.entries]
         corners, weights = level_corners(points, level, smooth)
         encoded.append(F.embedding_bag(corners, entries, mode="sum", per_sample_weights=weights))
     return torch.cat(encoded, dim=-1)
+
+
+@lru_cache
+def _sizes(levels: tuple[GridLevel, ...], smooth: bool) -> fused_grid.GridSizes:
+    return fused_grid.GridSizes(
+        scale=np.array([level.scale for level in levels]),
+        shift=_SHIFT,
+        resolution=np.array([level.resolution for level in levels]),
+        offset=np.array([level.offset for level in levels]),
+        entries=np.array([level.entries for level in levels]),
+        dense=np.array([level.dense for level in levels]),
+        smooth=smooth,
+    )
 
 
 def level_corners(points: Tensor, level: GridLevel, smooth: bool = False) -> tuple[Tensor, Tensor]:
@@ -62,7 +85,7 @@ def level_corners(points: Tensor, level: GridLevel, smooth: bool = False) -> tup
         Numbers of entries within the level, int64 [N, 8], and weights [N, 8] that add up to 1.
     """
     # The GPU rounds once, after the addition; the product of two float32 is exact in float64.
-    position = (points.double() * level.scale + 0.5).to(points.dtype)
+    position = (points.double() * level.scale + _SHIFT).to(points.dtype)
     cell = position.floor()
     upper = position - cell
     if smooth:
