@@ -25,6 +25,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import tyro
+from speed_fields import field_rows, field_table
 from speed_operators import growth_rows, median_seconds, pruning_rows, synchronise, update_rows
 
 import sa3d
@@ -245,6 +246,7 @@ def markdown(command: str, numbers: dict[str, Any]) -> str:
         *_correction_lines(numbers["correction"]),
         *_objects_table(numbers["objects"]),
         *_further_object(numbers["objects"]["one"], first["seconds"], numbers["sam"]),
+        *field_table(numbers["fields"]),
         "| one view's update | time, closed-form vote = 1 |",
         "|---|---|",
         *(f"| {name} | {seconds / closed:.1f} |" for name, seconds in updates.items()),
@@ -357,6 +359,7 @@ def main(options: Options) -> None:
             "objects": objects_rows(options, scene),
             "sam": {"name": options.sam, "prompt": options.sam and sam_prompt_seconds(options)},
             "updates": update_rows(scene, options.repeats),
+            "fields": field_rows(options.repeats),
             "growth": growth_rows(scene),
             "pruning": pruning_rows(scene),
         }
