@@ -67,6 +67,10 @@ class ModelField(ABC, Generic[_Model]):
             SA3DError: there is one; the message says which.
         """
 
+    @classmethod
+    def fit_config(cls, config: Any, weights: dict[str, Tensor]) -> None:
+        """Set options of a model's config that the weights know better; by default none."""
+
     @abstractmethod
     def sample(self, bundle: RayBundle, keep: Keep | None) -> tuple[RaySamples, Tensor, Tensor]:
         """Sample rays as the model does in evaluation mode.

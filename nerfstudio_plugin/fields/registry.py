@@ -47,6 +47,11 @@ METHODS = (
         f"{_OURS}.nerfacto:NerfactoRadianceField",
     ),
     Method(
+        ("instant-ngp", "instant-ngp-bounded"),
+        "nerfstudio.models.instant_ngp:NGPModel",
+        f"{_OURS}.instant_ngp:InstantNgpRadianceField",
+    ),
+    Method(
         ("vanilla-nerf",),
         "nerfstudio.models.vanilla_nerf:NeRFModel",
         f"{_OURS}.vanilla_nerf:VanillaNerfRadianceField",

@@ -95,6 +95,7 @@ def open_run(
     field_class.check_config(config.pipeline.model)
     checkpoint = find_checkpoint(load_config.parent / config.relative_model_dir, step)
     weights = read_model_weights(checkpoint)  # at once: a training may remove the file
+    field_class.fit_config(config.pipeline.model, weights)
     data = locate_data(config, load_config, None if data is None else Path(data))
     parsed = parse_data(config, data)
     _check_frame(parsed.train, load_config, data)

@@ -43,7 +43,8 @@ def model_config(size: str) -> NerfactoModelConfig:
     if size == "demo":
         config = read_run_config(open_demo("garden").load_config).pipeline.model
     else:
-        config = deepcopy(method_configs["nerfacto"].pipeline.model)
+        method: Any = method_configs["nerfacto"]
+        config = deepcopy(method.pipeline.model)
     assert isinstance(config, NerfactoModelConfig)
     return config
 

@@ -1,0 +1,136 @@
+"""The field of instant-ngp, with a marcher that needs no CUDA."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from nerfstudio.cameras.rays import Frustums, RayBundle, RaySamples
+from nerfstudio.field_components.field_heads import FieldHeadNames
+from nerfstudio.models.instant_ngp import NGPModel
+from torch import Tensor
+
+from nerfstudio_plugin.fields.model_field import Keep, ModelField, without_nan
+from sa3d.geometry.bounds import Bounds
+
+
+class InstantNgpRadianceField(ModelField[NGPModel]):
+    """A frozen instant-ngp model.
+
+    Samples are the steps of the model's marcher whose middles lie in occupied cells of its
+    occupancy grid. Nerfacc computes them on a GPU only; here they are computed in torch, on every
+    device. Depth is the model's own, the *expected* distance. In evaluation mode the model uses no
+    image's appearance.
+    """
+
+    def find_bounds(self) -> Bounds:
+        """Return the space of the hash grid: contracted, or the scene box."""
+        contraction = self.model.field.spatial_distortion
+        if contraction is None:
+            return super().find_bounds()
+        return Bounds("contracted" if contraction.order == float("inf") else "contracted-l2")
+
+    @classmethod
+    def fit_config(cls, config: Any, weights: dict[str, Tensor]) -> None:
+        """Set the appearance option by the weights: Nerfstudio 1.1 reads it the other way round."""
+        has_appearance = "field.embedding_appearance.embedding.weight" in weights
+        config.use_appearance_embedding = not has_appearance
+
+    def sample(self, bundle: RayBundle, keep: Keep | None) -> tuple[RaySamples, Tensor, Tensor]:
+        """Sample the occupied cells along the rays; rays with fewer samples end with empty ones."""
+        ray, starts, ends, packed = self._march(bundle)
+        count = torch.bincount(ray, minlength=len(bundle))
+        first = torch.cumsum(count, 0) - count
+        place = torch.arange(len(ray), device=ray.device) - first[ray]
+        longest = max(1, int(count.max()))
+        density = starts.new_zeros(len(bundle), longest, 1)
+        colors = starts.new_zeros(len(bundle), longest, 3)
+        if len(ray):
+            outputs = self.model.field(packed)
+            density[ray, place] = outputs[FieldHeadNames.DENSITY]
+            colors[ray, place] = outputs[FieldHeadNames.RGB].to(colors)
+        edges = [self._spread(one, ray, place, count, longest) for one in (starts, ends)]
+        samples = bundle.get_ray_samples(bin_starts=edges[0], bin_ends=edges[1])
+        density = without_nan(density)
+        if keep is not None:
+            density = density * keep(samples.frustums.get_positions())[..., None]
+        return samples, samples.get_weights(density), colors
+
+    def density_fn(self, positions_world: Tensor) -> Tensor:
+        """Return the density of the field where the occupancy grid is set; elsewhere 0."""
+        density = self.model.field.density_fn(positions_world)[..., 0]
+        return density * self._occupied(positions_world)
+
+    def _march(self, bundle: RayBundle) -> tuple[Tensor, Tensor, Tensor, RaySamples]:
+        """Return the ray of each sample, where the samples start and end, and the samples."""
+        config, grid = self.model.config, self.model.occupancy_grid
+        assert config.render_step_size is not None
+        low, high = grid.aabbs[-1].split(3)
+        farthest = (bundle.origins - (low + high) / 2).norm(dim=-1) + (high - low).norm() / 2
+        reach = min(float(farthest.max()), config.far_plane) if len(bundle) else 0.0
+        steps = torch.from_numpy(
+            _steps(config.near_plane, reach, config.render_step_size, config.cone_angle)
+        ).to(bundle.origins)
+        middle = (steps[:-1] + steps[1:]) / 2
+        places = bundle.origins[:, None] + bundle.directions[:, None] * middle[:, None]
+        inside = self._occupied(places) & self._within(bundle, middle)
+        ray, number = inside.nonzero(as_tuple=True)
+        starts, ends = steps[number], steps[number + 1]
+        assert bundle.camera_indices is not None
+        packed = RaySamples(
+            frustums=Frustums(
+                origins=bundle.origins[ray],
+                directions=bundle.directions[ray],
+                starts=starts[:, None],
+                ends=ends[:, None],
+                pixel_area=bundle.pixel_area[ray],
+            ),
+            camera_indices=bundle.camera_indices[ray],
+        )
+        return ray, starts, ends, packed
+
+    def _within(self, bundle: RayBundle, middle: Tensor) -> Tensor:
+        """Return [R, K]: whether steps are between the rays' own ends, if they have any."""
+        if bundle.nears is None or bundle.fars is None:
+            return torch.ones(len(bundle), len(middle), dtype=torch.bool, device=middle.device)
+        return (middle >= bundle.nears) & (middle <= bundle.fars)
+
+    def _occupied(self, positions: Tensor) -> Tensor:
+        """Return whether the finest cell at positions [..., 3] is occupied; outside it is not.
+
+        Each level of the grid has twice the size of the one before, around the same center.
+        """
+        grid = self.model.occupancy_grid
+        low, high = grid.aabbs[0].split(3)
+        centered = (positions - (low + high) / 2) / (high - low)  # the first box: -0.5 to 0.5
+        level = torch.frexp(2 * centered.abs().amax(dim=-1))[1].clamp_min(0).long()
+        known = level < grid.levels
+        level = level.clamp_max(grid.levels - 1)
+        resolution = grid.resolution.to(positions.device)
+        unit = centered / 2 ** level[..., None] + 0.5
+        cell = (unit * resolution).long().clamp_min(0).minimum(resolution - 1)
+        return grid.binaries[level, cell[..., 0], cell[..., 1], cell[..., 2]] & known
+
+    def _spread(
+        self, packed: Tensor, ray: Tensor, place: Tensor, count: Tensor, longest: int
+    ) -> Tensor:
+        """Return values [N] of samples as [R, S, 1]; after a ray's last one, that one again."""
+        near = self.model.config.near_plane
+        spread = packed.new_full((len(count), longest), near)
+        spread[ray, place] = packed
+        last = (count - 1).clamp_min(0)[:, None]
+        beyond = torch.arange(longest, device=packed.device) > last
+        return torch.where(beyond, spread.gather(1, last), spread)[..., None]
+
+
+@cache
+def _steps(near: float, far: float, size: float, cone_angle: float) -> np.ndarray:
+    """Return the ends of the marcher's steps [K + 1], float32: ``dt = max(t cone_angle, size)``."""
+    ends = [np.float32(near)]
+    while ends[-1] < far:
+        ends.append(ends[-1] + max(ends[-1] * np.float32(cone_angle), np.float32(size)))
+    if len(ends) == 1:
+        ends.append(ends[0] + np.float32(size))
+    return np.array(ends, np.float32)
