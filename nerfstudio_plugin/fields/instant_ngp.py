@@ -63,11 +63,17 @@ class InstantNgpRadianceField(ModelField[NGPModel]):
         density = self.model.field.density_fn(positions_world)[..., 0]
         return density * self._occupied(positions_world)
 
+    def _box(self, level: int) -> tuple[Tensor, Tensor]:
+        """Return the corners of a level of the occupancy grid, [3] each."""
+        aabbs = self.model.occupancy_grid.aabbs
+        assert isinstance(aabbs, Tensor)
+        return aabbs[level, :3], aabbs[level, 3:]
+
     def _march(self, bundle: RayBundle) -> tuple[Tensor, Tensor, Tensor, RaySamples]:
         """Return the ray of each sample, where the samples start and end, and the samples."""
-        config, grid = self.model.config, self.model.occupancy_grid
+        config = self.model.config
         assert config.render_step_size is not None
-        low, high = grid.aabbs[-1].split(3)
+        low, high = self._box(-1)
         farthest = (bundle.origins - (low + high) / 2).norm(dim=-1) + (high - low).norm() / 2
         reach = min(float(farthest.max()), config.far_plane) if len(bundle) else 0.0
         steps = torch.from_numpy(
@@ -103,12 +109,12 @@ class InstantNgpRadianceField(ModelField[NGPModel]):
         Each level of the grid has twice the size of the one before, around the same center.
         """
         grid = self.model.occupancy_grid
-        low, high = grid.aabbs[0].split(3)
+        low, high = self._box(0)
         centered = (positions - (low + high) / 2) / (high - low)  # the first box: -0.5 to 0.5
         level = torch.frexp(2 * centered.abs().amax(dim=-1))[1].clamp_min(0).long()
         known = level < grid.levels
         level = level.clamp_max(grid.levels - 1)
-        resolution = grid.resolution.to(positions.device)
+        resolution = torch.tensor(grid.binaries.shape[1:], device=positions.device)
         unit = centered / 2 ** level[..., None] + 0.5
         cell = (unit * resolution).long().clamp_min(0).minimum(resolution - 1)
         return grid.binaries[level, cell[..., 0], cell[..., 1], cell[..., 2]] & known

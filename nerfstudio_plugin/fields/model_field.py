@@ -93,6 +93,16 @@ class ModelField(ABC, Generic[_Model]):
         low, high = self.model.scene_box.aabb.tolist()
         return Bounds("box", aabb=(tuple(low), tuple(high)))
 
+    def render_color(self, weights: Tensor, colors: Tensor) -> Tensor:
+        """Return the model's color [R, 3] of samples, with its own background."""
+        model: Any = self.model
+        return model.renderer_rgb(rgb=colors, weights=weights)
+
+    def render_depth(self, weights: Tensor, samples: RaySamples) -> Tensor:
+        """Return the model's depth [R, 1] along the rays."""
+        model: Any = self.model
+        return model.renderer_depth(weights=weights, ray_samples=samples)
+
     @property
     def device(self) -> torch.device:
         """The device of the model, and of all results."""
@@ -178,12 +188,12 @@ class ModelField(ABC, Generic[_Model]):
             bundle = model.collider(bundle)
         samples, weights, colors = self.sample(bundle, keep)
         if background is None:
-            rgb = model.renderer_rgb(rgb=colors, weights=weights)
+            rgb = self.render_color(weights, colors)
         else:
             rgb = RGBRenderer.combine_rgb(colors, weights, background).clamp(0, 1)
         return FieldRender(
             rgb=rgb,
-            depth=model.renderer_depth(weights=weights, ray_samples=samples)[..., 0],
+            depth=self.render_depth(weights, samples)[..., 0],
             accumulation=model.renderer_accumulation(weights=weights)[..., 0],
             positions=samples.frustums.get_positions(),
             weights=weights[..., 0],

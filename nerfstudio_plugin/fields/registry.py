@@ -51,6 +51,12 @@ METHODS = (
         "nerfstudio.models.instant_ngp:NGPModel",
         f"{_OURS}.instant_ngp:InstantNgpRadianceField",
     ),
+    Method(("neus",), "nerfstudio.models.neus:NeuSModel", f"{_OURS}.neus:NeusRadianceField"),
+    Method(
+        ("neus-facto",),
+        "nerfstudio.models.neus_facto:NeuSFactoModel",
+        f"{_OURS}.neus:NeusRadianceField",
+    ),
     Method(
         ("vanilla-nerf",),
         "nerfstudio.models.vanilla_nerf:NeRFModel",

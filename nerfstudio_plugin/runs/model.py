@@ -8,6 +8,7 @@ from typing import Any
 
 import nerfstudio.field_components.encodings
 import nerfstudio.field_components.mlp
+import nerfstudio.fields.sdf_field
 import torch
 import torchmetrics.image.lpip
 from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
@@ -24,6 +25,7 @@ from sa3d.tcnn import binding
 _USERS_OF_TCNN: tuple[Any, ...] = (
     nerfstudio.field_components.encodings,
     nerfstudio.field_components.mlp,
+    nerfstudio.fields.sdf_field,
 )
 """Nerfstudio's modules that use tiny-cuda-nn."""
 
@@ -77,14 +79,20 @@ def tcnn_modules(
     if implementation == "tcnn" and possible and tcnn != "torch":
         yield
         return
-    originals = [(module, module.TCNN_EXISTS, module.tcnn) for module in _USERS_OF_TCNN]
-    for module in _USERS_OF_TCNN:
-        module.TCNN_EXISTS, module.tcnn = implementation == "tcnn", binding
+    replaced = {"tcnn": binding, "TCNN_EXISTS": implementation == "tcnn"}
+    originals = [
+        (module, name, getattr(module, name))
+        for module in _USERS_OF_TCNN
+        for name in replaced
+        if hasattr(module, name)
+    ]
+    for module, name, _ in originals:
+        setattr(module, name, replaced[name])
     try:
         yield
     finally:
-        for module, exists, original in originals:
-            module.TCNN_EXISTS, module.tcnn = exists, original
+        for module, name, original in originals:
+            setattr(module, name, original)
 
 
 def build_model(

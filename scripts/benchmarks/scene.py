@@ -57,7 +57,7 @@ class Options:
     masks: tuple[str, ...] = ()
     """NAME=FOLDER: exact masks of an object, PNG files named by photo stem."""
     demo: Literal["room", "garden"] | None = None
-    """A demo scene instead of the three above."""
+    """A demo scene instead of the three above; with --load-config, another run on its photos."""
     references: tuple[str, ...] = ()
     """Views to prompt, one run each."""
     spread: int = 0
@@ -169,7 +169,8 @@ def open_target(options: Options) -> tuple[Scene, dict[str, Masks], dict[str, Pr
     prompts: dict[str, Prompt] = {}
     if options.demo:
         demo = open_demo(options.demo)
-        load_config, data, prompts = demo.load_config, demo.folder, demo.prompts
+        load_config, data = options.load_config or demo.load_config, demo.folder
+        prompts = demo.prompts
         folders = {name: data / "masks_gt" / name for name in prompts}
     elif options.load_config:
         load_config, data = options.load_config, options.data

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from train_tiny_run import write_alexnet
 
+ROOM = Path("nerfstudio_plugin/demo_scenes/room")
+"""Relative to the repository, so that the run is found in every copy of it."""
+
 
 def train(folder: Path, steps: int, rays: int) -> None:
     import torch
@@ -26,10 +29,9 @@ def train(folder: Path, steps: int, rays: int) -> None:
     from nerfstudio.models.nerfacto import NerfactoModelConfig
     from nerfstudio.pipelines.base_pipeline import VanillaPipelineConfig
 
-    from nerfstudio_plugin.demo.data import open_demo
     from nerfstudio_plugin.runs.model import tcnn_modules
 
-    data = open_demo("room").folder
+    data = ROOM
     groups = ("proposal_networks", "fields")
     config = TrainerConfig(
         method_name="nerfacto",
@@ -60,7 +62,7 @@ def train(folder: Path, steps: int, rays: int) -> None:
                 hidden_dim_color=32,
                 num_nerf_samples_per_ray=24,
                 num_proposal_iterations=1,
-                num_proposal_samples_per_ray=(64,),
+                num_proposal_samples_per_ray=(80,),
                 proposal_net_args_list=[
                     {"hidden_dim": 16, "log2_hashmap_size": 15, "num_levels": 4, "max_res": 128}
                 ],
@@ -93,7 +95,7 @@ if __name__ == "__main__":
     home = Path(sys.argv[1]).resolve()
     steps, rays = [*map(int, sys.argv[2:]), *(400, 512)[len(sys.argv) - 2 :]]
     home.mkdir(parents=True, exist_ok=True)
-    os.chdir(home)
+    os.chdir(Path(__file__).parents[2])
     os.environ["TORCH_HOME"] = str(home / "torch_home")
     write_alexnet(home / "torch_home")
     train(home, steps, rays)
