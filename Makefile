@@ -7,13 +7,17 @@ DEMO_OUTPUT ?= outputs/demo
 JOBS ?= 2
 FUZZ_SECONDS ?= 3600
 
-.PHONY: demo test fuzz check lint docs bench clean
+.PHONY: demo test gpu fuzz check lint docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/sa3d demo --output $(DEMO_OUTPUT) --overwrite
 
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+# All checks that need a CUDA GPU. What could not run (no GPU, no tinycudann) is listed at the end.
+gpu: $(VENV)/.installed
+	$(BIN)/python -m pytest -m gpu -rs
 
 # Hostile files, names and kills for an hour, with another seed every time; CI runs a minute of it.
 fuzz: $(VENV)/.installed

@@ -33,7 +33,9 @@ class Info(ReportOptions):
     """Describe a run, a scene cache or a segmentation."""
 
     path: Annotated[Path, tyro.conf.Positional]
-    """A run's config.yml or folder, a scene cache, or a segmentation folder."""
+    """A run's config.yml or a folder above it, a scene cache, or a segmentation folder."""
+    load_step: int | None = None
+    """For a run: training step of the checkpoint; the latest one by default."""
     data: Path | None = None
     """For a run: the scene's photos and cameras, if they are not where the config says."""
 
@@ -53,8 +55,8 @@ def _run(command: Info) -> None:
         report = _segmentation(path)
     elif caches := sorted(path.glob("scene.json")) or sorted(path.glob("*/scene.json")):
         report = {"kind": "cache", "caches": [_cache(cache.parent) for cache in caches]}
-    elif path.is_file() or (path / "config.yml").is_file():
-        report = _trained_run(path, command.data)
+    elif path.exists():
+        report = _trained_run(path, command.data, command.load_step)
     else:
         raise SA3DError(f"{path} is neither a run, nor a scene cache, nor a segmentation")
     command.write_report(report)
@@ -106,10 +108,10 @@ def _cache(folder: Path) -> dict[str, Any]:
     }
 
 
-def _trained_run(path: Path, data: Path | None) -> dict[str, Any]:
+def _trained_run(path: Path, data: Path | None, step: int | None) -> dict[str, Any]:
     from nerfstudio_plugin.api import opening
 
-    opened = opening.open(path, data=data)
+    opened = opening.open(path, data=data, load_step=step)
     run, scene = opened.run, opened.scene
     sizes = sorted({(view.camera.width, view.camera.height) for view in run.views})
     manifests = sorted(opening.default_cache_root(run.load_config).glob("*/scene.json"))

@@ -19,6 +19,8 @@ Implementation = Literal["tcnn", "torch"]
 """Of hash grids and networks, by Nerfstudio's names."""
 
 _LOG = logging.getLogger(__name__)
+_REPLACED = 20
+"""Times that a checkpoint may be replaced while it is read."""
 _ARCHIVE = b"PK\x03\x04"
 """First bytes of a zip archive."""
 
@@ -72,6 +74,30 @@ def _is_cut_short(checkpoint: Path) -> bool:
         return not start or (start == _ARCHIVE and not zipfile.is_zipfile(checkpoint))
     except OSError:
         return True
+
+
+def read_checkpoint(
+    checkpoint_dir: Path, step: int | None = None
+) -> tuple[Path, dict[str, Tensor]]:
+    """Find a checkpoint and read its weights: see ``find_checkpoint`` and ``read_model_weights``.
+
+    ns-train removes a checkpoint as soon as it has written the next one. If that happens while it
+    is read, the next one is read.
+
+    Raises:
+        SA3DError: the folder holds no such checkpoint, or it cannot be used.
+    """
+    for _ in range(_REPLACED):
+        checkpoint = find_checkpoint(checkpoint_dir, step)
+        try:
+            return checkpoint, read_model_weights(checkpoint)
+        except SA3DError:
+            if checkpoint.exists():
+                raise
+    raise SA3DError(
+        f"the checkpoints in {checkpoint_dir} are replaced faster than they can be read; wait for "
+        "the training, or save less often (--steps-per-save)"
+    )
 
 
 def _harmless_globals() -> list[Any]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from nerfstudio_plugin.fields.config import FieldsConfig
 from nerfstudio_plugin.fields.model_field import ModelField
 from nerfstudio_plugin.fields.registry import Method, find_method
-from nerfstudio_plugin.runs.checkpoint_file import find_checkpoint, read_model_weights
+from nerfstudio_plugin.runs.checkpoint_file import read_checkpoint
 from nerfstudio_plugin.runs.config_file import read_run_config
 from nerfstudio_plugin.runs.devices import torch_device
 from nerfstudio_plugin.runs.model import build_model
@@ -93,8 +93,7 @@ def open_run(
     config = read_run_config(load_config)
     field_class = _find_method(config, load_config).field_class()
     field_class.check_config(config.pipeline.model)
-    checkpoint = find_checkpoint(load_config.parent / config.relative_model_dir, step)
-    weights = read_model_weights(checkpoint)  # at once: a training may remove the file
+    checkpoint, weights = read_checkpoint(load_config.parent / config.relative_model_dir, step)
     field_class.fit_config(config.pipeline.model, weights)
     data = locate_data(config, load_config, None if data is None else Path(data))
     parsed = parse_data(config, data)

@@ -74,6 +74,7 @@ def test_sam(family: str, dtype: torch.dtype, tiny_weights: Callable[[str], Path
     check_sizes(make, corner_images())
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sam_on_a_gpu(family: str, tiny_weights: Callable[[str], Path]) -> None:
     if not torch.cuda.is_available():

@@ -218,6 +218,7 @@ def test_weights_say_if_there_is_an_appearance(implementation, has_appearance):
     assert torch.equal(ours.rgb, theirs.rgb)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("name", VARIANTS)
 def test_it_renders_what_the_model_renders_on_a_gpu(name):
