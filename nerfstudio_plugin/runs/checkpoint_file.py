@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nerfstudio_plugin.runs.run_folder import checkpoint_step
+from nerfstudio_plugin.runs.weight_layouts import FORMER_POSES
 from sa3d.base.errors import SA3DError
 
 Implementation = Literal["tcnn", "torch"]
@@ -115,6 +116,8 @@ def _harmless_globals() -> list[Any]:
 def read_model_weights(checkpoint: Path) -> dict[str, Tensor]:
     """Read the model's weights from a checkpoint to the CPU, without those of the metric LPIPS.
 
+    Pose adjustments of Nerfstudio up to 0.3.4, which the data manager had, are ``FORMER_POSES``.
+
     Raises:
         SA3DError: the file cannot be read, is damaged, is not a Nerfstudio checkpoint, or holds a
             weight that is not a finite number.
@@ -143,6 +146,8 @@ def read_model_weights(checkpoint: Path) -> dict[str, Tensor]:
         if isinstance(key, str) and (inner := key.removeprefix("module.")).startswith("_model.")
     }
     kept = {key: value for key, value in weights.items() if not key.startswith("lpips.")}
+    if FORMER_POSES in state:
+        kept[FORMER_POSES] = state[FORMER_POSES]
     for key, value in kept.items():
         if not isinstance(value, Tensor) or not bool(torch.isfinite(value).all()):
             raise SA3DError(

@@ -38,14 +38,20 @@ _PLUGIN_GROUPS = ("nerfstudio.method_configs", "nerfstudio.dataparser_configs")
 # Keys are written in alphabetical order, so a file that was cut short lacks the last of these.
 _REQUIRED_KEYS = ("method_name", "pipeline", "relative_model_dir", "vis")
 _FORMER_FIELDS = {
+    "CameraOptimizerConfig": frozenset(
+        {"orientation_noise_std", "param_group", "position_noise_std"}
+    ),
+    "MachineConfig": frozenset({"num_gpus"}),
     "ViewerConfig": frozenset(
         {
             *("codec", "ip_address", "launch_bridge_server", "local", "skip_openrelay"),
             *("start_train", "zmq_port"),
         }
-    )
+    ),
 }
 """Fields that Nerfstudio 0.2 and 0.3 wrote and that segmenting does not read; they are dropped."""
+_FORMER_NOISE = ("orientation_noise_std", "position_noise_std")
+"""Former fields that must be 0: random numbers moved the cameras, and were not saved."""
 _LONGEST = 4 << 20
 """Bytes of the largest file that is read; those of ns-train have some 10 KB."""
 
@@ -163,6 +169,9 @@ class _RunConfigLoader(yaml.UnsafeLoader):
                 raise yaml.constructor.ConstructorError(
                     None, None, f"{kind.__name__} has no field {name!r}"
                 )
+            elif name in _FORMER_NOISE and value != 0:
+                problem = f"{name} {value!r} moved the cameras, and by how much was not saved"
+                raise yaml.constructor.ConstructorError(None, None, problem)
 
 
 def _is_config_class(kind: Any) -> bool:

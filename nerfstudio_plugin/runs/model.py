@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from nerfstudio_plugin.fields.config import Tcnn
 from nerfstudio_plugin.fields.cpu_modules import speed_up
 from nerfstudio_plugin.runs.checkpoint_file import Implementation, implementation_of
+from nerfstudio_plugin.runs.weight_layouts import check_keys
 from sa3d.base.errors import SA3DError
 from sa3d.tcnn import binding
 
@@ -134,6 +135,7 @@ def build_model(
             seed_points=None,
         )
         model.update_to_step(step)
+    check_keys(weights, model.state_dict())
     model.load_state_dict(weights, strict=True)
     speed_up(model)
     return model.to(device).eval().requires_grad_(False)

@@ -26,6 +26,7 @@ from nerfstudio_plugin.runs.devices import torch_device
 from nerfstudio_plugin.runs.model import build_model
 from nerfstudio_plugin.runs.run_folder import checkpoint_step, find_config
 from nerfstudio_plugin.runs.views import RunData, locate_data, make_views, parse_data
+from nerfstudio_plugin.runs.weight_layouts import adopt
 from sa3d.base.errors import SA3DError
 from sa3d.base.json_files import read_json
 from sa3d.hub.memory import enough_memory
@@ -171,6 +172,8 @@ def _load_model(
             f"the run was trained on {trained_photos} photos, {parsed.data} has {photos} to train "
             "on; give 'data': the data set of the training"
         )
+    poses = parsed.train.cameras.camera_to_worlds
+    weights = adopt(config.pipeline, weights, poses, parsed.data)
     place = torch.device(torch_device(device))
     try:
         with enough_memory("to open the run", "close other programs"):

@@ -1,6 +1,7 @@
 """A run's ``config.yml`` is data from a stranger: nothing in it runs."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -161,3 +162,20 @@ def test_deep_and_doubling_files(refused):
     )
     assert "found dict" in refused(aliases)
     assert "too large" in refused("#" * (5 << 20))
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).with_name("former_configs").iterdir()), ids=lambda path: path.stem
+)
+def test_configs_that_former_versions_wrote_are_read(path):
+    """The files are what those versions write for their own methods."""
+    config = read_run_config(path)
+    assert path.stem.partition("-")[2].startswith(config.method_name)  # -big is named nerfacto
+    assert config.pipeline.datamanager.camera_optimizer.mode == "SO3xR3"
+    assert config.pipeline.model.average_init_density == 1.0
+
+
+def test_noise_of_a_former_version_that_was_not_saved_is_refused(refused):
+    text = (Path(__file__).with_name("former_configs") / "0.3.4-nerfacto.yml").read_text()
+    line = refused(text.replace("position_noise_std: 0.0", "position_noise_std: 0.1"))
+    assert "position_noise_std 0.1 moved the cameras" in line
