@@ -29,9 +29,26 @@ class Method:
     field: str
 
     def field_class(self) -> type[ModelField[Any]]:
-        """Import the class of the field."""
+        """Import the class of the field.
+
+        Raises:
+            SA3DError: it cannot be imported, or is no ``ModelField``.
+        """
         module, _, name = self.field.partition(":")
-        return getattr(import_module(module), name)
+        try:
+            found = getattr(import_module(module), name)
+        except Exception as error:  # of a package that is not ours: anything
+            raise self._broken(_reason(error)) from error
+        if not (isinstance(found, type) and issubclass(found, ModelField)):
+            raise self._broken("it is no ModelField")
+        return found
+
+    def _broken(self, reason: str) -> SA3DError:
+        package = self.field.partition(".")[0].partition(":")[0]
+        return SA3DError(
+            f"the field {self.field!r} of {', '.join(self.names)} cannot be used ({reason}): "
+            f"repair or remove the package {package!r}"
+        )
 
 
 _OURS = "nerfstudio_plugin.fields"
@@ -76,10 +93,28 @@ METHODS = (
 """The methods of Nerfstudio that this package opens."""
 
 
-def known_methods() -> tuple[Method, ...]:
-    """Return all methods: those of this package, then those of other packages."""
-    added = (one.load() for one in entry_points(group=GROUP))
-    return METHODS + tuple(one for one in added if isinstance(one, Method))
+def _added() -> tuple[list[Method], list[str]]:
+    """Return the methods of other packages, and what is wrong with those that cannot be loaded."""
+    methods, problems = [], []
+    for entry in entry_points(group=GROUP):
+        try:
+            found = entry.load()
+        except Exception as error:  # of a package that is not ours: anything
+            found, reason = None, _reason(error)
+        else:
+            reason = "it is no Method"
+        if isinstance(found, Method):
+            methods.append(found)
+        else:
+            package = entry.dist.name if entry.dist else entry.module.partition(".")[0]
+            problems.append(
+                f"the package {package!r} adds {entry.value!r}, which cannot be used ({reason})"
+            )
+    return methods, problems
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def find_method(model: type, method_name: str) -> Method:
@@ -90,15 +125,21 @@ def find_method(model: type, method_name: str) -> Method:
         method_name: the run's method, for the error.
 
     Raises:
-        SA3DError: no method is known for it; the message lists those that are.
+        SA3DError: no method is known for it; the message lists those that are, and the packages
+            whose methods cannot be loaded.
     """
     path = f"{model.__module__}:{model.__qualname__}"
-    known = known_methods()
-    for method in known:
+    for method in METHODS:
         if method.model == path:
             return method
-    names = ", ".join(name for method in known for name in method.names)
+    added, problems = _added()
+    for method in added:
+        if method.model == path:
+            return method
+    names = ", ".join(name for method in (*METHODS, *added) for name in method.names)
+    broken = f"; {'; '.join(problems)}: repair or remove it" if problems else ""
     raise SA3DError(
-        f"runs of {method_name!r} (model {path}) cannot be segmented; known are: {names}. "
-        "docs/adding_a_method.md shows how to add one"
+        f"runs of {method_name!r} (model {path}) cannot be segmented; known are: {names}{broken}. "
+        "The page 'Add a method' of the documentation (docs/adding_a_method.md in the repository) "
+        "shows how to add one"
     )

@@ -99,9 +99,11 @@ def find_planes(
         config: settings.
         footprint: the unit of the configured lengths, world units.
     """
+    if not len(points):
+        return []
     random = torch.Generator().manual_seed(0)
     near = config.plane_thickness * footprint
-    sample = points[torch.randint(0, max(len(points), 1), (8000,), generator=random)]
+    sample = points[torch.randint(0, len(points), (8000,), generator=random)]
     total = len(sample)
     planes: list[Plane] = []
     for _ in range(config.max_planes):

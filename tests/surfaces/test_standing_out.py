@@ -41,6 +41,11 @@ def test_a_plane_seen_from_both_sides_supports_nothing() -> None:
     assert find_planes(table_with_noise(), cameras, StandingOutConfig(), 0.01) == []
 
 
+def test_a_scene_without_any_opaque_surface_has_no_planes() -> None:
+    cameras = torch.tensor([[0.0, 0.0, 2.0]])
+    assert find_planes(torch.zeros(0, 3), cameras, StandingOutConfig(), 0.01) == []
+
+
 def test_ball_and_crate_stand_out_from_the_table(still_life: AnalyticScene) -> None:
     found = find_standing_out(still_life.scene, StandingOutConfig())
     assert len(found.planes) >= 1
