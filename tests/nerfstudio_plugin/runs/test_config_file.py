@@ -7,6 +7,7 @@ import pytest
 import yaml
 from nerfstudio.configs.dataparser_configs import dataparsers
 from nerfstudio.configs.method_configs import method_configs
+from nerfstudio.models.nerfacto import NerfactoModelConfig
 
 from nerfstudio_plugin.runs.config_file import read_run_config
 from sa3d.base.errors import SA3DError
@@ -171,7 +172,8 @@ def test_configs_that_former_versions_wrote_are_read(path):
     """The files are what those versions write for their own methods."""
     config = read_run_config(path)
     assert path.stem.partition("-")[2].startswith(config.method_name)  # -big is named nerfacto
-    assert config.pipeline.datamanager.camera_optimizer.mode == "SO3xR3"
+    assert vars(config.pipeline.datamanager)["camera_optimizer"].mode == "SO3xR3"
+    assert isinstance(config.pipeline.model, NerfactoModelConfig)
     assert config.pipeline.model.average_init_density == 1.0
 
 
