@@ -28,6 +28,7 @@ Keep = Callable[[Tensor], Tensor]
 """Returns a factor [...] in [0, 1] for the density at positions [..., 3], world frame."""
 
 _POINTS_PER_CHUNK = 1 << 18
+"""Positions whose density is evaluated at once; limits memory."""
 _PIXEL_AREA = 1e-6
 """Of rays that no camera made: that of a photo with 1000 pixels per radian."""
 _TRAINING_ONLY = ("_target", "camera_optimizer", "eval_num_rays_per_chunk", "loss_coefficients")
