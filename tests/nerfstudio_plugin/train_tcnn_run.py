@@ -3,11 +3,13 @@
 ``ns-train`` needs tiny-cuda-nn for that. Here, Nerfstudio's own trainer, data manager and model are
 used, with the modules of ``sa3d.tcnn`` in the place of tiny-cuda-nn's.
 
-Usage: train_tcnn_run.py FOLDER [STEPS [RAYS]]. Writes FOLDER/outputs/room/nerfacto/run; the run
-names the demo's own photos.
+Usage: train_tcnn_run.py FOLDER [STEPS [RAYS]]. Writes FOLDER/outputs/room/nerfacto/run, and a copy
+of it in half precision without the states of optimizers, FOLDER/room. The run names the demo's own
+photos. ``tcnn_room`` was made so, with 4000 steps of 1024 rays: half an hour on a core.
 """
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,7 +19,8 @@ ROOM = Path("nerfstudio_plugin/demo_scenes/room")
 """Relative to the repository, so that the run is found in every copy of it."""
 
 
-def train(folder: Path, steps: int, rays: int) -> None:
+def train(folder: Path, steps: int, rays: int) -> Path:
+    """Train a run; return its folder."""
     import torch
     from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
     from nerfstudio.configs.base_config import LoggingConfig, MachineConfig
@@ -89,6 +92,30 @@ def train(folder: Path, steps: int, rays: int) -> None:
         trainer = config.setup()
         trainer.setup()
     trainer.train()
+    return config.get_base_dir()
+
+
+def store(run: Path, folder: Path) -> None:
+    """Write a run small enough to keep."""
+    import torch
+    import yaml
+
+    from nerfstudio_plugin.runs.config_file import read_run_config
+
+    (folder / "nerfstudio_models").mkdir(parents=True)
+    (checkpoint,) = (run / "nerfstudio_models").glob("*.ckpt")
+    content = torch.load(checkpoint, weights_only=False)
+    content["pipeline"] = {
+        key: value.half() if key.endswith(".params") else value
+        for key, value in content["pipeline"].items()
+        if ".lpips." not in key
+    }
+    content |= {"optimizers": {}, "schedulers": {}, "scalers": {}}
+    torch.save(content, folder / "nerfstudio_models" / checkpoint.name)
+    config = read_run_config(run / "config.yml")
+    config.output_dir = Path("outputs")
+    (folder / "config.yml").write_text(yaml.dump(config))
+    shutil.copy(run / "dataparser_transforms.json", folder)
 
 
 if __name__ == "__main__":
@@ -98,4 +125,4 @@ if __name__ == "__main__":
     os.chdir(Path(__file__).parents[2])
     os.environ["TORCH_HOME"] = str(home / "torch_home")
     write_alexnet(home / "torch_home")
-    train(home, steps, rays)
+    store(train(home, steps, rays), home / "room")
