@@ -26,7 +26,7 @@ from sa3d.objects.checkpoint import load_segmentation
 from sa3d.tcnn.hash_grid import FIRST_ENTRIES
 
 LEAST_PSNR = 22.0
-"""dB on photos that the training did not see; the demo's own run has 24.2, measured in the same way."""
+"""dB on photos that the training did not see; the demo's own run has 24.2, measured so, too."""
 LEAST_IOU = 0.8
 COARSE = ("--prepare.ray-side", "72", "--prepare.resolution", "96")
 
