@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from nerfstudio_plugin.display.object_blocks import PREFIX, Blocks
+from nerfstudio_plugin.fields.cpu_modules import speed_up
 from nerfstudio_plugin.runs.model import tcnn_modules, without_lpips
 from sa3d.base.errors import SA3DError
 from sa3d.results.config import Keep
@@ -60,6 +61,7 @@ class MaskedNerfactoModel(NerfactoModel):
         device = torch.device(self.kwargs.get("device", "cpu"))
         with without_lpips(), tcnn_modules(self.config.implementation, "auto", device):
             super().populate_modules()
+        speed_up(self)
         self.blocks = Blocks(())
         for network in (self.field, *self.proposal_networks):
             assert isinstance(network, Field)

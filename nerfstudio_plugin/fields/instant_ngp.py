@@ -20,9 +20,9 @@ class InstantNgpRadianceField(ModelField[NGPModel]):
     """A frozen instant-ngp model.
 
     Samples are the steps of the model's marcher whose middles lie in occupied cells of its
-    occupancy grid. Nerfacc computes them on a GPU only; here they are computed in torch, on every
-    device. Depth is the model's own, the *expected* distance. In evaluation mode the model uses no
-    image's appearance.
+    occupancy grid. Where nerfacc has no compiled kernels for them, as on a CPU, they are computed
+    in torch. Depth is the model's own, the *expected* distance. In evaluation mode the model uses
+    no image's appearance.
     """
 
     def find_bounds(self) -> Bounds:
@@ -72,6 +72,16 @@ class InstantNgpRadianceField(ModelField[NGPModel]):
     def _march(self, bundle: RayBundle) -> tuple[Tensor, Tensor, Tensor, RaySamples]:
         """Return the ray of each sample, where the samples start and end, and the samples."""
         config = self.model.config
+        if self.device.type == "cuda" and _has_kernels():
+            packed, ray = self.model.sampler(
+                ray_bundle=bundle,
+                near_plane=config.near_plane,
+                far_plane=config.far_plane,
+                render_step_size=config.render_step_size,
+                alpha_thre=config.alpha_thre,
+                cone_angle=config.cone_angle,
+            )
+            return ray, packed.frustums.starts[:, 0], packed.frustums.ends[:, 0], packed
         assert config.render_step_size is not None
         low, high = self._box(-1)
         farthest = (bundle.origins - (low + high) / 2).norm(dim=-1) + (high - low).norm() / 2
@@ -129,6 +139,13 @@ class InstantNgpRadianceField(ModelField[NGPModel]):
         last = (count - 1).clamp_min(0)[:, None]
         beyond = torch.arange(longest, device=packed.device) > last
         return torch.where(beyond, spread.gather(1, last), spread)[..., None]
+
+
+def _has_kernels() -> bool:
+    """Return whether nerfacc found a compiler for its CUDA code."""
+    from nerfacc.cuda import _backend  # compiles when it is imported
+
+    return _backend._C is not None
 
 
 @cache

@@ -94,6 +94,11 @@ def _compiled(features: int) -> Callable[..., None]:
     import numba  # takes half a second
 
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+
+    @numba.njit(inline="always", **options)
+    def wrapped(entry: Any, count: Any) -> Any:
+        return entry if entry < count else entry % count  # a division takes long, and is rare
+
     block, one = _BLOCK, np.float32(1)
     two, three, next_x = np.float32(2), np.float32(3), np.uint32(1)
     prime_y, prime_z = np.uint32(2654435761), np.uint32(805459861)
@@ -134,14 +139,14 @@ def _compiled(features: int) -> Callable[..., None]:
                     high_x = np.uint32(low_x + next_x)
                     high_y, high_z = np.uint32(low_y + step_y), np.uint32(low_z + step_z)
                     if dense:
-                        i000 = np.uint32(low_x + low_y + low_z) % count
-                        i100 = np.uint32(high_x + low_y + low_z) % count
-                        i010 = np.uint32(low_x + high_y + low_z) % count
-                        i110 = np.uint32(high_x + high_y + low_z) % count
-                        i001 = np.uint32(low_x + low_y + high_z) % count
-                        i101 = np.uint32(high_x + low_y + high_z) % count
-                        i011 = np.uint32(low_x + high_y + high_z) % count
-                        i111 = np.uint32(high_x + high_y + high_z) % count
+                        i000 = wrapped(np.int64(np.uint32(low_x + low_y + low_z)), count)
+                        i100 = wrapped(np.int64(np.uint32(high_x + low_y + low_z)), count)
+                        i010 = wrapped(np.int64(np.uint32(low_x + high_y + low_z)), count)
+                        i110 = wrapped(np.int64(np.uint32(high_x + high_y + low_z)), count)
+                        i001 = wrapped(np.int64(np.uint32(low_x + low_y + high_z)), count)
+                        i101 = wrapped(np.int64(np.uint32(high_x + low_y + high_z)), count)
+                        i011 = wrapped(np.int64(np.uint32(low_x + high_y + high_z)), count)
+                        i111 = wrapped(np.int64(np.uint32(high_x + high_y + high_z)), count)
                     else:
                         i000 = np.int64((low_x ^ low_y ^ low_z) & mask)
                         i100 = np.int64((high_x ^ low_y ^ low_z) & mask)

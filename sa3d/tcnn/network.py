@@ -17,7 +17,7 @@ ALIGNMENT = 16
 """Numbers of inputs and outputs are padded to multiples of this."""
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "None": lambda values: values,
-    "ReLU": torch.relu,
+    "ReLU": torch.relu_,
     "Sigmoid": torch.sigmoid,
 }
 
@@ -108,15 +108,16 @@ def network(inputs: Tensor, params: Tensor, config: NetworkConfig, shapes: Layer
     Source: tiny-cuda-nn's ``fully_fused_mlp.cu`` and ``cutlass_mlp.cu``; padding in
     ``encodings/identity.h`` (1 at the end) and ``encodings/grid.h`` (0).
     """
-    spare = shapes[0][1] - inputs.shape[-1]
-    values = F.pad(inputs, (0, spare), value=config.fill)
-    start, last = 0, len(shapes) - 1
+    values, start, last = inputs, 0, len(shapes) - 1
     for number, (rows, columns) in enumerate(shapes):
         matrix = params[start : start + rows * columns].view(rows, columns)
         if number == last:
             matrix = matrix[: config.outputs]
+        used = values.shape[-1]
+        bias = config.fill * matrix[:, used:].sum(dim=1) if used < columns else None
+        values = F.linear(values, matrix[:, :used], bias)
         name = config.output_activation if number == last else config.activation
-        values = _ACTIVATIONS[name](values @ matrix.T)
+        values = _ACTIVATIONS[name](values)
         start += rows * columns
     return values
 

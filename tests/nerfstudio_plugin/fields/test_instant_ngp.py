@@ -221,7 +221,10 @@ def test_weights_say_if_there_is_an_appearance(implementation, has_appearance):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("name", VARIANTS)
-def test_it_renders_what_the_model_renders_on_a_gpu(name):
+@pytest.mark.parametrize("kernels", [True, False])
+def test_it_renders_what_the_model_renders_on_a_gpu(name, kernels, monkeypatch):
+    if not kernels:
+        monkeypatch.setattr("nerfstudio_plugin.fields.instant_ngp._has_kernels", lambda: False)
     model = build(VARIANTS[name]).to("cuda")
     ours = InstantNgpRadianceField(model).render(camera().image_rays())
     theirs = model.get_outputs_for_camera(to_nerfstudio(camera()).to("cuda"))
