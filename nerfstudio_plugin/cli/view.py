@@ -21,7 +21,7 @@ from sa3d.segmenters.loading import check_segmenter
 
 _HELP = """Open a trained scene in Nerfstudio's viewer, click objects, and get them in 3D.
 
-Any nerfacto run works; nothing has to be prepared or trained first. The page listens on this
+Any trained run works; nothing has to be prepared or trained first. The page listens on this
 computer only: to reach it from another one, forward the port (ssh -L 7007:127.0.0.1:7007 HOST) or
 give --host 0.0.0.0: then whoever has the URL that is printed, with its token, can use it. The panel
 saves and exports to --output-dir only.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from nerfstudio.field_components.field_heads import FieldHeadNames
 from nerfstudio.models.instant_ngp import NGPModel
 from torch import Tensor
 
-from nerfstudio_plugin.fields.model_field import Keep, ModelField, without_nan
+from nerfstudio_plugin.fields.model_field import Keep, ModelField, bounds_of, without_nan
 from sa3d.geometry.bounds import Bounds
 
 
@@ -27,10 +28,7 @@ class InstantNgpRadianceField(ModelField[NGPModel]):
 
     def find_bounds(self) -> Bounds:
         """Return the space of the hash grid: contracted, or the scene box."""
-        contraction = self.model.field.spatial_distortion
-        if contraction is None:
-            return super().find_bounds()
-        return Bounds("contracted" if contraction.order == float("inf") else "contracted-l2")
+        return bounds_of(self.model.field.spatial_distortion, self.model.field.aabb)
 
     @classmethod
     def fit_config(cls, config: Any, weights: dict[str, Tensor]) -> None:
@@ -85,9 +83,9 @@ class InstantNgpRadianceField(ModelField[NGPModel]):
         assert config.render_step_size is not None
         low, high = self._box(-1)
         farthest = (bundle.origins - (low + high) / 2).norm(dim=-1) + (high - low).norm() / 2
-        reach = min(float(farthest.max()), config.far_plane) if len(bundle) else 0.0
+        reach = min(float(farthest.max()), config.far_plane)
         steps = torch.from_numpy(
-            _steps(config.near_plane, reach, config.render_step_size, config.cone_angle)
+            _steps_to(reach, config.near_plane, config.render_step_size, config.cone_angle)
         ).to(bundle.origins)
         middle = (steps[:-1] + steps[1:]) / 2
         places = bundle.origins[:, None] + bundle.directions[:, None] * middle[:, None]
@@ -108,10 +106,11 @@ class InstantNgpRadianceField(ModelField[NGPModel]):
         return ray, starts, ends, packed
 
     def _within(self, bundle: RayBundle, middle: Tensor) -> Tensor:
-        """Return [R, K]: whether steps are between the rays' own ends, if they have any."""
+        """Return [R or 1, K]: whether steps are before the far plane and between rays' ends."""
+        before = (middle < self.model.config.far_plane)[None]
         if bundle.nears is None or bundle.fars is None:
-            return torch.ones(len(bundle), len(middle), dtype=torch.bool, device=middle.device)
-        return (middle >= bundle.nears) & (middle <= bundle.fars)
+            return before
+        return before & (middle >= bundle.nears) & (middle <= bundle.fars)
 
     def _occupied(self, positions: Tensor) -> Tensor:
         """Return whether the finest cell at positions [..., 3] is occupied; outside it is not.
@@ -146,6 +145,13 @@ def _has_kernels() -> bool:
     from nerfacc.cuda import _backend  # compiles when it is imported
 
     return _backend._C is not None
+
+
+def _steps_to(reach: float, near: float, size: float, cone_angle: float) -> np.ndarray:
+    """Return the ends of the marcher's steps [K + 1], at least one step, up to ``reach``."""
+    doubled = 2.0 ** math.ceil(math.log2(max(reach, size)))  # few lists are made, and kept
+    ends = _steps(near, doubled, size, cone_angle)
+    return ends[: max(2, int(np.searchsorted(ends, reach)) + 1)]
 
 
 @cache

@@ -91,8 +91,7 @@ class ModelField(ABC, Generic[_Model]):
 
     def find_bounds(self) -> Bounds:
         """Return the space of the model; by default its scene box."""
-        low, high = self.model.scene_box.aabb.tolist()
-        return Bounds("box", aabb=(tuple(low), tuple(high)))
+        return bounds_of(None, self.model.scene_box.aabb)
 
     def render_color(self, weights: Tensor, colors: Tensor) -> Tensor:
         """Return the model's color [R, 3] of samples, with its own background."""
@@ -225,6 +224,19 @@ class ModelField(ABC, Generic[_Model]):
             digest.update(f"{key}:{value.dtype}:{tuple(value.shape)}".encode())
             digest.update(value.detach().contiguous().cpu().numpy().data)
         return digest.hexdigest()
+
+
+def bounds_of(contraction: Any, aabb: Any) -> Bounds:
+    """Return the space of a field: all of space through its contraction, or else its box.
+
+    Args:
+        contraction: a ``SceneContraction``, or None.
+        aabb: [2, 3], the corners of the box.
+    """
+    if contraction is not None:
+        return Bounds("contracted" if contraction.order == float("inf") else "contracted-l2")
+    low, high = aabb.tolist()
+    return Bounds("box", aabb=(tuple(low), tuple(high)))
 
 
 def without_nan(density: Tensor) -> Tensor:

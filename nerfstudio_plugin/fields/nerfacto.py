@@ -7,7 +7,7 @@ from nerfstudio.field_components.field_heads import FieldHeadNames
 from nerfstudio.models.nerfacto import NerfactoModel
 from torch import Tensor
 
-from nerfstudio_plugin.fields.model_field import Keep, ModelField, kept_density, scaled
+from nerfstudio_plugin.fields.model_field import Keep, ModelField, bounds_of, kept_density, scaled
 from sa3d.geometry.bounds import Bounds
 
 
@@ -47,11 +47,7 @@ class NerfactoRadianceField(ModelField[NerfactoModel]):
         With scene contraction the model contracts world positions to [-2, 2]^3 and ignores its
         scene box. Without it, the box is the space, and there is no density outside.
         """
-        contraction = self.model.field.spatial_distortion
-        if contraction is None:
-            low, high = self.model.field.aabb.tolist()
-            return Bounds("box", aabb=(tuple(low), tuple(high)))
-        return Bounds("contracted" if contraction.order == float("inf") else "contracted-l2")
+        return bounds_of(self.model.field.spatial_distortion, self.model.field.aabb)
 
     def sample(self, bundle: RayBundle, keep: Keep | None) -> tuple[RaySamples, Tensor, Tensor]:
         """Sample by the proposal networks."""

@@ -9,7 +9,7 @@ from nerfstudio.models.tensorf import TensoRFModel
 from nerfstudio.utils import colors
 from torch import Tensor
 
-from nerfstudio_plugin.fields.model_field import Keep, ModelField, kept_density
+from nerfstudio_plugin.fields.model_field import Keep, ModelField, bounds_of, kept_density
 from sa3d.geometry.bounds import Bounds
 
 _LEAST_LIGHT = 1e-4
@@ -34,8 +34,7 @@ class TensorfRadianceField(ModelField[TensoRFModel]):
 
     def find_bounds(self) -> Bounds:
         """Return the box of the planes and lines; there is no density outside."""
-        low, high = self.model.field.aabb.tolist()
-        return Bounds("box", aabb=(tuple(low), tuple(high)))
+        return bounds_of(None, self.model.field.aabb)
 
     def sample(self, bundle: RayBundle, keep: Keep | None) -> tuple[RaySamples, Tensor, Tensor]:
         """Sample evenly, then by the density that was found."""

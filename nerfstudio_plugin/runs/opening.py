@@ -20,7 +20,7 @@ from torch import Tensor
 from nerfstudio_plugin.fields.config import FieldsConfig
 from nerfstudio_plugin.fields.model_field import ModelField
 from nerfstudio_plugin.fields.registry import Method, find_method
-from nerfstudio_plugin.runs.checkpoint_file import read_checkpoint
+from nerfstudio_plugin.runs.checkpoint_file import implementation_of, read_checkpoint
 from nerfstudio_plugin.runs.config_file import read_run_config
 from nerfstudio_plugin.runs.devices import torch_device
 from nerfstudio_plugin.runs.model import build_model
@@ -67,7 +67,7 @@ class Run:
         """The implementation of tiny-cuda-nn that evaluates the model; None if it has no part."""
         if any(isinstance(module, ParameterVector) for module in self.model.modules()):
             return "torch"
-        return "native" if getattr(self.model.config, "implementation", "") == "tcnn" else None
+        return "native" if implementation_of(self.model.state_dict()) == "tcnn" else None
 
 
 def open_run(

@@ -50,6 +50,6 @@ sa3d_method = MethodSpecification(
         viewer=ViewerConfig(websocket_host="127.0.0.1"),
         vis="viewer",
     ),
-    description="Segment an object in a trained nerfacto run, from a prompt in one view.",
+    description="Segment an object in a trained run, from a prompt in one view.",
 )
 """The method, found by Nerfstudio through the entry point ``nerfstudio.method_configs``."""

@@ -1,4 +1,4 @@
-"""What must hold for the field of every method: it renders what the model itself renders."""
+"""Checks of the field of every method: it renders what the model itself renders."""
 
 import pytest
 import torch

@@ -15,7 +15,7 @@ from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.field_components.field_heads import FieldHeadNames
 from nerfstudio.models.instant_ngp import InstantNGPModelConfig
 
-from nerfstudio_plugin.fields.instant_ngp import InstantNgpRadianceField, _steps
+from nerfstudio_plugin.fields.instant_ngp import InstantNgpRadianceField, _steps, _steps_to
 from nerfstudio_plugin.runs.cameras import to_nerfstudio
 from nerfstudio_plugin.runs.model import build_model, tcnn_modules, without_lpips
 from sa3d.base.errors import SA3DError
@@ -67,8 +67,10 @@ def march(model, origin, direction):
     config, grid = model.config, model.occupancy_grid
     boxes = [box.view(2, 3).numpy().astype(np.float64) for box in grid.aabbs]
     t, found = np.float32(config.near_plane), []
-    while t < min(config.far_plane, 30.0):
+    while t < 30.0:
         dt = max(t * np.float32(config.cone_angle), np.float32(config.render_step_size))
+        if t + dt / 2 >= config.far_plane:
+            break
         at = origin + direction * np.float64(t + (t + dt - t) / 2)
         for level, (low, high) in enumerate(boxes):  # from the finest on
             if (at > low).all() and (at < high).all():
@@ -189,7 +191,9 @@ def test_a_ray_that_meets_nothing():
 
 def test_steps_by_hand():
     assert _steps(0.5, 1.0, 0.25, 0.5).tolist() == [0.5, 0.75, 1.125]
-    assert len(_steps(0.5, 0.0, 0.25, 0.0)) == 2
+    assert _steps_to(0.9, 0.5, 0.25, 0.5).tolist() == [0.5, 0.75, 1.125]
+    assert _steps_to(0.6, 0.5, 0.25, 0.5).tolist() == [0.5, 0.75]
+    assert _steps_to(0.0, 0.5, 0.25, 0.0).tolist() == [0.5, 0.75]
 
 
 def test_nan_is_refused():
