@@ -20,7 +20,7 @@ from torch.nn import Parameter
 
 from nerfstudio_plugin.display.object_blocks import PREFIX, Blocks
 from nerfstudio_plugin.fields.cpu_modules import speed_up
-from nerfstudio_plugin.runs.model import tcnn_modules, without_lpips
+from nerfstudio_plugin.runs.model_building import tcnn_modules, without_lpips
 from sa3d.base.errors import SA3DError
 from sa3d.results.config import Keep
 

@@ -23,7 +23,7 @@ from nerfstudio_plugin.fields.registry import Method, find_method
 from nerfstudio_plugin.runs.checkpoint_file import implementation_of, read_checkpoint
 from nerfstudio_plugin.runs.config_file import read_run_config
 from nerfstudio_plugin.runs.devices import torch_device
-from nerfstudio_plugin.runs.model import build_model
+from nerfstudio_plugin.runs.model_building import build_model
 from nerfstudio_plugin.runs.run_folder import checkpoint_step, find_config
 from nerfstudio_plugin.runs.views import RunData, locate_data, make_views, parse_data
 from nerfstudio_plugin.runs.weight_layouts import adopt

@@ -28,7 +28,7 @@ from nerfstudio_plugin.demo.data import open_demo
 from nerfstudio_plugin.fields import cpu_modules
 from nerfstudio_plugin.fields.nerfacto import NerfactoRadianceField
 from nerfstudio_plugin.runs.config_file import read_run_config
-from nerfstudio_plugin.runs.model import tcnn_modules, without_lpips
+from nerfstudio_plugin.runs.model_building import tcnn_modules, without_lpips
 from sa3d.geometry.camera import Camera, Rays
 from sa3d.tcnn import fused_grid
 

@@ -97,6 +97,7 @@ class CommandLine:
             checkpoint_path=checkpoint,
             data=self.folder,
             config=SimpleNamespace(method_name="nerfacto"),
+            tcnn=None,
             device="cpu",
         )
 

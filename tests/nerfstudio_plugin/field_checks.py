@@ -7,7 +7,7 @@ from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.fields.base_field import Field
 
 from nerfstudio_plugin.runs.cameras import to_nerfstudio
-from nerfstudio_plugin.runs.model import without_lpips
+from nerfstudio_plugin.runs.model_building import without_lpips
 from sa3d.geometry.camera import Camera
 from sa3d.testing.field_contract import check_radiance_field
 

@@ -32,7 +32,7 @@ def train(folder: Path, steps: int, rays: int) -> Path:
     from nerfstudio.models.nerfacto import NerfactoModelConfig
     from nerfstudio.pipelines.base_pipeline import VanillaPipelineConfig
 
-    from nerfstudio_plugin.runs.model import tcnn_modules
+    from nerfstudio_plugin.runs.model_building import tcnn_modules
 
     data = ROOM
     groups = ("proposal_networks", "fields")

@@ -17,7 +17,7 @@ from nerfstudio.models.instant_ngp import InstantNGPModelConfig
 
 from nerfstudio_plugin.fields.instant_ngp import InstantNgpRadianceField, _steps, _steps_to
 from nerfstudio_plugin.runs.cameras import to_nerfstudio
-from nerfstudio_plugin.runs.model import build_model, tcnn_modules, without_lpips
+from nerfstudio_plugin.runs.model_building import build_model, tcnn_modules, without_lpips
 from sa3d.base.errors import SA3DError
 from sa3d.geometry.camera import Camera, Rays
 from sa3d.testing.field_contract import check_radiance_field

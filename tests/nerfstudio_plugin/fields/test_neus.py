@@ -15,7 +15,7 @@ from nerfstudio.models.neus_facto import NeuSFactoModelConfig
 
 from nerfstudio_plugin.fields.neus import NeusRadianceField
 from nerfstudio_plugin.runs.cameras import to_nerfstudio
-from nerfstudio_plugin.runs.model import tcnn_modules, without_lpips
+from nerfstudio_plugin.runs.model_building import tcnn_modules, without_lpips
 from sa3d.base.errors import SA3DError
 from sa3d.geometry.camera import Camera
 from sa3d.testing.field_contract import check_radiance_field

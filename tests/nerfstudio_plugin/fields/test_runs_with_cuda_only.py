@@ -14,7 +14,7 @@ from nerfstudio.configs.method_configs import method_configs
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
 from train_tiny_run import write_data
 
-from nerfstudio_plugin.runs.model import tcnn_modules, without_lpips
+from nerfstudio_plugin.runs.model_building import tcnn_modules, without_lpips
 from nerfstudio_plugin.runs.opening import open_run
 from nerfstudio_plugin.runs.views import parse_data
 from sa3d.testing.field_contract import check_radiance_field

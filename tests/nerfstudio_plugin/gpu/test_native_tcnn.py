@@ -13,7 +13,7 @@ from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
 from nerfstudio.data.scene_box import SceneBox
 
 from nerfstudio_plugin.fields.nerfacto import NerfactoRadianceField
-from nerfstudio_plugin.runs.model import build_model, tcnn_modules, without_lpips
+from nerfstudio_plugin.runs.model_building import build_model, tcnn_modules, without_lpips
 from sa3d.geometry.camera import Camera
 
 HALF = 2e-2

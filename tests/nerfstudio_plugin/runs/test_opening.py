@@ -14,7 +14,7 @@ from nerfstudio.configs.method_configs import method_configs
 from PIL import Image
 
 from nerfstudio_plugin.fields.registry import METHODS
-from nerfstudio_plugin.runs.model import without_lpips
+from nerfstudio_plugin.runs.model_building import without_lpips
 from nerfstudio_plugin.runs.opening import open_run
 from sa3d.base.errors import SA3DError
 from sa3d.scene.views import find_view

@@ -122,7 +122,7 @@ def test_nothing_depends_on_which_implementation_evaluates(config, run, monkeypa
     for module in ("encodings", "mlp"):
         monkeypatch.setattr(f"nerfstudio.field_components.{module}.tcnn", binding)
         monkeypatch.setattr(f"nerfstudio.field_components.{module}.TCNN_EXISTS", True)
-    native = "nerfstudio_plugin.runs.model.tcnn_modules"
+    native = "nerfstudio_plugin.runs.model_building.tcnn_modules"
     monkeypatch.setattr(native, lambda *arguments: nullcontext())
     native = open_run(config, device="cpu", fields=FieldsConfig("native"))
     assert native.field.fingerprint == run.field.fingerprint

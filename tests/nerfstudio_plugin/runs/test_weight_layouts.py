@@ -11,7 +11,7 @@ from nerfstudio.cameras.camera_optimizers import CameraOptimizer, CameraOptimize
 
 from nerfstudio_plugin.runs.checkpoint_file import read_model_weights
 from nerfstudio_plugin.runs.config_file import read_run_config
-from nerfstudio_plugin.runs.model import tcnn_modules, without_lpips
+from nerfstudio_plugin.runs.model_building import tcnn_modules, without_lpips
 from nerfstudio_plugin.runs.opening import open_run
 from nerfstudio_plugin.runs.views import parse_data
 from nerfstudio_plugin.runs.weight_layouts import (

@@ -13,7 +13,7 @@ from nerfstudio.configs.method_configs import method_configs
 from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
 from nerfstudio.data.scene_box import SceneBox
 
-from nerfstudio_plugin.runs.model import build_model, tcnn_modules, without_lpips
+from nerfstudio_plugin.runs.model_building import build_model, tcnn_modules, without_lpips
 from sa3d.base.errors import SA3DError
 
 SHAPES = json.loads(Path(__file__).with_name("tcnn_shapes.json").read_text())
@@ -136,7 +136,7 @@ def test_native_needs_tiny_cuda_nn_and_a_gpu(monkeypatch):
         tcnn_modules("tcnn", "native", CPU),
     ):
         pass
-    monkeypatch.setattr("nerfstudio_plugin.runs.model.TCNN_EXISTS", True)
+    monkeypatch.setattr("nerfstudio_plugin.runs.model_building.TCNN_EXISTS", True)
     with (
         pytest.raises(SA3DError, match="needs the device cuda"),
         tcnn_modules("tcnn", "native", CPU),
