@@ -13,7 +13,7 @@ from nerfstudio.field_components.field_heads import FieldHeadNames
 from nerfstudio.models.instant_ngp import NGPModel
 from torch import Tensor
 
-from nerfstudio_plugin.fields.model_field import Keep, ModelField, bounds_of, without_nan
+from nerfstudio_plugin.fields.model_field import Keep, ModelField, bounds_of, kept_density
 from sa3d.geometry.bounds import Bounds
 
 
@@ -51,10 +51,7 @@ class InstantNgpRadianceField(ModelField[NGPModel]):
             colors[ray, place] = outputs[FieldHeadNames.RGB].to(colors)
         edges = [self._spread(one, ray, place, count, longest) for one in (starts, ends)]
         samples = bundle.get_ray_samples(bin_starts=edges[0], bin_ends=edges[1])
-        density = without_nan(density)
-        if keep is not None:
-            density = density * keep(samples.frustums.get_positions())[..., None]
-        return samples, samples.get_weights(density), colors
+        return samples, samples.get_weights(kept_density(density, samples, keep)), colors
 
     def density_fn(self, positions_world: Tensor) -> Tensor:
         """Return the density of the field where the occupancy grid is set; elsewhere 0."""

@@ -82,18 +82,12 @@ class NeusRadianceField(ModelField[SurfaceModel]):
     def render_depth(self, weights: Tensor, samples: RaySamples) -> Tensor:
         """Return the depth of the surface, or of the background where that is brighter."""
         edge = self._surface_count(weights)
-        middle = (samples.frustums.starts + samples.frustums.ends) / 2
-
-        def expected(some: slice) -> tuple[Tensor, Tensor]:
-            light = weights[:, some].sum(dim=1)
-            along = (weights[:, some] * middle[:, some]).sum(dim=1) / (light + 1e-10)
-            return light, along.clamp(middle[:, some].min(), middle[:, some].max())
-
-        light, surface = expected(slice(0, edge))
+        surface = super().render_depth(weights[:, :edge], samples[:, :edge])
         if edge == weights.shape[1]:
             return surface
-        light_behind, background = expected(slice(edge, None))
-        return torch.where(light >= light_behind, surface, background)
+        background = super().render_depth(weights[:, edge:], samples[:, edge:])
+        brighter = weights[:, edge:].sum(dim=1) > weights[:, :edge].sum(dim=1)
+        return torch.where(brighter, background, surface)
 
     def density_fn(self, positions_world: Tensor) -> Tensor:
         """Return the density of a ray that meets the surface at a right angle.

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
 from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.field_components.field_heads import FieldHeadNames
@@ -127,8 +128,6 @@ def test_colors_are_those_of_the_field():
     assert len(lit) > 10
     with torch.no_grad():
         for ray, sample in lit.tolist():
-            from nerfstudio.cameras.rays import RayBundle
-
             bundle = RayBundle(
                 origins=render.positions[ray, sample][None],
                 directions=rays.directions[ray][None],
